@@ -1,0 +1,1 @@
+"""Environments as values: described by an EnvSpec, built once, found again by key."""

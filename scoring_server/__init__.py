@@ -1,0 +1,6 @@
+"""The scoring server: runs inside the model's environment, on CPython 3.7 to 3.14.
+
+It imports nothing of the launcher; its configuration is one JSON file.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,62 @@
+"""Fixtures shared by all tests: one launcher home, the real models, interpreters, no leftovers."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED_MODELS = ROOT.parent / "shared" / "models"
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Orphans of the processes under test become children of this one, where a leak is seen.
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def launcher_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The session's LAUNCHER_HOME, shared so that an environment is built once for all tests.
+
+    Set LAUNCHER_TEST_HOME to keep it between runs.
+    """
+    kept = os.environ.get("LAUNCHER_TEST_HOME")
+    home = Path(kept) if kept else tmp_path_factory.mktemp("launcher-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAUNCHER_HOME", str(home))
+        patch.setenv("UV_CACHE_DIR", str(home / "uv-cache"))
+        for name in list(os.environ):
+            if name.startswith("MLFLOW_"):
+                patch.delenv(name)
+        yield home
+
+
+@pytest.fixture(autouse=True)
+def no_process_left_behind() -> Iterator[None]:
+    """Fail a test that leaves a process running (zombies included); end what it left."""
+    this = psutil.Process()
+    before = {child.pid for child in this.children(recursive=True)}
+    yield
+    left = [child for child in this.children(recursive=True) if child.pid not in before]
+    # A process that was already told to end may need a moment for it.
+    _, left = psutil.wait_procs(left, timeout=5)
+    described = [f"{child.pid}: {child.status()} {child.name()}" for child in left]
+    for child in left:
+        child.kill()
+    assert not described, f"processes left behind: {described}"
+
+
+@pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """The folder of real models, logged by MLflow 1.10 to 3.17 on Python 3.7 to 3.13."""
+    if not SHARED_MODELS.is_dir():
+        pytest.skip("the folder of real models is not beside this checkout")
+    return SHARED_MODELS
