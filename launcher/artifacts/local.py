@@ -1,0 +1,146 @@
+"""Models that are already on this machine's disk: folders and `file:` URIs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from launcher.artifacts.source import ModelSource, ModelURIError
+
+SEARCH_DEPTH = 4
+SEARCH_FOLDERS = 2_000
+NAMED_FOLDERS = 8
+
+
+def path_of_file_uri(uri: str) -> Path:
+    """Return the absolute path that a `file:` URI means (RFC 8089, and `file:relative`).
+
+    Raises ModelURIError when the URI names another machine.
+    """
+    from urllib.parse import unquote
+
+    rest = uri[len("file:") :]
+    if rest.startswith("//"):
+        host, slash, path = rest[2:].partition("/")
+        if host not in ("", "localhost", "127.0.0.1", "."):
+            raise ModelURIError(
+                f"The file URI {uri!r} names the machine {host!r}, not this one.",
+                "Write file:///absolute/path (three slashes), or give the path itself.",
+            )
+        rest = slash + path
+    return Path.cwd() / unquote(rest)
+
+
+def expand(path: str) -> Path:
+    """Return `path` made absolute, with a leading `~` or `~user` expanded.
+
+    Raises ModelURIError when there is no such user.
+    """
+    try:
+        return Path.cwd() / Path(path).expanduser()
+    except RuntimeError:
+        raise ModelURIError(
+            f"The path {path!r} starts with the home folder of an unknown user.",
+            f"To name a folder that starts with a tilde, write ./{path}",
+        ) from None
+
+
+def open_folder(uri: str, path: Path) -> ModelSource:
+    """Return the model in the folder `path`.
+
+    Raises ModelURIError when there is no such folder, or no `MLmodel` in it.
+    """
+    path = Path(os.path.normpath(path))
+    if not path.exists():
+        raise ModelURIError(
+            f"There is no folder {str(path)!r}.",
+            "Give the folder that holds the file MLmodel; a relative path counts from "
+            f"{str(Path.cwd())!r}.",
+        )
+    if not path.is_dir():
+        raise _not_a_folder(path)
+    require_mlmodel(path, f"The folder {str(path)!r}")
+    return ModelSource(uri=uri, path=path, immutable=False, revision=revision_of(path))
+
+
+def require_mlmodel(folder: Path, called: str) -> None:
+    """Raise ModelURIError unless `folder` is a model, naming the folders in it that are.
+
+    `called` is the beginning of a sentence: what the user knows the folder as.
+    """
+    if (folder / "MLmodel").is_file():
+        return
+    found = list(_model_folders(folder))
+    if not found:
+        hint = "Give the folder that holds the file MLmodel, as MLflow's save_model wrote it."
+    elif len(found) == 1:
+        hint = f"The folder {found[0]!r} in it is one: add that to the URI."
+    else:
+        hint = f"These folders in it are models: {name_some(found)}. Add one to the URI."
+    raise ModelURIError(f"{called} is not an MLflow Model: it has no file MLmodel.", hint)
+
+
+def name_some(names: list[str]) -> str:
+    """Return the first of `names` for a sentence, and how many more there are."""
+    text = ", ".join(names[:NAMED_FOLDERS])
+    more = len(names) - NAMED_FOLDERS
+    return f"{text} and {more} more" if more > 0 else text
+
+
+def revision_of(folder: Path) -> str:
+    """Return a string that changes when a file in `folder` is added, removed or written.
+
+    Made of names, sizes and modification times: contents are not read.
+    """
+    import hashlib
+
+    digest = hashlib.sha256()
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            path = os.path.join(parent, name)  # noqa: PTH118 - once a file, and Path is slow
+            try:
+                status = os.stat(path)  # noqa: PTH116
+            except FileNotFoundError:  # A link to nowhere, or a file that has just gone.
+                continue
+            line = f"{os.path.relpath(path, folder)}\0{status.st_size}\0{status.st_mtime_ns}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:32]
+
+
+def _not_a_folder(path: Path) -> ModelURIError:
+    if path.name == "MLmodel":
+        hint = f"Give the folder that it is in: {str(path.parent)!r}."
+    else:
+        hint = "Give the folder that holds the file MLmodel."
+    return ModelURIError(f"{str(path)!r} is a file, not a folder.", hint)
+
+
+def _model_folders(folder: Path) -> Iterator[str]:
+    """Yield the folders below `folder` that are models, nearest first, as relative paths."""
+    level, seen = [folder], 0
+    for _ in range(SEARCH_DEPTH):
+        below: list[Path] = []
+        for parent in level:
+            for child in _subfolders(parent):
+                seen += 1
+                if seen > SEARCH_FOLDERS:
+                    return
+                if (child / "MLmodel").is_file():
+                    yield child.relative_to(folder).as_posix()
+                else:
+                    below.append(child)
+        level = below
+
+
+def _subfolders(parent: Path) -> list[Path]:
+    try:
+        children = sorted(parent.iterdir())
+    except PermissionError:  # Only a search for a hint: what cannot be read is not offered.
+        return []
+    return [
+        child
+        for child in children
+        if child.is_dir() and not child.is_symlink() and not child.name.startswith(".")
+    ]

@@ -1,0 +1,43 @@
+"""What a model URI leads to, and the one error for a URI that leads nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+Report = Callable[[str], None]
+"""Takes one line that tells a person what is going on."""
+
+
+def silent(_line: str) -> None:
+    """Report to nobody."""
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model on this machine's disk, and where it came from."""
+
+    uri: str
+    """As it was given, less any password in it."""
+    path: Path
+    """Absolute path of a folder that holds a file `MLmodel`."""
+    name: str | None = None
+    """Name in the model registry, where the URI went through one."""
+    version: str | None = None
+    """Version in the model registry, where the URI went through one."""
+    immutable: bool = False
+    """Whether the same URI always leads to the same bytes."""
+    revision: str = ""
+    """Differs between two calls when what is behind the URI has changed between them."""
+
+
+class ModelURIError(Exception):
+    """A model URI that cannot be resolved: one line what is wrong, one what to do."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
