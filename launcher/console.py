@@ -1,0 +1,62 @@
+"""What a person sees: the steps with their times on a terminal, plain lines elsewhere.
+
+Everything goes to standard error; standard output belongs to results.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+
+class Console:
+    """Prints steps as they end, and on a terminal the one that is under way.
+
+    :param quiet: print errors only.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._terminal = sys.stderr.isatty()
+        self._started = time.monotonic()
+        self._transient = False
+
+    def under_way(self, text: str) -> None:
+        """Say what is being done; on a terminal the next line replaces it."""
+        if self._quiet:
+            return
+        if self._terminal:
+            self._write(f"\r\x1b[2K\x1b[2m{self._clock()} {text} …\x1b[0m")
+            self._transient = True
+        else:
+            self._write(f"{self._clock()} {text}\n")
+
+    def step(self, text: str) -> None:
+        """Say what has been done, or what a person has to know."""
+        if not self._quiet:
+            self.clear()
+            self._write(f"{self._clock()} {text}\n")
+
+    def warn(self, text: str) -> None:
+        """Say what a person should mend."""
+        self.clear()
+        self._write(f"{self._clock()} warning: {text}\n")
+
+    def server_output(self, chunk: bytes) -> None:
+        """Show what the server printed, as it is."""
+        self.clear()
+        self._write(chunk.decode(errors="replace"))
+
+    def clear(self) -> None:
+        """Take a transient line away."""
+        if self._transient:
+            self._write("\r\x1b[2K")
+            self._transient = False
+
+    def _clock(self) -> str:
+        return f"[{time.monotonic() - self._started:6.2f} s]"
+
+    @staticmethod
+    def _write(text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()

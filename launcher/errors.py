@@ -1,0 +1,54 @@
+"""The failures a person can meet, each with its exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class LauncherError(Exception):
+    """One line that says what is wrong, one that says what to do, and where the log is.
+
+    :param message: what is wrong, one line.
+    :param hint: what to do about it, one line, or None.
+    :param log_path: a log that tells more, or None.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self, message: str, hint: str | None = None, *, log_path: Path | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.log_path = log_path
+
+
+class UsageError(LauncherError):
+    """Options that cannot be meant together, a taken port, an unreadable input."""
+
+    exit_code = 2
+
+
+class ModelError(LauncherError):
+    """The model cannot be read: no MLmodel, not YAML, no python_function flavor."""
+
+    exit_code = 2
+
+
+class EnvironmentBuildError(LauncherError):
+    """The model's environment could not be built."""
+
+    exit_code = 3
+
+
+class ServerNotReadyError(LauncherError):
+    """The server ended, or did not answer /ping, before it was ready."""
+
+    exit_code = 4
+
+
+class ServerCrashedError(LauncherError):
+    """The server keeps crashing, or crashed and is not to be restarted."""
+
+    exit_code = 5

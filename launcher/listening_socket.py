@@ -1,0 +1,70 @@
+"""The listening socket: bound by the launcher before any slow work, handed down to the server."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from launcher.errors import UsageError
+
+
+def bind_socket(host: str, port: int) -> socket.socket:
+    """Bind ``host``:``port`` without listening, so that a probe is refused until someone does.
+
+    :param port: 0 for a free one.
+    :returns: the bound socket, inheritable by child processes.
+    :raises UsageError: the port is taken or not permitted, or the host is not one of this machine.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise UsageError(
+            f"The host {host!r} is not known: {error.strerror}.", "Use --host with an address."
+        ) from error
+    try:
+        return _bind(family, address, reuse=False)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise _usage_error(host, port, error) from error
+    # Connections of an earlier server may linger on this port; only then does "reuse" help. It
+    # comes second because two sockets that both ask for it can bind the same port.
+    try:
+        return _bind(family, address, reuse=True)
+    except OSError as error:
+        raise _usage_error(host, port, error) from error
+
+
+def _bind(family: int, address: tuple[object, ...], *, reuse: bool) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if reuse:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.set_inheritable(True)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _usage_error(host: str, port: int, error: OSError) -> UsageError:
+    if error.errno == errno.EADDRINUSE:
+        return UsageError(
+            f"Port {port} on {host} is taken by another process.",
+            "Choose another with --port, or --port 0 for a free one.",
+        )
+    if error.errno == errno.EACCES:
+        return UsageError(
+            f"Port {port} may not be used without more rights.", "Choose one above 1023."
+        )
+    return UsageError(f"Cannot bind {host}:{port}: {error.strerror}.", "Choose another --host.")
+
+
+def socket_url(bound: socket.socket) -> str:
+    """The URL under which a client on this machine reaches the socket."""
+    host, port = bound.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1" if bound.family == socket.AF_INET else "::1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,212 @@
+"""What a model asks of its environment: python_env.yaml, requirements.txt, conda.yaml."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import ModelError
+
+BUILD_PACKAGES = ("pip", "setuptools", "wheel")
+
+# Where a conda package goes by another name on the Python Package Index.
+_PYPI_NAMES = {
+    "pytorch": "torch",
+    "pytorch-cpu": "torch",
+    "pytorch-gpu": "torch",
+    "py-xgboost": "xgboost",
+    "py-xgboost-cpu": "xgboost",
+    "py-xgboost-gpu": "xgboost",
+    "pytables": "tables",
+    "msgpack-python": "msgpack",
+    "py-opencv": "opencv-python-headless",
+    "opencv": "opencv-python-headless",
+    "graphviz-python": "graphviz",
+    "matplotlib-base": "matplotlib",
+    "ipython_genutils": "ipython-genutils",
+    "tensorflow-base": "tensorflow",
+    "keras-base": "keras",
+    "numpy-base": "numpy",
+    "mlflow-base": "mlflow",
+}
+# conda packages that are no Python packages; a wheel brings its own copy of what it needs.
+_NOT_PYTHON = re.compile(
+    r"^(_.*|lib.*|mkl|blas|openblas|cudatoolkit|cudnn|cuda-.*|nccl|openjdk|r-.*|gcc.*|gxx.*|"
+    r"ca-certificates|openssl|nomkl|sysroot.*|ld_impl.*|bzip2|zlib|xz|sqlite|tk|ncurses|readline)$"
+)
+_CONDA_SPEC = re.compile(
+    r"^(?:[^\s:]+::)?(?P<name>[A-Za-z0-9_.\-]+)\s*(?P<rest>[=<>!~].*|\s+\S.*)?$"
+)
+
+
+@dataclass(frozen=True)
+class ModelRequirements:
+    """What goes into the model's environment.
+
+    ``python`` is a version such as '3.7.16' or '3.8', or None; ``lines`` are lines of a
+    requirements.txt, whose relative paths start at ``base``; ``build`` are those of
+    ``python_env.yaml``'s build_dependencies; ``conda_file`` is the conda.yaml, if there is one;
+    ``notes`` say in one line each what could not be carried over.
+    """
+
+    python: str | None
+    lines: tuple[str, ...]
+    base: Path
+    build: tuple[str, ...] = ()
+    conda_file: Path | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    :raises ModelError: the file is not readable, not YAML, or not a mapping.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        content = yaml.load(path.read_bytes(), Loader=loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise ModelError(
+            f"{path} is not YAML{where}: {getattr(error, 'problem', None) or error}",
+            "Repair the file, or log the model again with MLflow.",
+        ) from error
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} is not a YAML mapping.", "Log the model again with MLflow.")
+    return content
+
+
+def read_model_requirements(path: Path, pyfunc: Mapping[str, Any]) -> ModelRequirements:
+    """Read the environment of the model folder ``path``, as MLflow's virtualenv manager does.
+
+    ``python_env.yaml`` comes first, then ``requirements.txt`` with the Python of ``conda.yaml``,
+    then ``conda.yaml`` alone, then nothing but the Python version of the flavor.
+
+    :param pyfunc: the python_function flavor; its ``env`` may name the files.
+    :raises ModelError: a file named there is not YAML, or points outside the folder.
+    """
+    named = pyfunc.get("env")
+    files = named if isinstance(named, dict) else {"conda": named}
+    conda_file = _existing(path, files.get("conda") or "conda.yaml")
+    python_env = _existing(path, files.get("virtualenv") or "python_env.yaml")
+    logged_with = pyfunc.get("python_version")
+    fallback = str(logged_with) if logged_with else None
+    if python_env is not None:
+        return _from_python_env(path, python_env, conda_file, fallback)
+    requirements = _existing(path, "requirements.txt")
+    if conda_file is None:
+        lines = requirements.read_text().splitlines() if requirements else []
+        return ModelRequirements(fallback, tuple(lines), path)
+    from_conda = _from_conda(path, conda_file, fallback)
+    if requirements is None:
+        return from_conda
+    return ModelRequirements(
+        from_conda.python,
+        tuple(requirements.read_text().splitlines()),
+        path,
+        from_conda.build,
+        conda_file,
+    )
+
+
+def _existing(path: Path, name: str) -> Path | None:
+    file = (path / str(name)).resolve()
+    if not file.is_relative_to(path.resolve()):
+        raise ModelError(f"{path}: the environment file {name} lies outside the model folder.")
+    return file if file.is_file() else None
+
+
+def _strings(value: Any, field: str, file: Path) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise ModelError(f"{file}: {field} is not a list.")
+    return [str(item) for item in value]
+
+
+def _from_python_env(
+    path: Path, file: Path, conda_file: Path | None, fallback: str | None
+) -> ModelRequirements:
+    content = read_yaml(file)
+    python = content.get("python")
+    return ModelRequirements(
+        str(python) if python else fallback,
+        tuple(_strings(content.get("dependencies"), "dependencies", file)),
+        path,
+        tuple(_strings(content.get("build_dependencies"), "build_dependencies", file)),
+        conda_file,
+    )
+
+
+def _from_conda(path: Path, file: Path, fallback: str | None) -> ModelRequirements:
+    dependencies = read_yaml(file).get("dependencies") or []
+    if not isinstance(dependencies, list):
+        raise ModelError(f"{file}: dependencies is not a list.")
+    python = fallback
+    lines: list[str] = []
+    build: list[str] = []
+    dropped: list[str] = []
+    for dependency in dependencies:
+        if isinstance(dependency, dict):
+            lines += _strings(dependency.get("pip"), "pip", file)
+            continue
+        name, versions = parse_conda_requirement(str(dependency))
+        if name == "python":
+            python = _python_version(versions) or fallback
+        elif name in BUILD_PACKAGES:
+            build.append(f"{name}{versions}")
+        elif _NOT_PYTHON.match(name):
+            dropped.append(str(dependency))
+        else:
+            lines.append(f"{_PYPI_NAMES.get(name, name)}{versions}")
+    notes: tuple[str, ...] = ()
+    if dropped:
+        notes = (
+            f"{', '.join(dropped)} of conda.yaml left out: not Python packages "
+            "(--env-manager conda installs them).",
+        )
+    return ModelRequirements(python, tuple(_unique(lines)), path, tuple(build), file, notes)
+
+
+def _unique(lines: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(lines))
+
+
+def _python_version(specifier: str) -> str | None:
+    found = re.search(r"\d+\.\d+(\.\d+)?", specifier)
+    return found.group() if found else None
+
+
+def parse_conda_requirement(text: str) -> tuple[str, str]:
+    """Turn a conda match specification into a name and a PEP 440 version specifier.
+
+    ``=1.2`` means 1.2 and everything below it to conda, hence ``==1.2.*``; a full version of
+    three numbers is what MLflow logs for exactly that release. A build string is dropped.
+    https://docs.conda.io/projects/conda-build/en/latest/resources/package-spec.html
+
+    :returns: ('scikit-learn', '==0.23.2'); the specifier is '' where any version will do.
+    :raises ModelError: not a match specification.
+    """
+    found = _CONDA_SPEC.match(text.split("#")[0].split("[")[0].strip())
+    if not found:
+        raise ModelError(f"conda.yaml: the requirement {text!r} cannot be read.")
+    name = found["name"].lower()
+    rest = (found["rest"] or "").strip()
+    if not rest or rest == "*":
+        return name, ""
+    if rest[0] not in "=<>!~":
+        rest = "=" + rest.split()[0]
+    fuzzy = re.match(r"^=(?!=)\s*([^=,\s]+)(?:=\S+)?$", rest)
+    if not fuzzy:
+        return name, re.sub(r"\s+", "", re.sub(r"(==[^=,\s]+)=[^,\s]+", r"\1", rest))
+    version = fuzzy[1].rstrip("*").rstrip(".")
+    exact = version.count(".") >= 2 and not fuzzy[1].endswith("*")
+    return name, f"=={version}" if exact else f"=={version}.*"

@@ -1,0 +1,62 @@
+"""The server's output: shown as it comes, kept in a file, its last lines at hand."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+TAIL_LINES = 20
+KEPT_LOGS = 20
+
+
+class ServerLog:
+    """Takes the server's output and keeps it.
+
+    :param path: the log file; its folder is made.
+    :param show: called with each chunk of bytes, to show it; None shows nothing.
+    """
+
+    def __init__(self, path: Path, show: Callable[[bytes], None] | None) -> None:
+        self.path = path
+        self._show = show
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._rest = b""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def write(self, chunk: bytes) -> None:
+        """Keep and show ``chunk``. A full disk ends the file, not the server."""
+        if self._show is not None:
+            self._show(chunk)
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        self._tail.extend(line.decode(errors="replace") for line in lines)
+        if self._file is None:
+            return
+        try:
+            os.write(self._file, chunk)
+        except OSError as error:
+            print(f"The log {self.path} ends here: {error.strerror}.", file=sys.stderr)
+            self.close()
+
+    def tail(self) -> list[str]:
+        """The last lines of output, oldest first."""
+        rest = self._rest.decode(errors="replace")
+        return [*self._tail, *([rest] if rest else [])]
+
+    def close(self) -> None:
+        """Close the file; what is written later is shown only."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def new_log_path(folder: Path, name: str) -> Path:
+    """A path for this process's log below ``folder``; of older ones the newest are kept."""
+    if folder.is_dir():
+        for old in sorted(folder.glob(f"{name}-*.log"))[: -KEPT_LOGS or None]:
+            old.unlink(missing_ok=True)
+    return folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"

@@ -1,0 +1,92 @@
+"""The scoring server's command line: serve, or score one file."""
+
+import argparse
+import sys
+import time
+import traceback
+from typing import List, Optional
+
+from .config import ConfigError, ServerConfig
+from .process_guard import Lifeline, die_with_parent
+from .status import StatusChannel
+
+EXIT_FAILED = 1
+
+
+def _parse(arguments: Optional[List[str]]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m scoring_server", description=__doc__)
+    parser.add_argument("config", help="the JSON file that the launcher wrote")
+    parser.add_argument("--socket-fd", type=int, help="a bound socket to listen on")
+    parser.add_argument("--status-fd", type=int, help="a pipe for events, a JSON object a line")
+    parser.add_argument("--lifeline-fd", type=int, help="a pipe that ends with the launcher")
+    batch = parser.add_argument_group("scoring a file instead of serving")
+    batch.add_argument("--predict", action="store_true", help="score --input into --output")
+    batch.add_argument("--input", help="a path; standard input without one")
+    batch.add_argument("--output", help="a path; standard output without one")
+    batch.add_argument("--input-format", choices=["csv", "json", "parquet"], default="json")
+    batch.add_argument("--output-format", choices=["csv", "json", "parquet"], default="json")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Serve or predict as ``arguments`` (default: the process's own) say.
+
+    :returns: the exit code; 1 when the model could not be loaded or the file not be scored, and
+        then the reason has been sent to the status pipe and written to standard error.
+    """
+    options = _parse(arguments)
+    lifeline = Lifeline(options.lifeline_fd)
+    if options.lifeline_fd is not None:
+        die_with_parent()
+    lifeline.start()
+    status = StatusChannel(options.status_fd)
+    from .errors import ScoringError
+    from .loading import ModelLoadError, load_model
+
+    try:
+        config = ServerConfig.read(options.config)
+        started = time.monotonic()
+        status.send("loading")
+        model = load_model(config)
+        status.send("loaded", seconds=time.monotonic() - started)
+        if options.predict:
+            _predict(config, model, options, status)
+            return 0
+        from .application import create_wsgi
+        from .wsgi_server import serve
+
+        wsgi = create_wsgi(config, model)
+    except ConfigError as error:
+        return _fail(status, str(error), None)
+    except ModelLoadError as error:
+        return _fail(status, error.message, error.hint)
+    except ScoringError as error:
+        return _fail(status, error.message, None)
+    # A fork takes only the thread that forks along; a watching thread would be lost in it.
+    lifeline.stop()
+    serve(config, wsgi, options.socket_fd, status, lifeline)
+    return 0
+
+
+def _predict(config, model, options, status):  # type: ignore[no-untyped-def]
+    from .batch import run_batch
+
+    def progress(bytes_read: int, rows: int) -> None:
+        status.send("progress", bytes_read=bytes_read, rows=rows)
+
+    run_batch(
+        config,
+        model,
+        input=options.input,
+        output=options.output,
+        input_format=options.input_format,
+        output_format=options.output_format,
+        progress=progress,
+    )
+
+
+def _fail(status: StatusChannel, message: str, hint: Optional[str]) -> int:
+    status.send("failed", message=message, hint=hint)
+    traceback.print_exc()
+    print(message, file=sys.stderr)
+    return EXIT_FAILED
