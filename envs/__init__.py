@@ -1,1 +1,18 @@
 """Environments as values: described by an EnvSpec, built once, found again by key."""
+
+from envs.errors import EnvError
+from envs.manifest import Environment, Mismatch
+from envs.preparing import Description, describe, prepare
+from envs.spec import EnvSpec
+from envs.store import EnvStore
+
+__all__ = [
+    "Description",
+    "EnvError",
+    "EnvSpec",
+    "EnvStore",
+    "Environment",
+    "Mismatch",
+    "describe",
+    "prepare",
+]

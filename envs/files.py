@@ -1,0 +1,81 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from envs.errors import EnvError
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def write_atomically(path: Path, text: str, *, optional: bool = False) -> None:
+    """Write a file under another name, on disk, then move it into place.
+
+    ``optional`` accepts that the disk is full or read-only: for what only saves time.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if not optional or error.errno not in (*DISK_FULL, *READ_ONLY):
+            raise
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder, also one with read-only parts; nothing happens where there is none."""
+
+    def make_writable(_function: object, name: str, _error: object) -> None:
+        parent = Path(name).parent
+        parent.chmod(0o700)
+        target = Path(name)
+        if target.is_dir() and not target.is_symlink():
+            target.chmod(0o700)
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)
+
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder, onerror=make_writable)
+
+
+def disk_full(folder: Path) -> EnvError:
+    """Return the error for a full disk below ``folder``."""
+    return EnvError(
+        f"no space left on the disk of {folder}",
+        hint="free some space, or set LAUNCHER_HOME to a folder on another disk",
+    )
+
+
+def folder_size(folder: Path, counted: set[tuple[int, int]] | None = None) -> int:
+    """Return the bytes on disk below a folder, files with several names counted once.
+
+    ``counted`` (device and inode pairs) carries what was counted over to another folder.
+    """
+    seen = set() if counted is None else counted
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                status = os.lstat(os.path.join(root, name))  # noqa: PTH118 - many files
+            except FileNotFoundError:
+                continue  # removed since the folder was read
+            if (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                total += status.st_blocks * 512
+    return total
