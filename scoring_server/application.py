@@ -1,0 +1,236 @@
+"""The HTTP surface: `/invocations`, `/ping`, `/health`, `/version`, `/info`.
+
+`create_application` makes the Flask application; `create_wsgi` puts a plain WSGI callable in
+front of it that answers `POST /invocations` with the same code but without Flask's overhead.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+
+import flask
+
+from . import __version__
+from .config import ServerConfig
+from .errors import ENDPOINT_NOT_FOUND, INTERNAL_ERROR, ScoringError
+from .loading import FLAVOR, LoadedModel
+from .predictor import Predictor
+from .scoring import Scorer
+
+logger = logging.getLogger(__name__)
+
+JSON_TYPE = "application/json"
+STREAM_TYPE = "text/event-stream"
+TOO_LARGE = 413
+READ_SIZE = 1 << 16
+
+REASONS = {
+    200: "200 OK",
+    400: "400 Bad Request",
+    404: "404 Not Found",
+    405: "405 Method Not Allowed",
+    413: "413 Request Entity Too Large",
+    415: "415 Unsupported Media Type",
+    500: "500 Internal Server Error",
+    504: "504 Gateway Timeout",
+}
+
+Environ = Dict[str, Any]
+
+
+class Answer(NamedTuple):
+    """An HTTP answer: `body` is all of it or, for a stream, its pieces."""
+
+    status: int
+    headers: List[Tuple[str, str]]
+    body: Iterable[bytes]
+
+
+class Invocations:
+    """Answers `POST /invocations`."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        model: LoadedModel,
+        on_stuck: Optional[Callable[[], None]] = None,
+    ) -> None:
+        self.scorer = Scorer(config, model)
+        settings = config.server
+        self.predictor = Predictor(settings.threads, settings.timeout, on_stuck)
+        self.max_body = settings.max_body
+        self.debug = settings.debug
+
+    def answer(self, environ: Environ) -> Answer:
+        """The answer to one request, whatever is wrong with it."""
+        try:
+            body = read_body(environ, self.max_body)
+            content_type = environ.get("CONTENT_TYPE")
+            if self.scorer.model.predict_stream is not None:
+                return self._answer_or_stream(body, content_type, environ.get("HTTP_ACCEPT", ""))
+            return _json(200, self.predictor.run(lambda: self.scorer.score(body, content_type)))
+        except ScoringError as error:
+            return self.error(error)
+        except Exception as error:
+            logger.exception("a request could not be answered")
+            return self.error(
+                ScoringError("internal error: {}".format(type(error).__name__), INTERNAL_ERROR)
+            )
+
+    def error(self, error: ScoringError) -> Answer:
+        """The answer that reports an error."""
+        answer = _json(error.status, error.to_json(self.debug))
+        if error.status == TOO_LARGE:
+            # What is left of the body is not read, so the connection cannot be used again.
+            answer.headers.append(("Connection", "close"))
+        return answer
+
+    def _answer_or_stream(self, body: bytes, content_type: Optional[str], accept: str) -> Answer:
+        scorer = self.scorer
+        model_input = scorer.prepare(body, content_type)
+        if STREAM_TYPE not in accept and not model_input.stream:
+            return _json(
+                200,
+                self.predictor.run(lambda: scorer.encode(scorer.predict(model_input), model_input)),
+            )
+        events = self._events(self.predictor.iterate(lambda: scorer.stream(model_input)))
+        headers = [("Content-Type", STREAM_TYPE), ("Cache-Control", "no-cache")]
+        return Answer(200, headers, events)
+
+    def _events(self, events: Iterator[bytes]) -> Iterator[bytes]:
+        try:
+            for event in events:
+                yield event
+        except ScoringError as error:
+            # The status is long sent: the error is the stream's last event.
+            yield b"event: error\ndata: " + error.to_json(self.debug) + b"\n\n"
+
+
+def _json(status: int, body: bytes) -> Answer:
+    headers = [("Content-Type", JSON_TYPE), ("Content-Length", str(len(body)))]
+    return Answer(status, headers, [body])
+
+
+def read_body(environ: Environ, limit: int) -> bytes:
+    """The request's body; raises `ScoringError` 413 beyond `limit` bytes, reading no further."""
+    source = environ["wsgi.input"]
+    declared = environ.get("CONTENT_LENGTH") or ""
+    if not declared:
+        if "chunked" not in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
+            return b""
+        return _read_until_end(source, limit)
+    if not declared.isdigit():
+        raise ScoringError("Content-Length is not a number")
+    length = int(declared)
+    if length > limit:
+        raise too_large(limit)
+    body: bytes = source.read(length)
+    if len(body) < length:
+        raise ScoringError("the body ended after {} of {} bytes".format(len(body), length))
+    return body
+
+
+def _read_until_end(source: Any, limit: int) -> bytes:
+    pieces: List[bytes] = []
+    size = 0
+    while True:
+        piece = source.read(READ_SIZE)
+        if not piece:
+            return b"".join(pieces)
+        size += len(piece)
+        if size > limit:
+            raise too_large(limit)
+        pieces.append(piece)
+
+
+def too_large(limit: int) -> ScoringError:
+    """The error for a body over the limit."""
+    return ScoringError(
+        "the body is larger than {} bytes (--max-body)".format(limit), status=TOO_LARGE
+    )
+
+
+def create_application(
+    config: ServerConfig, model: LoadedModel, on_stuck: Optional[Callable[[], None]] = None
+) -> flask.Flask:
+    """The Flask application for a loaded model.
+
+    `on_stuck` is called when a prediction exceeds the time limit, to have the worker replaced.
+    """
+    return _application(config, Invocations(config, model, on_stuck))
+
+
+def create_wsgi(
+    config: ServerConfig, model: LoadedModel, on_stuck: Optional[Callable[[], None]] = None
+) -> Callable[[Environ, Any], Iterable[bytes]]:
+    """A WSGI callable: `POST /invocations` answered directly, all else by the Flask application."""
+    invocations = Invocations(config, model, on_stuck)
+    application = _application(config, invocations)
+
+    def wsgi(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        if environ.get("PATH_INFO") == "/invocations" and environ["REQUEST_METHOD"] == "POST":
+            answer = invocations.answer(environ)
+            start_response(REASONS.get(answer.status) or str(answer.status), answer.headers)
+            return answer.body
+        return application(environ, start_response)
+
+    return wsgi
+
+
+def _application(config: ServerConfig, invocations: Invocations) -> flask.Flask:
+    application = flask.Flask(__name__, static_folder=None)
+
+    @application.route("/invocations", methods=["POST"])
+    def invoke() -> flask.Response:
+        answer = invocations.answer(flask.request.environ)
+        return flask.Response(answer.body, answer.status, answer.headers)
+
+    @application.route("/ping", methods=["GET"])
+    @application.route("/health", methods=["GET"])
+    def ping() -> flask.Response:
+        # The server listens only once the model is loaded: to answer is to be healthy.
+        return flask.Response("\n", 200, mimetype=JSON_TYPE)
+
+    @application.route("/version", methods=["GET"])
+    def version() -> flask.Response:
+        return flask.Response(config.model.mlflow_version or "unknown", 200, mimetype=JSON_TYPE)
+
+    @application.route("/info", methods=["GET"])
+    def info() -> flask.Response:
+        return flask.jsonify(describe(config))
+
+    @application.errorhandler(404)
+    @application.errorhandler(405)
+    def unknown(error: Any) -> flask.Response:
+        problem = ScoringError(
+            "{} {}: {}".format(flask.request.method, flask.request.path, error.name),
+            ENDPOINT_NOT_FOUND,
+            status=error.code,
+        )
+        return flask.Response(problem.to_json(), error.code, mimetype=JSON_TYPE)
+
+    return application
+
+
+def describe(config: ServerConfig) -> Dict[str, Any]:
+    """What `/info` answers: the model, and the Python and environment that really run."""
+    model, environment = config.model, config.environment
+    return {
+        "model": {
+            "name": model.name,
+            "uuid": model.uuid,
+            "model_id": model.model_id,
+            "run_id": model.run_id,
+            "uri": model.uri,
+            "flavors": sorted(name for name in model.flavors if name != FLAVOR),
+            "loader_module": (model.flavors.get(FLAVOR) or {}).get("loader_module"),
+            "mlflow_version": model.mlflow_version,
+        },
+        "environment": {"manager": environment.manager, "key": environment.key},
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "scoring_server": __version__,
+        "pid": os.getpid(),
+    }

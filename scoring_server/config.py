@@ -1,0 +1,120 @@
+"""The server's configuration: one JSON file, written by the launcher.
+
+The launcher has read the YAML of the model; here everything is plain JSON, so that the server
+needs no YAML parser. Unknown keys are ignored and missing ones have defaults, so that a launcher
+and a server of neighbouring versions understand each other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Type, TypeVar
+
+Part = TypeVar("Part")
+
+DEFAULT_MAX_BODY = 100 * 1024 * 1024
+
+
+class ConfigError(ValueError):
+    """The configuration file cannot be read or lacks what the server cannot do without."""
+
+
+@dataclass(frozen=True)
+class SignatureConfig:
+    """A model's signature as `MLmodel` has it, its JSON texts decoded; None where absent."""
+
+    inputs: Optional[List[Dict[str, Any]]] = None
+    outputs: Optional[List[Dict[str, Any]]] = None
+    params: Optional[List[Dict[str, Any]]] = None
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The model: its folder and what its `MLmodel` file says."""
+
+    path: str = ""
+    uri: Optional[str] = None
+    name: Optional[str] = None
+    uuid: Optional[str] = None
+    model_id: Optional[str] = None
+    run_id: Optional[str] = None
+    mlflow_version: Optional[str] = None
+    utc_time_created: Optional[str] = None
+    flavors: Dict[str, Dict[str, Any]] = field(default_factory=dict)
+    signature: Optional[SignatureConfig] = None
+    is_signature_from_type_hint: bool = False
+    type_hint_from_example: bool = False
+    saved_input_example_info: Optional[Dict[str, Any]] = None
+    metadata: Optional[Dict[str, Any]] = None
+
+
+@dataclass(frozen=True)
+class EnvironmentConfig:
+    """The environment that the launcher chose for the model; `/info` reports it."""
+
+    manager: Optional[str] = None
+    key: Optional[str] = None
+    python: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """How to serve. Times are in seconds, sizes in bytes; None stands for no limit."""
+
+    host: str = "127.0.0.1"
+    port: int = 5000
+    workers: int = 1
+    threads: int = 1
+    timeout: Optional[float] = 60.0
+    graceful_timeout: float = 30.0
+    max_body: int = DEFAULT_MAX_BODY
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """All of the configuration file."""
+
+    config_version: int = 1
+    model: ModelConfig = field(default_factory=ModelConfig)
+    environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
+    server: ServerSettings = field(default_factory=ServerSettings)
+
+    @classmethod
+    def read(cls, path: str) -> ServerConfig:
+        """Read the configuration file; raises `ConfigError` where it cannot be used."""
+        try:
+            document = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError("cannot read the configuration {}: {}".format(path, error)) from error
+        return cls.from_dict(document)
+
+    @classmethod
+    def from_dict(cls, document: Dict[str, Any]) -> ServerConfig:
+        """Make the configuration from the decoded JSON; raises `ConfigError`."""
+        if not isinstance(document, dict):
+            raise ConfigError("the configuration is not a JSON object")
+        version = document.get("config_version", 1)
+        if version != 1:
+            raise ConfigError("configuration version {!r} is not known here".format(version))
+        model = dict(document.get("model") or {})
+        if not model.get("path"):
+            raise ConfigError("the configuration names no model path")
+        model["signature"] = (
+            _part(SignatureConfig, model["signature"]) if model.get("signature") else None
+        )
+        return cls(
+            config_version=version,
+            model=_part(ModelConfig, model),
+            environment=_part(EnvironmentConfig, document.get("environment")),
+            server=_part(ServerSettings, document.get("server")),
+        )
+
+
+def _part(kind: Type[Part], values: Optional[Dict[str, Any]]) -> Part:
+    """Make one part, leaving out the keys that this version does not know."""
+    known = {item.name for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    return kind(**{key: value for key, value in (values or {}).items() if key in known})

@@ -1,0 +1,68 @@
+"""From a request's body to the answer's body: the one path that HTTP and batch scoring share."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Iterator, Optional
+
+from .config import ServerConfig
+from .encoding import dumps, encode_answer, top_level
+from .errors import ScoringError, from_model_exception
+from .loading import LoadedModel
+from .parsing import ModelInput, parse, parse_content_type
+from .signature import Signature
+
+logger = logging.getLogger(__name__)
+
+
+class Scorer:
+    """Parses, applies the signature, predicts, encodes.
+
+    The steps are separate so that several requests can share one prediction: `prepare` gives a
+    `ModelInput` that the signature has been applied to, `predict` the model's raw answer,
+    `encode` the bytes for the client. All raise `ScoringError` only.
+    """
+
+    def __init__(self, config: ServerConfig, model: LoadedModel) -> None:
+        self.model = model
+        self.signature = Signature.from_config(config.model)
+
+    def score(self, body: bytes, content_type: Optional[str]) -> bytes:
+        """The answer to one request body."""
+        model_input = self.prepare(body, content_type)
+        return self.encode(self.predict(model_input), model_input)
+
+    def prepare(self, body: bytes, content_type: Optional[str]) -> ModelInput:
+        """Parse a body and apply the signature to it."""
+        return self.apply_signature(parse(body, parse_content_type(content_type), self.signature))
+
+    def apply_signature(self, model_input: ModelInput) -> ModelInput:
+        """Convert parsed data and params to what the signature says."""
+        model_input.data = self.signature.enforce(model_input.data)
+        model_input.params = self.signature.enforce_params(model_input.params)
+        return model_input
+
+    def predict(self, model_input: ModelInput) -> Any:
+        """The model's answer as it returned it."""
+        try:
+            return self.model.predict(model_input.data, model_input.params)
+        # A model may raise anything, and sys.exit() in a model must not end the server.
+        except (Exception, SystemExit) as error:
+            logger.error("the model raised an exception", exc_info=True)
+            raise from_model_exception(error) from error
+
+    def encode(self, predictions: Any, model_input: ModelInput) -> bytes:
+        """The body of the answer."""
+        return encode_answer(predictions, model_input.is_raw)
+
+    def stream(self, model_input: ModelInput) -> Iterator[bytes]:
+        """The model's answer as server-sent events, one `data:` line with JSON for each chunk."""
+        assert self.model.predict_stream is not None
+        try:
+            for chunk in self.model.predict_stream(model_input.data, model_input.params):
+                yield b"data: " + dumps(top_level(chunk)) + b"\n\n"
+        except ScoringError:
+            raise
+        except (Exception, SystemExit) as error:
+            logger.error("the model raised an exception", exc_info=True)
+            raise from_model_exception(error) from error
