@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import selectors
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from launcher.artifacts import resolve_model
 from launcher.backends import scoring_server_command
 from launcher.console import Console
 from launcher.environment import EnvironmentOptions, prepare_environment
-from launcher.errors import LauncherError, UsageError
+from launcher.errors import LauncherError, ServerCrashedError, ServerNotReadyError, UsageError
 from launcher.mlmodel import read_model
 from launcher.server_config import server_config, write_json
 from launcher.server_log import ServerLog, new_log_path
@@ -25,12 +27,6 @@ from launcher.stop_signals import stop_requests_raise
 
 FORMATS = ("csv", "json", "parquet")
 _EXTENSIONS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
-
-
-class PredictionError(LauncherError):
-    """The input could not be scored."""
-
-    exit_code = 2
 
 
 def predict(
@@ -54,8 +50,8 @@ def predict(
     arguments = ["--predict", "--input-format", content_type or format_of(input_path)]
     arguments += ["--output-format", format_of(output_path)]
     arguments += ["--input", str(Path(input_path).absolute())] if input_path else []
-    arguments += ["--output", str(Path(output_path).absolute())] if output_path else []
-    with stop_requests_raise():
+    with stop_requests_raise(), _whole_output(output_path) as output:
+        arguments += ["--output", str(output)] if output else []
         model = read_model(resolve_model(model_uri, report=console.step).path)
         console.step(describe_model(model))
         built = prepare_environment(model, environment, console)
@@ -90,14 +86,35 @@ def format_of(path: str | None) -> str:
     return _EXTENSIONS.get(Path(path).suffix.lower(), "json") if path else "json"
 
 
+@contextmanager
+def _whole_output(output_path: str | None) -> Iterator[Path | None]:
+    """A path to write to that takes the output's place at the end of a block that succeeds.
+
+    However the writer died, what it left beside the output is removed.
+    """
+    if output_path is None:
+        yield None
+        return
+    goal = Path(output_path).absolute()
+    partial = goal.with_name(f".{goal.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(goal)
+    finally:
+        for left in goal.parent.glob(f"*{glob.escape(partial.name)}*"):
+            left.unlink()
+
+
 def run_job(
     command: Command, log: ServerLog, *, on_event: Callable[[dict[str, Any]], None]
 ) -> None:
     """Run a process that ends by itself, with this process's standard input and output.
 
-    :raises PredictionError: it failed; the message is its own where it sent one.
+    :raises LauncherError: the model could not be loaded (exit code 4), the input not be scored
+        (2), or the process died (5); the message is its own where it sent one.
     """
-    failure: dict[str, Any] = {}
+    failure: dict[str, Any] | None = None
+    loaded = False
     process = ServerProcess(
         command, None, stdin=sys.stdin.fileno() if _is_open(0) else subprocess.DEVNULL, stdout=1
     )
@@ -120,16 +137,19 @@ def run_job(
                     for event in events or []:
                         if event["event"] == "failed":
                             failure = event
+                            log.keep(event.get("traceback", "").encode())
+                        loaded = loaded or event["event"] == "loaded"
                         on_event(event)
         code = process.wait()
     finally:
         process.close()
-    if code != 0:
-        raise PredictionError(
-            failure.get("message") or f"The scoring process {describe_exit(code)}.",
-            failure.get("hint"),
-            log_path=log.path,
-        )
+    if code == 0:
+        return
+    if failure is None:
+        kind: type[LauncherError] = ServerCrashedError if loaded else ServerNotReadyError
+        raise kind(f"The scoring process {describe_exit(code)}.", log_path=log.path)
+    kind = UsageError if loaded else ServerNotReadyError
+    raise kind(failure["message"], failure.get("hint"), log_path=log.path)
 
 
 def _is_open(descriptor: int) -> bool:

@@ -29,9 +29,13 @@ class ServerLog:
         self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def write(self, chunk: bytes) -> None:
-        """Keep and show ``chunk``. A full disk ends the file, not the server."""
+        """Show ``chunk`` and keep it. A full disk ends the file, not the server."""
         if self._show is not None:
             self._show(chunk)
+        self.keep(chunk)
+
+    def keep(self, chunk: bytes) -> None:
+        """Keep ``chunk`` in the file without showing it."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         self._tail.extend(line.decode(errors="replace") for line in lines)
         if self._file is None:

@@ -189,13 +189,6 @@ class _Presence:
             self._console.step(f"model loaded in {event['seconds']:.2f} s")
 
     def ready(self) -> None:
-        self._console.clear()
-        print(f"ready: {self._url}", flush=True)
-        line = curl_line(self._model, self._url)
-        if line is not None:
-            print(f"try:   {line}", flush=True)
-        if sys.stderr.isatty():
-            self._console.step("press Ctrl-C to stop")
         if self._options.ready_file is not None:
             write_json(
                 self._options.ready_file,
@@ -206,6 +199,13 @@ class _Presence:
                     "environment_manager": self._environment.manager,
                 },
             )
+        self._console.clear()
+        print(f"ready: {self._url}", flush=True)
+        line = curl_line(self._model, self._url)
+        if line is not None:
+            print(f"try:   {line}", flush=True)
+        if sys.stderr.isatty():
+            self._console.step("press Ctrl-C to stop")
 
     def gone(self) -> None:
         if self._options.ready_file is not None:

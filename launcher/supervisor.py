@@ -155,6 +155,7 @@ class Supervisor:
     def _take_event(self, event: dict[str, Any]) -> None:
         if event["event"] == "failed":
             self._failure = event
+            self._log.keep(event.get("traceback", "").encode())
         elif event["event"] == "ready" and not self._ready and self._server is not None:
             self._next_probe = time.monotonic()
         self._on_event(event)

@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, Optional
+from typing import BinaryIO, Callable, Iterator, Optional, Union
 
 from .batch_input import read_inputs
 from .batch_output import open_writer
@@ -29,14 +29,15 @@ def run_batch(
     config: ServerConfig,
     model: LoadedModel,
     input: Optional[str] = None,
-    output: Optional[str] = None,
+    output: Union[str, BinaryIO, None] = None,
     input_format: str = "csv",
     output_format: str = "json",
     progress: Optional[Progress] = None,
 ) -> int:
     """Score a file; returns the number of rows.
 
-    `input` and `output` are paths, None for standard input and output; the formats are "csv",
+    `input` and `output` are paths, None for standard input and output (`output` may also be an
+    open binary file); the formats are "csv",
     "json" and "parquet" (JSON input is one document of the server's formats, or JSON lines; JSON
     output is {"predictions": ...}). `progress` is called after every chunk with the bytes read so
     far and the rows scored so far. Raises `ScoringError` where the input, the model or an answer
@@ -71,11 +72,12 @@ def _open_input(path: Optional[str]) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _open_output(path: Optional[str]) -> Iterator[BinaryIO]:
+def _open_output(path: Union[str, BinaryIO, None]) -> Iterator[BinaryIO]:
     """The output file under a temporary name beside it; renamed when all went well."""
-    if path is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+    if not isinstance(path, str):
+        stream = sys.stdout.buffer if path is None else path
+        yield stream
+        stream.flush()
         return
     goal = Path(path).absolute()
     descriptor, name = tempfile.mkstemp(prefix="." + goal.name + ".", dir=str(goal.parent))

@@ -1,12 +1,15 @@
 """The scoring server's command line: serve, or score one file."""
 
 import argparse
+import os
 import sys
 import time
 import traceback
-from typing import List, Optional
+from typing import BinaryIO, List, Optional
 
 from .config import ConfigError, ServerConfig
+from .errors import ScoringError
+from .loading import LoadedModel, ModelLoadError, load_model
 from .process_guard import Lifeline, die_with_parent
 from .status import StatusChannel
 
@@ -40,9 +43,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
         die_with_parent()
     lifeline.start()
     status = StatusChannel(options.status_fd)
-    from .errors import ScoringError
-    from .loading import ModelLoadError, load_model
-
+    if options.predict and options.output is None:
+        options.output = _claim_standard_output()
     try:
         config = ServerConfig.read(options.config)
         started = time.monotonic()
@@ -50,8 +52,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         model = load_model(config)
         status.send("loaded", seconds=time.monotonic() - started)
         if options.predict:
-            _predict(config, model, options, status)
-            return 0
+            return _predict(config, model, options, status)
         from .application import create_wsgi
         from .wsgi_server import serve
 
@@ -68,25 +69,41 @@ def main(arguments: Optional[List[str]] = None) -> int:
     return 0
 
 
-def _predict(config, model, options, status):  # type: ignore[no-untyped-def]
+def _predict(
+    config: ServerConfig, model: LoadedModel, options: argparse.Namespace, status: StatusChannel
+) -> int:
     from .batch import run_batch
 
     def progress(bytes_read: int, rows: int) -> None:
         status.send("progress", bytes_read=bytes_read, rows=rows)
 
-    run_batch(
-        config,
-        model,
-        input=options.input,
-        output=options.output,
-        input_format=options.input_format,
-        output_format=options.output_format,
-        progress=progress,
-    )
+    try:
+        rows = run_batch(
+            config,
+            model,
+            input=options.input,
+            output=options.output,
+            input_format=options.input_format,
+            output_format=options.output_format,
+            progress=progress,
+        )
+    except OSError as error:
+        return _fail(status, "Reading or writing failed: {}".format(error), None)
+    status.send("done", rows=rows)
+    return 0
+
+
+def _claim_standard_output() -> BinaryIO:
+    """Standard output for the predictions alone: what the model prints goes to standard error."""
+    claimed = os.dup(1)
+    os.dup2(2, 1)
+    return os.fdopen(claimed, "wb")
 
 
 def _fail(status: StatusChannel, message: str, hint: Optional[str]) -> int:
-    status.send("failed", message=message, hint=hint)
-    traceback.print_exc()
-    print(message, file=sys.stderr)
+    if status.is_open:
+        status.send("failed", message=message, hint=hint, traceback=traceback.format_exc())
+    else:
+        traceback.print_exc()
+        print("Error: " + message, hint or "", sep="\n", file=sys.stderr)
     return EXIT_FAILED

@@ -14,6 +14,11 @@ class StatusChannel:
     def __init__(self, descriptor: Optional[int]) -> None:
         self._descriptor = descriptor
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anyone gets the events."""
+        return self._descriptor is not None
+
     def send(self, event: str, **fields: Any) -> None:
         """Send one event. Lines under PIPE_BUF bytes arrive whole, whichever process sends them.
 

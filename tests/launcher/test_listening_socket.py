@@ -26,9 +26,8 @@ def test_a_taken_port_is_an_error_that_names_it() -> None:
 
 
 def test_a_port_that_another_launcher_has_bound_is_taken_too() -> None:
-    with bind_socket("127.0.0.1", 0) as first:
-        with pytest.raises(UsageError, match="is taken"):
-            bind_socket("127.0.0.1", first.getsockname()[1])
+    with bind_socket("127.0.0.1", 0) as first, pytest.raises(UsageError, match="is taken"):
+        bind_socket("127.0.0.1", first.getsockname()[1])
 
 
 def test_connections_that_linger_do_not_take_a_port() -> None:

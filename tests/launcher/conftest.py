@@ -1,0 +1,58 @@
+"""Fixtures that run the launcher."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from launcher_process import LONGEST, Launcher, ObedientModel
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def iris() -> Path:
+    """The quick-start model."""
+    return ROOT / "fixtures" / "iris"
+
+
+@pytest.fixture
+def launch() -> Iterator[Callable[..., Launcher]]:
+    """Start launchers that end with the test."""
+    started: list[Launcher] = []
+
+    def start(*arguments: str | Path, **options: Any) -> Launcher:
+        started.append(Launcher(*arguments, **options))
+        return started[-1]
+
+    yield start
+    for launcher in started:
+        if launcher.process.poll() is None:
+            launcher.process.kill()
+            launcher.process.wait()
+
+
+@pytest.fixture
+def run() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the launcher to its end."""
+
+    def run_to_end(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "launcher", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST,
+            **options,
+        )
+
+    return run_to_end
+
+
+@pytest.fixture
+def obedient(tmp_path: Path) -> ObedientModel:
+    return ObedientModel(tmp_path / "obedient")

@@ -1,0 +1,172 @@
+"""``launcher predict``: files and streams, formats, failures that leave nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from launcher_process import Launcher, ObedientModel
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+CSV = """sepal_length,sepal_width,petal_length,petal_width
+5.1,3.5,1.4,0.2
+5.0,2.0,3.5,1.0
+6.9,3.2,5.7,2.3
+"""
+SPECIES = ["setosa", "versicolor", "virginica"]
+
+
+@pytest.fixture
+def flowers(tmp_path: Path) -> Path:
+    path = tmp_path / "flowers.csv"
+    path.write_text(CSV)
+    return path
+
+
+def test_csv_to_csv(run: Run, iris: Path, flowers: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.csv"
+    done = run("predict", "-m", iris, "-i", flowers, "-o", output)
+    assert done.returncode == 0, done.stderr
+    assert output.read_text().split()[-3:] == SPECIES
+    assert done.stdout == ""
+
+
+def test_csv_to_json_is_mlflow_s(run: Run, iris: Path, flowers: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.json"
+    done = run("predict", "-m", iris, "-i", flowers, "-o", output)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(output.read_text()) == {"predictions": SPECIES}
+
+
+def test_csv_to_parquet(run: Run, iris: Path, flowers: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.parquet"
+    done = run("predict", "-m", iris, "-i", flowers, "-o", output)
+    assert done.returncode == 0, done.stderr
+    # pyarrow is the environment's, hence read there.
+    environment = run("prepare-env", "-m", iris).stdout.split()[1]
+    script = "import pandas, sys; print(pandas.read_parquet(sys.argv[1]).iloc[:, 0].tolist())"
+    python = Path(environment) / "bin" / "python"
+    read = subprocess.run(
+        [python, "-c", script, output], capture_output=True, text=True, check=True
+    )
+    assert read.stdout.strip() == str(SPECIES)
+
+
+def test_standard_input_and_output(run: Run, iris: Path) -> None:
+    done = run("predict", "-m", iris, "-t", "csv", input=CSV)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"predictions": SPECIES}
+
+
+def test_the_json_of_the_server_is_the_json_of_predict(run: Run, iris: Path) -> None:
+    example = (iris / "serving_input_example.json").read_text()
+    done = run("predict", "-m", iris, input=example)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"predictions": SPECIES}
+
+
+def test_what_the_model_prints_is_not_in_the_output(run: Run, obedient: ObedientModel) -> None:
+    loader = obedient.path / "code" / "obedient_model.py"
+    loader.write_text("print('loud')\n" + loader.read_text())
+    done = run(
+        *("predict", "-m", obedient.path, "--env-manager", "local", "-t", "csv"),
+        input="command\nhello\n",
+    )
+    assert json.loads(done.stdout) == {"predictions": ["done"]}
+    assert "loud" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "code"),
+    [("raise", "ValueError: told to", 2), ("segfault", "killed by SIGSEGV", 5)],
+)
+def test_a_failure_leaves_no_output(
+    run: Run, obedient: ObedientModel, tmp_path: Path, command: str, words: str, code: int
+) -> None:
+    (tmp_path / "in.csv").write_text(f"command\n{command}\n")
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "out.csv").write_text("what was there before")
+    done = run(
+        *("predict", "-m", obedient.path, "--env-manager", "local"),
+        *("-i", tmp_path / "in.csv", "-o", results / "out.csv"),
+    )
+    assert done.returncode == code
+    assert words in done.stderr
+    assert [path.name for path in results.iterdir()] == ["out.csv"]
+    assert (results / "out.csv").read_text() == "what was there before"
+
+
+def test_a_stop_leaves_no_output(
+    launch: Callable[..., Launcher], obedient: ObedientModel, tmp_path: Path
+) -> None:
+    obedient.hold("predict")
+    (tmp_path / "in.csv").write_text("command\nmeet\n")
+    results = tmp_path / "results"
+    results.mkdir()
+    launcher = launch(
+        *("predict", "-m", obedient.path, "--env-manager", "local"),
+        *("-i", tmp_path / "in.csv", "-o", results / "out.csv"),
+    )
+    obedient.wait_until_held("predict")
+    launcher.send(signal.SIGINT)
+    assert launcher.wait() == 128 + signal.SIGINT
+    assert list(results.iterdir()) == []
+
+
+def test_input_that_is_not_there(run: Run, iris: Path) -> None:
+    done = run("predict", "-m", iris, "-i", "no-such.csv")
+    assert done.returncode == 2
+    assert "no-such.csv is not a file" in done.stderr
+
+
+def test_input_that_does_not_fit(run: Run, iris: Path) -> None:
+    done = run("predict", "-m", iris, "-t", "csv", input="sepal_length\n5.1\n")
+    assert done.returncode == 2
+    assert "petal_width" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+ECHO = """
+class Model:
+    def predict(self, data):
+        return data["x0"]
+
+
+def _load_pyfunc(path):
+    return Model()
+"""
+
+PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdin=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_a_large_file_is_scored_in_chunks(obedient: ObedientModel, tmp_path: Path) -> None:
+    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    filler = ",".join(f"{number}.25" for number in range(40))
+    (obedient.path / "code" / "obedient_model.py").write_text(ECHO)
+    with source.open("w") as file:
+        file.write(",".join(f"x{number}" for number in range(40)) + "\n")
+        for _ in range(2_000_000):
+            file.write(filler + "\n")
+    megabytes = source.stat().st_size >> 20
+    assert megabytes > 400
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, sys.executable, "-m", "launcher", "predict",
+         "-m", obedient.path, "--env-manager", "local", "-i", source, "-o", output],
+        capture_output=True, text=True, check=True, env=dict(os.environ),
+    )  # fmt: skip
+    assert int(done.stdout) < megabytes
+    with output.open() as file:
+        assert sum(1 for _ in file) == 2_000_001
