@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from launcher.artifacts import local
 from launcher.artifacts.source import ModelSource, ModelURIError, Report, silent
+from launcher.artifacts.uris import scheme_of
 
-__all__ = ["ModelSource", "ModelURIError", "Report", "resolve_model"]
-
-# RFC 3986, but two characters at least: one is a drive letter.
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
-
-SUPPORTED = "a local folder or a file: URI"
+__all__ = ["ModelSource", "ModelURIError", "Report", "release_model", "resolve_model"]
 
 
 def resolve_model(
@@ -25,19 +20,46 @@ def resolve_model(
 ) -> ModelSource:
     """Return the model that `uri` leads to, fetched if it is not on this machine's disk.
 
-    `report` is given lines for a person. With `offline` nothing is asked over the network:
-    only what is on the disk is found. `max_model_size` is in bytes, after unpacking.
+    Called again it tells, by another `revision`, that what is behind a moving URI has changed.
+    A fetched model stays in the cache while this process lives, or until `release_model`.
+
+    `report` is given lines for a person. With `offline` nothing is asked over the network: only
+    what was fetched before is found. `max_model_size` is in bytes, after unpacking.
 
     Raises ModelURIError when the URI leads to no model, or to one that is refused.
     """
-    del report, offline, max_model_size
-    match = _SCHEME.match(uri)
-    scheme = match.group(1).lower() if match else ""
+    path = _path_of(uri)
+    if path is not None and not _is_archive(path):
+        return local.open_folder(uri, path)
+    # Only what needs a network, a cache or an archive pays for importing all that.
+    from launcher.artifacts import remote
+    from launcher.artifacts.transfer import Context
+
+    context = Context(remote.this_cache(), report, offline, max_model_size)
+    return remote.resolve(uri, context)
+
+
+def release_model(source: ModelSource) -> None:
+    """Say that this process is done with `source`, so that it may be pruned from the cache."""
+    from launcher.artifacts import remote
+
+    remote.this_cache().release(source.path)
+
+
+def _path_of(uri: str) -> Path | None:
+    """Return the path that `uri` is or means, None for a URI of another kind."""
+    scheme = scheme_of(uri)
     if scheme == "file":
-        return local.open_folder(uri, local.path_of_file_uri(uri))
-    if not scheme or Path(uri).exists():
-        return local.open_folder(uri, local.expand(uri))
-    raise ModelURIError(
-        f"A model URI that starts with {scheme + ':'!r} is not supported.",
-        f"Give {SUPPORTED}.",
-    )
+        return local.path_of_file_uri(uri)
+    # A colon is an ordinary character in the name of a file that is there.
+    if not scheme or ("//" not in uri and Path(uri).exists()):
+        return local.expand(uri)
+    return None
+
+
+def _is_archive(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    from launcher.artifacts.archives import is_archive_name
+
+    return is_archive_name(path.name)

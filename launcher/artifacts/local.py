@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from launcher.artifacts.source import ModelSource, ModelURIError
+from launcher.artifacts.source import ModelSource, ModelURIError, NotAModel
 
 SEARCH_DEPTH = 4
 SEARCH_FOLDERS = 2_000
@@ -53,7 +53,7 @@ def open_folder(uri: str, path: Path) -> ModelSource:
     """
     path = Path(os.path.normpath(path))
     if not path.exists():
-        raise ModelURIError(
+        raise NotAModel(
             f"There is no folder {str(path)!r}.",
             "Give the folder that holds the file MLmodel; a relative path counts from "
             f"{str(Path.cwd())!r}.",
@@ -71,14 +71,14 @@ def require_mlmodel(folder: Path, called: str) -> None:
     """
     if (folder / "MLmodel").is_file():
         return
-    found = list(_model_folders(folder))
+    found = list(model_folders(folder))
     if not found:
         hint = "Give the folder that holds the file MLmodel, as MLflow's save_model wrote it."
     elif len(found) == 1:
         hint = f"The folder {found[0]!r} in it is one: add that to the URI."
     else:
         hint = f"These folders in it are models: {name_some(found)}. Add one to the URI."
-    raise ModelURIError(f"{called} is not an MLflow Model: it has no file MLmodel.", hint)
+    raise NotAModel(f"{called} is not an MLflow Model: it has no file MLmodel.", hint)
 
 
 def name_some(names: list[str]) -> str:
@@ -117,7 +117,7 @@ def _not_a_folder(path: Path) -> ModelURIError:
     return ModelURIError(f"{str(path)!r} is a file, not a folder.", hint)
 
 
-def _model_folders(folder: Path) -> Iterator[str]:
+def model_folders(folder: Path) -> Iterator[str]:
     """Yield the folders below `folder` that are models, nearest first, as relative paths."""
     level, seen = [folder], 0
     for _ in range(SEARCH_DEPTH):

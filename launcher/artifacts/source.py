@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.errors import ModelError
+
 Report = Callable[[str], None]
 """Takes one line that tells a person what is going on."""
 
@@ -32,12 +34,14 @@ class ModelSource:
     """Differs between two calls when what is behind the URI has changed between them."""
 
 
-class ModelURIError(Exception):
+class ModelURIError(ModelError):
     """A model URI that cannot be resolved: one line what is wrong, one what to do."""
 
-    exit_code = 2
+    hint: str
 
     def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        super().__init__(message, hint)
+
+
+class NotAModel(ModelURIError):
+    """There may be something, but it has no file MLmodel."""

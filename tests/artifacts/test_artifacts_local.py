@@ -110,7 +110,7 @@ def test_an_empty_folder_has_no_models_to_name(tmp_path: Path) -> None:
 def test_an_unknown_scheme_names_what_is_supported() -> None:
     with pytest.raises(ModelURIError, match="'gopher:'") as error:
         resolve_model("gopher://host/model")
-    assert "local folder" in error.value.hint
+    assert "models:/, mlflow-artifacts:/, s3://" in error.value.hint
 
 
 def test_the_revision_changes_with_the_files(model: Path) -> None:

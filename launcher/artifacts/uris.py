@@ -1,0 +1,118 @@
+"""The parts of a model URI, and a URI as it may be shown: without passwords."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from launcher.artifacts.source import ModelURIError
+
+# RFC 3986, but two characters at least: one is a drive letter.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+
+_MODELS_FORMS = "models:/NAME/VERSION, models:/NAME@alias, models:/NAME/latest or models:/m-ID"
+
+
+@dataclass(frozen=True)
+class RunURI:
+    """`runs:/RUN_ID/path`; the path is relative and may be empty."""
+
+    run_id: str
+    path: str
+
+
+@dataclass(frozen=True)
+class RegistryURI:
+    """`models:/…`: either the ID of a logged model, or a name and one way to choose a version.
+
+    With none of `version`, `alias` and `stage` the highest version is meant.
+    """
+
+    model_id: str | None = None
+    name: str = ""
+    version: str | None = None
+    alias: str | None = None
+    stage: str | None = None
+
+
+def scheme_of(uri: str) -> str:
+    """Return the scheme of `uri` in lower case, "" for a path."""
+    match = _SCHEME.match(uri)
+    return match.group(1).lower() if match else ""
+
+
+def parse_runs_uri(uri: str) -> RunURI:
+    """Take `runs:/RUN_ID/path` apart. Raises ModelURIError when it is of another form."""
+    run_id, _, path = _after_slash(uri, "runs:/RUN_ID/path/in/the/run").partition("/")
+    return RunURI(run_id, require_inside(path.strip("/"), uri))
+
+
+def parse_models_uri(uri: str) -> RegistryURI:
+    """Take `models:/…` apart. Raises ModelURIError when it is of none of its forms.
+
+    The forms are those of MLflow's client: digits are a version, `latest` (in any case) the
+    highest one, another word a stage, and one word alone the ID of a logged model.
+    """
+    rest = _after_slash(uri, _MODELS_FORMS).rstrip("/")
+    name, slash, suffix = rest.partition("/")
+    if "/" in suffix or not name.strip() or (slash and not suffix.strip()):
+        raise _malformed(uri, _MODELS_FORMS)
+    if slash:
+        if suffix.isdigit():
+            return RegistryURI(name=name, version=suffix)
+        return RegistryURI(name=name, stage=None if suffix.lower() == "latest" else suffix)
+    if "@" in name:
+        name, _, alias = name.rpartition("@")
+        if not name.strip() or not alias.strip():
+            raise _malformed(uri, _MODELS_FORMS)
+        return RegistryURI(name=name, alias=alias)
+    if not name.startswith("m-"):
+        raise ModelURIError(
+            f"{uri!r} names a registered model, but no version of it.",
+            f"Write models:/{name}/VERSION, models:/{name}@ALIAS or models:/{name}/latest.",
+        )
+    return RegistryURI(model_id=name)
+
+
+def require_inside(path: str, uri: str) -> str:
+    """Return the relative `path`, or raise ModelURIError when it leads out of its folder."""
+    parts = path.split("/") if path else []
+    if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
+        raise ModelURIError(
+            f"The path in {redact(uri)!r} leads out of the folder that it starts in.",
+            "Give a path without '..', empty parts or backslashes.",
+        )
+    return path
+
+
+def redact(uri: str) -> str:
+    """Return `uri` without what may be a secret: user name, password, query, fragment.
+
+    A query is where signed links carry their signature.
+    """
+    scheme = scheme_of(uri)
+    if scheme in ("", "file", "runs", "models"):
+        return uri
+    parts = urlsplit(uri)
+    host = parts.netloc
+    if scheme not in ("abfs", "abfss", "wasb", "wasbs"):  # container@account, no password
+        host = host.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "…" if parts.query else "", ""))
+
+
+def join(base: str, *parts: str) -> str:
+    """Return the URL `base` with the path `parts` below it, percent-encoded."""
+    below = "/".join(quote(part.strip("/"), safe="/@") for part in parts if part.strip("/"))
+    return f"{base.rstrip('/')}/{below}" if below else base.rstrip("/")
+
+
+def _after_slash(uri: str, forms: str) -> str:
+    rest = uri.partition(":")[2]
+    if rest.startswith("//") or not rest.startswith("/") or rest == "/":
+        raise _malformed(uri, forms)
+    return rest[1:]
+
+
+def _malformed(uri: str, forms: str) -> ModelURIError:
+    return ModelURIError(f"{uri!r} is not a {scheme_of(uri)}: URI.", f"Write {forms}.")
