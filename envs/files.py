@@ -7,6 +7,7 @@ import os
 import shutil
 import uuid
 from pathlib import Path
+from typing import Any
 
 from envs.errors import EnvError
 
@@ -38,7 +39,11 @@ def write_atomically(path: Path, text: str, *, optional: bool = False) -> None:
 def remove_tree(folder: Path) -> None:
     """Remove a folder, also one with read-only parts; nothing happens where there is none."""
 
-    def make_writable(_function: object, name: str, _error: object) -> None:
+    def make_writable(
+        _function: object, name: str, error: tuple[type[BaseException], Any, Any]
+    ) -> None:
+        if issubclass(error[0], FileNotFoundError):
+            return  # another process removes the same leftover
         parent = Path(name).parent
         parent.chmod(0o700)
         target = Path(name)
@@ -62,20 +67,17 @@ def disk_full(folder: Path) -> EnvError:
     )
 
 
-def folder_size(folder: Path, counted: set[tuple[int, int]] | None = None) -> int:
-    """Return the bytes on disk below a folder, files with several names counted once.
+def folder_files(folder: Path) -> dict[tuple[int, int], int]:
+    """Return the bytes on disk of the files below a folder, by device and inode.
 
-    ``counted`` (device and inode pairs) carries what was counted over to another folder.
+    A file with several names appears once: sum the values for the folder's size.
     """
-    seen = set() if counted is None else counted
-    total = 0
+    sizes = {}
     for root, _, names in os.walk(folder):
         for name in names:
             try:
                 status = os.lstat(os.path.join(root, name))  # noqa: PTH118 - many files
             except FileNotFoundError:
                 continue  # removed since the folder was read
-            if (status.st_dev, status.st_ino) not in seen:
-                seen.add((status.st_dev, status.st_ino))
-                total += status.st_blocks * 512
-    return total
+            sizes[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return sizes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -41,15 +42,20 @@ def local_environment(spec: EnvSpec) -> Environment:
     )
 
 
-def mismatch(line: str, packages: dict[str, str]) -> Mismatch | None:
-    """Return how a requirement line is not fulfilled by installed packages, None if it is."""
+def mismatch(
+    line: str, packages: Mapping[str, str], environment: dict[str, str] | None = None
+) -> Mismatch | None:
+    """Return how a requirement line is not fulfilled by packages (name: version), None if it is.
+
+    ``environment`` has the values of environment markers (None: this Python's).
+    """
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
         requirement = Requirement(line.split(" --")[0])
     except InvalidRequirement:
         return None  # a path or a URL without a name
-    if requirement.marker is not None and not requirement.marker.evaluate():
+    if requirement.marker is not None and not requirement.marker.evaluate(environment):
         return None
     installed = packages.get(normalize_name(requirement.name))
     if installed is None or not requirement.specifier.contains(installed, prereleases=True):

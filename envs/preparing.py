@@ -58,7 +58,13 @@ def prepare(
     from envs.managers import manager_of
 
     store = store or EnvStore()
-    context = _context(store, report, offline, python_downloads, wheelhouse)
+    context = context_for(
+        store,
+        report,
+        offline=offline,
+        python_downloads=python_downloads,
+        wheelhouse=wheelhouse,
+    )
     plan = manager_of(spec.manager).plan(spec, context)
     return store.get_or_build(plan, context)
 
@@ -77,7 +83,7 @@ def describe(
         return Description(environment.key, "local", environment.path, lines, True)
     from envs.managers import manager_of
 
-    context = _context(store, ignore, offline, False, None)
+    context = context_for(store, ignore, offline=offline, python_downloads=False)
     plan = manager_of(spec.manager).plan(spec, context)
     key = key_of(plan.canonical)
     found = store.find(key)
@@ -87,13 +93,15 @@ def describe(
     return Description(key, spec.manager, path, plan.requirements, found is not None)
 
 
-def _context(
+def context_for(
     store: EnvStore,
     report: Report,
-    offline: bool | None,
-    python_downloads: bool,
-    wheelhouse: Path | None,
+    *,
+    offline: bool | None = None,
+    python_downloads: bool = True,
+    wheelhouse: Path | None = None,
 ) -> Context:
+    """Return the context of one call; ``offline`` None stands for ``LAUNCHER_OFFLINE``."""
     if offline is None:
         offline = os.environ.get("LAUNCHER_OFFLINE", "").lower() in ("1", "true", "yes")
     return Context(
@@ -102,5 +110,5 @@ def _context(
         log=BuildLog(store.home / "logs" / "envs" / "discovery.log"),
         offline=offline,
         python_downloads=python_downloads,
-        wheelhouse=wheelhouse,
+        wheelhouse=wheelhouse and wheelhouse.absolute(),
     )

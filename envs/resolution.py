@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
 from envs.context import Context
-from envs.errors import EnvError
-from envs.files import disk_full
 from envs.indexes import IndexSettings
-from envs.process import Completed, clean_environ, run
+from envs.process import Completed
+from envs.spec import requirement_name
+from envs.uv import is_network_failure, run_uv, uv_error, work_folder, write_private
 
 FAR_FUTURE = "2999-01-01T00:00:00Z"
-_NETWORK = re.compile(
-    r"dns error|client error \(Connect\)|timed out|Failed to fetch|connection (refused|reset)"
-    r"|Network connectivity is disabled|request or response body error",
-    re.IGNORECASE,
-)
 _YOUNGER = re.compile(
     r"`(?P<name>[^`]+)` was filtered by `exclude-newer`.*?"
     r"requested version, v(?P<version>\S+), was published at (?P<day>\d{4}-\d\d-\d\d)",
     re.DOTALL,
 )
-_DISK_FULL = re.compile(r"No space left on device|os error 28\b|Disk quota exceeded")
 
 
 @dataclass(frozen=True)
@@ -69,7 +59,8 @@ class Resolution:
     """The exact list to install.
 
     Attributes:
-        text: a requirements file: one pinned line a package, with hashes. May hold credentials.
+        text: a requirements file, one pinned line a package with hashes, or a ``pylock.toml``.
+            May hold credentials.
         as_of: "2020-09-01" or "today".
         note: why it is today's although a day was asked for, one line, or None.
         dates: uv's options for the bound that was used; builds from source need them as well.
@@ -81,118 +72,74 @@ class Resolution:
     dates: tuple[str, ...] = ()
 
     @property
-    def lines(self) -> tuple[str, ...]:
-        """One line a package, hashes left out."""
-        starts = (line.split(" \\")[0].split(" --hash")[0] for line in self.text.splitlines())
-        return tuple(s.strip() for s in starts if s[:1].strip() and s[0] not in "#-")
+    def blocks(self) -> list[str]:
+        """The packages of a requirements file: each its pinned line and the lines of hashes."""
+        return re.findall(r"^(?![#\s-]).+(?:\n[ \t].*)*", self.text, re.MULTILINE)
 
     @property
     def is_hashed(self) -> bool:
         """Whether every package has a hash (what comes from version control has none)."""
-        return self.text.count("--hash=") > 0 and not re.search(
-            r"^(?![#\s-])\S[^\n]*(?<!\\)$(?!\n\s+--hash)", self.text, re.MULTILINE
-        )
+        return all("--hash=" in block for block in self.blocks)
+
+    def without(self, names: Container[str | None]) -> Resolution:
+        """Return the resolution without the packages of these (normalised) names."""
+        kept = [block for block in self.blocks if requirement_name(block) not in names]
+        return replace(self, text="".join(f"{block}\n" for block in kept))
 
 
-def resolve(request: Request, context: Context) -> Resolution:
+def resolve(
+    request: Request, context: Context, file_format: str = "requirements.txt"
+) -> Resolution:
     """Return the resolution as of the requested day, else as of today, saying why.
 
-    Raises EnvError where the requirements cannot be resolved at all, or no index answers.
+    ``file_format`` is "requirements.txt" or "pylock.toml". Raises EnvError where the
+    requirements cannot be resolved at all, or no index answers.
     """
     if not request.lines:
         return Resolution("", "today" if request.day is None else request.day.isoformat())
     count = f"{len(request.lines)} requirement{'s' if len(request.lines) != 1 else ''}"
-    if request.bound is None or request.day is None:
-        context.report(f"resolving {count} as of today")
-        return _resolved(request, _compile(request, context), context)
-    day = request.day.isoformat()
-    context.report(f"resolving {count} as of {day}")
-    completed = _compile(request, context)
-    if completed.returncode == 0 or _NETWORK.search(completed.text):
-        return _resolved(request, completed, context)
-    today = Request(request.lines, request.constraints, request.indexes, request.python)
-    reason = _why_not_dated(completed.text, day)
-    context.report(f"resolving {count} as of today: {reason}")
-    return _resolved(today, _compile(today, context), context, note=reason)
+    note = None
+    if request.bound is not None and request.day is not None:
+        day = request.day.isoformat()
+        context.report(f"resolving {count} as of {day}")
+        completed = _compile(request, file_format, context)
+        if completed.returncode == 0 or is_network_failure(completed.text):
+            return _resolved(request, completed, context, note)
+        note = _why_not_dated(completed.text, day)
+        request = replace(request, day=None, bound=None)
+    context.report(f"resolving {count} as of today" + (f": {note}" if note else ""))
+    return _resolved(request, _compile(request, file_format, context), context, note)
 
 
-def _compile(request: Request, context: Context) -> Completed:
-    with _work_folder(context) as folder:
-        source = folder / "requirements.in"
-        _write_private(source, request.lines)
-        output = folder / "resolved.txt"
-        command: list[str | Path] = [
-            context.uv,
-            "pip",
-            "compile",
-            source,
-            "--output-file",
-            output,
-        ]
-        command += ["--python", request.python, "--generate-hashes", "--no-header"]
-        command += ["--no-annotate", "--no-strip-extras", *request.dates()]
+def _compile(request: Request, file_format: str, context: Context) -> Completed:
+    """Run the resolver; what it printed, or the resolved file's lines where it succeeded."""
+    with work_folder(context) as folder:
+        source, output = folder / "requirements.in", folder / f"resolved.{file_format}"
+        if file_format == "pylock.toml":
+            output = folder / file_format
+        write_private(source, request.lines)
+        arguments: list[str | Path] = ["pip", "compile", source, "--output-file", output]
+        arguments += ["--format", file_format, "--python", request.python]
+        arguments += ["--no-header", "--no-annotate", *request.dates()]
+        if file_format == "requirements.txt":
+            arguments += ["--generate-hashes", "--no-strip-extras"]
         if request.constraints:
-            _write_private(folder / "constraints.txt", request.constraints)
-            command += ["--constraints", folder / "constraints.txt"]
-        completed = run_uv(command, request.indexes, context, folder)
+            write_private(folder / "constraints.txt", request.constraints)
+            arguments += ["--constraints", folder / "constraints.txt"]
+        completed = run_uv(arguments, request.indexes, context, folder)
         if completed.returncode == 0:
-            text = output.read_text(encoding="utf-8")
-            return Completed(0, tuple(text.splitlines()))
+            return Completed(0, tuple(output.read_text(encoding="utf-8").splitlines()))
         return completed
 
 
 def _resolved(
-    request: Request, completed: Completed, context: Context, note: str | None = None
+    request: Request, completed: Completed, context: Context, note: str | None
 ) -> Resolution:
     if completed.returncode != 0:
-        raise resolution_error(completed.text, context)
+        what = "the requirements cannot be resolved"
+        raise uv_error(completed.text, context, what, "correct that requirement of the model")
     as_of = "today" if request.day is None else request.day.isoformat()
     return Resolution(completed.text + "\n", as_of, note, tuple(request.dates()))
-
-
-def install(resolution: Resolution, indexes: IndexSettings, python: Path, context: Context) -> None:
-    """Install exactly the resolved list into the environment of ``python``; EnvError if not."""
-    count = len(resolution.lines)
-    if count == 0:
-        return
-    context.report(f"installing {count} package{'s' if count != 1 else ''}")
-    with _work_folder(context) as folder:
-        listed = folder / "resolved.txt"
-        _write_private(listed, [resolution.text])
-        command: list[str | Path] = [context.uv, "pip", "install", "--python", python]
-        command += ["--no-deps", "-r", listed]
-        command += ["--require-hashes"] if resolution.is_hashed else []
-        command += resolution.dates
-        completed = run_uv(command, indexes, context, folder)
-    if completed.returncode != 0:
-        raise resolution_error(completed.text, context, "the packages could not be installed")
-
-
-def run_uv(
-    command: list[str | Path], indexes: IndexSettings, context: Context, cwd: Path
-) -> Completed:
-    """Run uv with the index settings, reporting downloads and builds as they begin."""
-    options = [*indexes.options(), "--color", "never"]
-    variables = indexes.environ(os.environ)
-    if context.wheelhouse is not None:
-        options += ["--no-index", "--find-links", str(context.wheelhouse)]
-    if context.offline or context.wheelhouse is not None:
-        options.append("--offline")
-
-    def on_line(line: str) -> None:
-        begun = re.match(r"\s*(Downloading|Building) (\S+)", line)
-        if begun:
-            context.report(f"{begun[1].lower()} {begun[2]}")
-
-    env = clean_environ({**variables, "UV_PYTHON_DOWNLOADS": "never"})
-    return run(
-        [*command, *options],
-        log=context.log,
-        env=env,
-        cwd=cwd,
-        stdout=subprocess.DEVNULL,  # a copy of what is in the output file
-        on_line=on_line,
-    )
 
 
 def _why_not_dated(text: str, day: str) -> str:
@@ -205,47 +152,18 @@ def _why_not_dated(text: str, day: str) -> str:
     return f"as of {day} there is no solution"
 
 
-def resolution_error(
-    text: str, context: Context, what: str = "the requirements cannot be resolved"
-) -> EnvError:
-    """Return the error for what uv printed: its reason in one line."""
-    if _DISK_FULL.search(text):
-        error = disk_full(context.home)
-        return context.log.error(error.message, error.hint)
-    reason = _reason(text)
-    if _NETWORK.search(text):
-        if context.offline or context.wheelhouse is not None:
-            hint = "run once with a network, or give a wheelhouse that has it"
-        else:
-            hint = "check the network and the index settings (PIP_INDEX_URL, UV_DEFAULT_INDEX)"
-    else:
-        hint = "correct that requirement of the model"
-    return context.log.error(f"{what}: {reason}", hint)
-
-
-def _reason(text: str) -> str:
-    plain = " ".join(re.sub("[\u00d7\u2500-\u257f\u25b6]", " ", text).split())
-    because = re.search(r"Because (.*?)(?:,? we can conclude| hint:|$)", plain)
-    if because:
-        return because[1].rstrip(".,")
-    mismatch = re.search(r"Hash mismatch for `([^`]+)`", plain)
-    if mismatch:
-        return f"the hash of {mismatch[1]} is not the expected one"
-    error = re.search(r"error: (.*?)(?: cause: (.*?))?(?: cause: | hint: |$)", plain)
-    if error:
-        return error[1] + (f": {error[2]}" if error[2] else "")
-    return plain[-300:] or "uv gave no reason"
-
-
-@contextmanager
-def _work_folder(context: Context) -> Iterator[Path]:
-    """A private folder for one run of uv, cut off from any project whose settings it would read."""
-    with tempfile.TemporaryDirectory(prefix="launcher-", dir=context.work) as name:
-        folder = Path(name)
-        (folder / "uv.toml").touch()  # uv looks no further up than this
-        yield folder
-
-
-def _write_private(path: Path, lines: Iterable[str]) -> None:
-    path.touch(mode=0o600)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+def install(resolution: Resolution, indexes: IndexSettings, python: Path, context: Context) -> None:
+    """Install exactly the resolved list into the environment of ``python``; EnvError if not."""
+    count = len(resolution.blocks)
+    if count == 0:
+        return
+    context.report(f"installing {count} package{'s' if count != 1 else ''}")
+    with work_folder(context) as folder:
+        listed = folder / "resolved.txt"
+        write_private(listed, [resolution.text])
+        arguments: list[str | Path] = ["pip", "install", "--python", python, "--no-deps"]
+        arguments += ["-r", listed, *resolution.dates]
+        arguments += ["--require-hashes"] if resolution.is_hashed else []
+        completed = run_uv(arguments, indexes, context, folder)
+    if completed.returncode != 0:
+        raise uv_error(completed.text, context, "the packages could not be installed")

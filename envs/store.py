@@ -42,6 +42,10 @@ class EnvStore:
         """Return the lock file of a key."""
         return self.root / ".locks" / key
 
+    def build_log(self, key: str) -> Path:
+        """Return the log of the last build of a key, there or not."""
+        return self.home / "logs" / "envs" / f"{key}.log"
+
     def users_folder(self, key: str) -> Path:
         """Return the folder with the marks of the users of a key."""
         return self.root / ".users" / key
@@ -105,7 +109,7 @@ class EnvStore:
 
     def _build(self, key: str, plan: Plan, context: Context) -> Environment:
         folder = self.folder(key)
-        log_path = self.home / "logs" / "envs" / f"{key}.log"
+        log_path = self.build_log(key)
         log = BuildLog(log_path, context.log.secrets)
         context = replace(context, log=log, work=folder / "work")
         manager = plan.canonical["manager"]

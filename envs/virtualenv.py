@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,35 @@ from envs.context import Context
 from envs.errors import EnvError
 from envs.files import DISK_FULL, disk_full
 from envs.interpreters import Interpreter, find_interpreter
+from envs.lockfiles import Lock, check_fresh, install_lock, lock_hashes, read_lock
 from envs.manifest import Contents
 from envs.process import Completed, GuardedProcess, clean_environ
 from envs.requirements import Requirements, flatten
-from envs.resolution import Request, install, resolution_error, resolve
-from envs.spec import EnvSpec, hash_folder, normalize_name, requirement_name
+from envs.resolution import Request, Resolution, install, resolve
+from envs.spec import EnvSpec, hash_folder, key_of, normalize_name, requirement_name
+from envs.uv import uv_error
+from envs.wheelhouse import stored_list
 
 _PINNED = re.compile(r"^[^;]*(==|@)")
 
 
 @dataclass(frozen=True)
 class VirtualenvPlan:
-    """A virtual environment that could be built (see `envs.managers.Plan`)."""
+    """A virtual environment that could be built (see `envs.managers.Plan`).
+
+    Attributes:
+        interpreter: the base Python.
+        wanted: all requirements, flattened.
+        request: what is to be resolved.
+        lockfile: the lockfile to install from, None where requirements are resolved.
+        copied_packages: folders to copy into site-packages.
+        canonical: what the key is the hash of.
+    """
 
     interpreter: Interpreter
     wanted: Requirements
     request: Request
+    lockfile: Path | None
     copied_packages: tuple[Path, ...]
     canonical: Mapping[str, Any]
 
@@ -40,11 +53,18 @@ class VirtualenvPlan:
 
     def build(self, prefix: Path, context: Context) -> Contents:
         context.log.secrets.update(self.wanted.secrets)
+        python = prefix / "bin" / "python"
+        stored = stored_list(context.wheelhouse, key_of(self.canonical))
         # The two do not depend on each other: the environment is made while uv resolves.
         with _creation(prefix, self.interpreter, context) as creation:
-            resolution = resolve(self.request, context)
+            lock = None
+            if self.lockfile is not None and stored is None:
+                lock = read_lock(self.lockfile, self.interpreter, context)
+                check_fresh(lock, self.request.lines, self.interpreter)
+            resolution = stored or self.resolution(lock, context)
             _check_created(creation.wait(), context)
-        python = prefix / "bin" / "python"
+        if lock is not None:
+            install_lock(lock, self.wanted.indexes, python, context)
         install(resolution, self.wanted.indexes, python, context)
         site_packages = _site_packages(prefix)
         _copy_packages(self.copied_packages, site_packages, context)
@@ -53,10 +73,28 @@ class VirtualenvPlan:
             python_version=self.interpreter.version,
             site_packages=str(site_packages.relative_to(prefix)),
             packages=installed_packages(site_packages),
-            resolved=context.log.mask(resolution.text),
-            as_of=resolution.as_of,
+            resolved=context.log.mask((lock.text if lock else "") + resolution.text),
+            as_of="lock" if lock is not None else resolution.as_of,
             notes=(resolution.note,) if resolution.note else (),
         )
+
+    def resolution(
+        self, lock: Lock | None, context: Context, file_format: str = "requirements.txt"
+    ) -> Resolution:
+        """Return the resolution of the requirements, of those that a lock lacks if there is one."""
+        if lock is None:
+            return resolve(self.request, context, file_format)
+        missing = [n for n in self.request.lines if requirement_name(n) not in {None, *lock.pins}]
+        if not missing:
+            return Resolution("", "lock")
+        context.report(f"{lock.path.name} lacks {', '.join(missing)}: adding them")
+        pins = [f"{name}=={version}" for name, version in lock.pins.items() if version]
+        request = replace(
+            self.request,
+            lines=tuple(missing),
+            constraints=(*self.request.constraints, *pins),
+        )
+        return resolve(request, context, file_format).without(lock.pins)
 
 
 def plan(spec: EnvSpec, context: Context) -> VirtualenvPlan:
@@ -69,23 +107,24 @@ def plan(spec: EnvSpec, context: Context) -> VirtualenvPlan:
     model = flatten(spec.requirements, spec.base_dir)
     pinned = {requirement_name(line) for line in model.canonical if _PINNED.match(line)}
     named = {requirement_name(line) for line in model.canonical}
+    # A lockfile says itself what else there is to be: nothing that builds comes with it.
+    build = () if spec.lockfile else spec.build_requirements
     added = [
-        line
-        for line in (*spec.build_requirements, *spec.server_requirements)
-        if requirement_name(line) not in pinned
+        line for line in (*build, *spec.server_requirements) if requirement_name(line) not in pinned
     ]
     wanted = flatten([*spec.requirements, *added], spec.base_dir)
     undated = tuple(sorted({normalize_name(name) for name in spec.undated} - named))
     bound = spec.upload_bound()
     canonical = {
         "manager": "virtualenv",
-        "python": [interpreter.path, interpreter.version, interpreter.implementation],
+        "python": [interpreter.version, interpreter.implementation],
         "platform": [interpreter.platform, interpreter.abi],
         "requirements": wanted.canonical,
         "constraints": wanted.canonical_constraints,
         "indexes": wanted.indexes.canonical(os.environ),
         "upload_bound": bound.isoformat() if bound else None,
         "undated": undated,
+        "lockfile": lock_hashes(spec.lockfile) if spec.lockfile else None,
         "copied_packages": [[path.name, hash_folder(path)] for path in spec.copied_packages],
     }
     request = Request(
@@ -97,7 +136,9 @@ def plan(spec: EnvSpec, context: Context) -> VirtualenvPlan:
         bound=bound,
         undated=undated,
     )
-    return VirtualenvPlan(interpreter, wanted, request, spec.copied_packages, canonical)
+    return VirtualenvPlan(
+        interpreter, wanted, request, spec.lockfile, spec.copied_packages, canonical
+    )
 
 
 def _creation(prefix: Path, interpreter: Interpreter, context: Context) -> GuardedProcess:
@@ -117,7 +158,7 @@ def _creation(prefix: Path, interpreter: Interpreter, context: Context) -> Guard
 
 def _check_created(completed: Completed, context: Context) -> None:
     if completed.returncode != 0:
-        raise resolution_error(
+        raise uv_error(
             "error: " + (completed.lines[-1] if completed.lines else "virtualenv said nothing"),
             context,
             "the environment could not be created",

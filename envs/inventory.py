@@ -1,0 +1,222 @@
+"""What is in the cache, and taking things out of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from envs.errors import EnvError
+from envs.files import folder_files, remove_tree
+from envs.locks import remove_lock_file, try_exclusive, users
+from envs.manifest import damage, read_manifest
+from envs.store import EnvStore
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One folder of the cache.
+
+    Attributes:
+        key: the environment's key.
+        path: its folder.
+        state: "complete", "building" (a live process does), "unfinished" (what a dead build
+            left), or "damaged: ..." with what is gone.
+        manager, python_version: None unless it was complete once.
+        packages: number of packages.
+        size: bytes on disk, a file that several environments share counted in each.
+        created: seconds since the epoch, None unless it was complete once.
+        last_used: seconds since the epoch.
+        users: pids of the processes that use it.
+    """
+
+    key: str
+    path: Path
+    state: str
+    manager: str | None
+    python_version: str | None
+    packages: int
+    size: int
+    created: float | None
+    last_used: float
+    users: tuple[int, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the entry as JSON values."""
+        return {**self.__dict__, "path": str(self.path), "users": list(self.users)}
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Something that was, or with a dry run would be, removed: a name, why, and its bytes."""
+
+    name: str
+    reason: str
+    size: int
+
+
+def entries(store: EnvStore) -> list[Entry]:
+    """Return what is in the cache, last used first."""
+    found = [entry for key in keys(store) if (entry := _entry(store, key)) is not None]
+    return sorted(found, key=lambda entry: -entry.last_used)
+
+
+def total_size(listed: list[Entry]) -> int:
+    """Return the bytes on disk of all entries, files that they share counted once."""
+    sizes: dict[tuple[int, int], int] = {}
+    for entry in listed:
+        sizes.update(folder_files(entry.path))
+    return sum(sizes.values())
+
+
+def keys(store: EnvStore) -> list[str]:
+    """Return the keys that have a folder."""
+    if not store.root.is_dir():
+        return []
+    return sorted(p.name for p in store.root.iterdir() if not p.name.startswith("."))
+
+
+def resolve_key(store: EnvStore, text: str) -> str:
+    """Return the key that ``text`` is, or is an unambiguous beginning of; EnvError if none."""
+    found = [key for key in keys(store) if text and key.startswith(text)]
+    if len(found) == 1 or text in found:
+        return text if text in found else found[0]
+    if found:
+        raise EnvError(f"{text} is the beginning of {len(found)} keys", hint="write more of it")
+    raise EnvError(f"there is no environment {text}", hint="`launcher envs list` shows the keys")
+
+
+def remove(store: EnvStore, key: str) -> Removal:
+    """Remove an environment; EnvError where it is being built or used."""
+    entry = _entry(store, key)
+    if entry is None:
+        raise EnvError(f"there is no environment {key}", hint="`launcher envs list` shows the keys")
+    with try_exclusive(store.lock_path(key)) as locked:
+        if not locked:
+            raise EnvError(f"environment {key} is being built", hint="try again later")
+        alive = users(store.users_folder(key), remove_dead=True)
+        if alive:
+            raise EnvError(
+                f"environment {key} is used by process {', '.join(map(str, alive))}",
+                hint="stop it first",
+            )
+        _discard(store, key)
+    return Removal(key, "asked for", entry.size)
+
+
+def prune(
+    store: EnvStore,
+    *,
+    older_than: float | None = None,
+    max_size: int | None = None,
+    dry_run: bool = False,
+) -> list[Removal]:
+    """Remove leftovers, what was not used for ``older_than`` seconds, and, the least recently
+    used first, what is needed to get all environments below ``max_size`` bytes.
+
+    Leftovers are builds that died, damaged environments, marks and locks of the dead. What a
+    live process builds or uses stays. Returns what went (with ``dry_run``: what would go).
+    """
+    removed = [*_prune_trash(store, dry_run)]
+    listed = entries(store)
+    for entry, reason in _doomed(listed, older_than, max_size):
+        if dry_run:
+            removed.append(Removal(entry.key, reason, entry.size))
+            continue
+        with try_exclusive(store.lock_path(entry.key)) as locked:
+            # Looked at again: it may have been taken into use since it was listed.
+            if locked and not users(store.users_folder(entry.key), remove_dead=True):
+                _discard(store, entry.key)
+                removed.append(Removal(entry.key, reason, entry.size))
+    if not dry_run:
+        _sweep(store)
+    return removed
+
+
+def _doomed(
+    listed: list[Entry], older_than: float | None, max_size: int | None
+) -> Iterator[tuple[Entry, str]]:
+    """Yield what is to be removed, with the reason."""
+    now = time.time()
+    kept = []
+    for entry in listed:
+        if entry.users or entry.state == "building":
+            kept.append(entry)
+        elif entry.state != "complete":
+            yield entry, entry.state
+        elif older_than is not None and now - entry.last_used > older_than:
+            yield entry, f"not used for {(now - entry.last_used) / 86400:.0f} days"
+        else:
+            kept.append(entry)
+    while max_size is not None and total_size(kept) > max_size:
+        idle = [entry for entry in kept if not entry.users and entry.state == "complete"]
+        if not idle:
+            return
+        kept.remove(idle[-1])
+        yield idle[-1], "the cache is too large"
+
+
+def _entry(store: EnvStore, key: str) -> Entry | None:
+    folder = store.folder(key)
+    try:
+        last_used = folder.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    manifest = read_manifest(folder) or {}
+    created = manifest.get("created")
+    return Entry(
+        key=key,
+        path=folder,
+        state=_state(store, key, manifest),
+        manager=manifest.get("manager"),
+        python_version=manifest.get("python_version"),
+        packages=len(manifest.get("packages", ())),
+        size=sum(folder_files(folder).values()),
+        created=datetime.fromisoformat(created).timestamp() if created else None,
+        last_used=last_used,
+        users=tuple(users(store.users_folder(key))),
+    )
+
+
+def _state(store: EnvStore, key: str, manifest: dict[str, Any]) -> str:
+    if manifest:
+        damaged = damage(manifest, store.folder(key))
+        return "complete" if damaged is None else f"damaged: {damaged}"
+    with try_exclusive(store.lock_path(key)) as free:
+        return "unfinished" if free else "building"
+
+
+def _discard(store: EnvStore, key: str) -> None:
+    """Remove an environment and all that belongs to it. Needs the key's lock."""
+    store.discard(key)
+    remove_tree(store.users_folder(key))
+    store.build_log(key).unlink(missing_ok=True)
+    remove_lock_file(store.lock_path(key))
+
+
+def _prune_trash(store: EnvStore, dry_run: bool) -> Iterator[Removal]:
+    trash = store.root / ".trash"
+    for path in sorted(trash.iterdir()) if trash.is_dir() else []:
+        yield Removal(path.name, "removal was interrupted", sum(folder_files(path).values()))
+        if not dry_run:
+            remove_tree(path)
+
+
+def _sweep(store: EnvStore) -> None:
+    """Remove marks of the dead, and locks and marks of keys that have no folder."""
+    known = {
+        path.name
+        for folder in (store.lock_path(""), store.users_folder(""))
+        if folder.is_dir()
+        for path in folder.iterdir()
+    }
+    for key in sorted(known):
+        with try_exclusive(store.lock_path(key)) as locked:
+            if locked:
+                alive = users(store.users_folder(key), remove_dead=True)
+                if not alive and not store.folder(key).exists():
+                    remove_tree(store.users_folder(key))
+                    remove_lock_file(store.lock_path(key))
