@@ -67,6 +67,7 @@ class VirtualenvPlan:
             install_lock(lock, self.wanted.indexes, python, context)
         install(resolution, self.wanted.indexes, python, context)
         site_packages = _site_packages(prefix)
+        _drop_unreadable_hook(site_packages, self.interpreter)
         _copy_packages(self.copied_packages, site_packages, context)
         return Contents(
             python=str(python.relative_to(prefix)),
@@ -170,6 +171,17 @@ def _site_packages(prefix: Path) -> Path:
     if len(found) != 1:
         raise EnvError(f"{prefix} has {len(found)} site-packages folders instead of one")
     return found[0]
+
+
+def _drop_unreadable_hook(site_packages: Path, interpreter: Interpreter) -> None:
+    """Remove virtualenv's start-up hook where the Python is too old to read it.
+
+    It would print a traceback at every start. It guards pip against prefixes in distutils'
+    settings files, and pip does not install here.
+    """
+    if tuple(map(int, interpreter.version.split(".")[:2])) < (3, 8):
+        for name in ("_virtualenv.pth", "_virtualenv.py"):
+            (site_packages / name).unlink(missing_ok=True)
 
 
 def _copy_packages(folders: tuple[Path, ...], site_packages: Path, context: Context) -> None:
