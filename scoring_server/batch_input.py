@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sys
 import tempfile
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Dict, Iterator, List, Optional
 
-import pandas as pd
-
 from . import jsontext
+from .csvtext import cast_csv, read_csv
 from .errors import ScoringError
-from .parsing import CSV, JSON, PARQUET, ModelInput, csv_dtypes, parse_json, parse_parquet
+from .parquet import read_parquet
+from .parsing import CSV, JSON, PARQUET, ModelInput, parse_json, parse_json_text
 from .signature import Signature
 
 # The text of one chunk; in memory a chunk takes several times as much.
@@ -68,9 +69,10 @@ def _read_csv(source: BinaryIO, signature: Signature) -> Iterator[Chunk]:
     first_row = 1
     text = io.TextIOWrapper(buffered, encoding="utf-8", newline="")
     try:
-        frames = pd.read_csv(text, dtype=csv_dtypes(signature), chunksize=rows)
+        frames = read_csv(text, signature, chunksize=rows)
         for frame in frames:
-            yield Chunk(ModelInput(frame), len(frame), counter.count, first_row)
+            data = cast_csv(frame, signature)
+            yield Chunk(ModelInput(data), len(frame), counter.count, first_row)
             first_row += len(frame)
     except (ValueError, TypeError) as error:
         raise ScoringError(
@@ -87,8 +89,7 @@ def _read_json(source: BinaryIO, signature: Signature) -> Iterator[Chunk]:
     second = lines.readline()
     if second.strip() and _is_record(first):
         return _read_json_lines(counter, lines, [first, second], signature)
-    document = jsontext.loads(first + second + lines.read())
-    model_input = parse_json(document, signature)
+    model_input = parse_json_text(first + second + lines.read(), signature)
     return iter([Chunk(model_input, _rows(model_input.data), counter.count)])
 
 
@@ -124,7 +125,8 @@ def _read_parquet(source: BinaryIO) -> Iterator[Chunk]:
         import pyarrow.parquet
     except ImportError:
         data = source.read()
-        frame = parse_parquet(data)
+        # A file that the user chose, not a stranger's request: no bound.
+        frame = read_parquet(data, sys.maxsize)
         yield Chunk(ModelInput(frame), len(frame), len(data), 1)
         return
     with tempfile.TemporaryFile() as spooled:

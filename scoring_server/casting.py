@@ -37,9 +37,21 @@ Cast = Callable[[pd.Series], pd.Series]
 class FrameCaster:
     """Casts the columns of a DataFrame that was made from `dataframe_split` or `_records`."""
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, casts: Optional[List[Optional[Cast]]] = None) -> None:
         self._schema = schema
-        self._casts = [_compile_cast(spec) for spec in schema.inputs]
+        self._casts = [_compile_cast(spec) for spec in schema.inputs] if casts is None else casts
+
+    @classmethod
+    def for_csv(cls, schema: Schema) -> Optional[FrameCaster]:
+        """The caster for what `pandas.read_csv` leaves open: times, and tensors. None for nothing.
+
+        Binary columns stay text: CSV has no rule for bytes, and MLflow has none either.
+        """
+        casts = [
+            _compile_cast(spec) if isinstance(spec, Tensor) or spec.type is DATETIME else None
+            for spec in schema.inputs
+        ]
+        return cls(schema, casts) if any(casts) else None
 
     def cast(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The frame with the signature's columns cast; others stay as they are.
@@ -50,13 +62,17 @@ class FrameCaster:
         for name, cast in self._targets(frame):
             if cast is None or name not in frame.columns:
                 continue
+            column = frame[name]
+            if not isinstance(column, pd.Series):
+                # A name that was sent twice; the enforcement refuses it if the model needs it.
+                continue
             try:
-                converted[name] = cast(frame[name])
+                converted[name] = cast(column)
             except ScoringError as error:
                 raise _failed(name, self._type_of(name), error.message) from error
             except Exception as error:
                 raise _failed(name, self._type_of(name), str(error)) from error
-        return frame.assign(**converted) if _all_text(converted) else _assign(frame, converted)
+        return _assign(frame, converted)
 
     def _targets(self, frame: pd.DataFrame) -> List[Tuple[Any, Optional[Cast]]]:
         if self._schema.is_named:
@@ -68,10 +84,6 @@ class FrameCaster:
     def _type_of(self, name: Any) -> Any:
         spec: Any = self._schema.by_name.get(name) or self._schema.inputs[0]
         return spec.dtype if isinstance(spec, Tensor) else spec.type
-
-
-def _all_text(converted: Dict[Any, Any]) -> bool:
-    return all(isinstance(name, str) for name in converted)
 
 
 def _assign(frame: pd.DataFrame, converted: Dict[Any, pd.Series]) -> pd.DataFrame:
@@ -118,7 +130,9 @@ def _cast_tensor_column(dtype: np.dtype) -> Cast:
     def cast(values: pd.Series) -> pd.Series:
         if dtype == np.dtype(bytes):
             return values.map(lambda text: text.encode("utf-8"))
-        if len(values) and isinstance(values.iloc[0], list):
+        if len(values) == 0:
+            raise ScoringError("there are no rows")
+        if isinstance(values.iloc[0], list):
             # A row of a tensor of more dimensions; the enforcement stacks and casts it.
             return values
         return plain(values)
@@ -152,9 +166,10 @@ def _cast_booleans(values: pd.Series) -> pd.Series:
 
 def _parse_times(values: pd.Series) -> pd.Series:
     parsed = pd.to_datetime(values)
-    if parsed.dtype.kind == "M" and getattr(parsed.dtype, "tz", None) is None:
-        return parsed.astype(DATETIME_NS)
-    return parsed
+    if getattr(parsed.dtype, "tz", None) is not None:
+        # The signature's datetime has no time zone: take UTC.
+        parsed = parsed.dt.tz_convert("UTC").dt.tz_localize(None)
+    return parsed.astype(DATETIME_NS) if parsed.dtype.kind == "M" else parsed
 
 
 def cast_value(data: Any, spec: Any) -> Any:
@@ -163,7 +178,7 @@ def cast_value(data: Any, spec: Any) -> Any:
     Lists become arrays. Raises `ScoringError`, or what numpy raises.
     """
     if spec is None:
-        return np.array(data)
+        return _to_array(data)
     if isinstance(spec, Tensor):
         return np.array(data, dtype=spec.dtype)
     kind = spec.type
@@ -172,6 +187,14 @@ def cast_value(data: Any, spec: Any) -> Any:
     if isinstance(kind, Array):
         return np.array(compile_type(kind, spec.required)(data))
     return compile_type(kind, spec.required)(data)
+
+
+def _to_array(data: Any) -> np.ndarray:
+    try:
+        return np.array(data)
+    except ValueError:
+        # Lists of unequal length: numpy before 1.24 made an array of objects of them.
+        return np.array(data, dtype=object)
 
 
 def _cast_scalars(data: Any, spec: Column) -> Any:
@@ -262,10 +285,13 @@ def _rows_to_columns(rows: List[Any], schema: Optional[Schema]) -> Dict[str, np.
 
 
 def _check_lengths(columns: Dict[str, Any], schema: Optional[Schema]) -> None:
+    single = [name for name, v in columns.items() if isinstance(v, np.ndarray) and v.ndim == 0]
+    if single and (schema is None or schema.is_tensor):
+        raise ScoringError("expected lists of values for {}".format(quote(single)))
     counted = {
         name: len(values)
         for name, values in columns.items()
-        if isinstance(values, (list, np.ndarray)) and np.ndim(values)
+        if isinstance(values, (list, np.ndarray)) and name not in single
     }
     if schema is not None and schema.is_named:
         kinds = {name: getattr(spec, "type", None) for name, spec in schema.by_name.items()}

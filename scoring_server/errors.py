@@ -7,6 +7,7 @@ to each are those of `mlflow.exceptions.MlflowException`.
 from __future__ import annotations
 
 import json
+import reprlib
 import traceback
 from typing import Any, Dict, Optional
 
@@ -24,8 +25,11 @@ STATUS_OF_CODE = {
     DEADLINE_EXCEEDED: 504,
 }
 
-# A request can carry megabytes; what it carried is quoted only this far.
-QUOTED_CHARACTERS = 200
+# A request can carry megabytes, nested to any depth; what it carried is quoted only so far.
+_quoting = reprlib.Repr()
+_quoting.maxstring = _quoting.maxother = 100
+_quoting.maxlist = _quoting.maxdict = _quoting.maxtuple = 10
+_quoting.maxlevel = 3
 
 
 class ScoringError(Exception):
@@ -85,9 +89,8 @@ def is_mlflow_exception(error: BaseException) -> bool:
 
 
 def quote(value: Any) -> str:
-    """`repr(value)`, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= QUOTED_CHARACTERS else text[:QUOTED_CHARACTERS] + "…"
+    """`repr(value)`, cut where it is long or deep."""
+    return _quoting.repr(value)
 
 
 def type_name(value: Any) -> str:

@@ -7,14 +7,15 @@ the standard library, which is what MLflow uses.
 
 from __future__ import annotations
 
+import importlib
 import json
-from typing import Any
+from typing import Any, Dict, Iterable, List, Tuple
 
 from .errors import ScoringError
 
 orjson: Any
 try:
-    import orjson
+    orjson = importlib.import_module("orjson")
 except ImportError:
     orjson = None
 
@@ -34,9 +35,9 @@ def loads(body: bytes) -> Any:
             return orjson.loads(body)
         except orjson.JSONDecodeError:
             pass
-    if _HUGE_NUMBER in digits:
-        raise ScoringError("the body has a number of more than {} digits".format(MAX_DIGITS))
     try:
+        if _HUGE_NUMBER in digits:
+            return json.loads(body, parse_int=_bounded_int)
         return json.loads(body)
     except RecursionError as error:
         raise ScoringError("the body is nested too deeply") from error
@@ -44,3 +45,33 @@ def loads(body: bytes) -> Any:
         raise ScoringError("the body is not UTF-8: {}".format(error)) from error
     except ValueError as error:
         raise ScoringError("the body is not JSON: {}".format(error)) from error
+
+
+def _bounded_int(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ScoringError("the body has a number of more than {} digits".format(MAX_DIGITS))
+    return int(text)
+
+
+def check_duplicates(body: bytes, document: Dict[str, Any], keys: Iterable[str]) -> None:
+    """Refuse a body whose top level has one of `keys` twice; raises `ScoringError`.
+
+    A decoder keeps the last of them, silently. `document` is what `loads` made of the body.
+    """
+    doubtful = [key for key in keys if key in document and body.count(_quoted(key)) > 1]
+    if not doubtful:
+        return
+    found: List[str] = []
+
+    def remember(pairs: List[Tuple[str, Any]]) -> None:
+        # Called for inner objects first and for the outermost last.
+        found[:] = [key for key, _ in pairs]
+
+    json.loads(body, object_pairs_hook=remember)
+    for key in doubtful:
+        if found.count(key) > 1:
+            raise ScoringError("the body has the key {!r} twice".format(key))
+
+
+def _quoted(key: str) -> bytes:
+    return b'"' + key.encode("ascii") + b'"'

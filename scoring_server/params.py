@@ -40,10 +40,10 @@ class Params:
         MLflow. Raises `ScoringError` that names every parameter that does not fit.
         """
         if self.specs is None:
-            if sent:
-                logger.warning("params are ignored: the model's signature declares none")
-                return {}
-            return sent if isinstance(sent, dict) else None
+            if sent is None or sent == {}:
+                return sent  # type: ignore[no-any-return]
+            logger.warning("params are ignored: the model's signature declares none")
+            return {}
         if sent is None:
             return copy.deepcopy(self._defaults)
         if not isinstance(sent, dict):

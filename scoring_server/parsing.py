@@ -7,7 +7,6 @@ The formats are MLflow's scoring protocol: CSV, Parquet, and JSON with exactly o
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any, Dict, Optional
 
@@ -15,8 +14,9 @@ import pandas as pd
 
 from . import jsontext
 from .casting import cast_inputs, cast_instances
+from .csvtext import parse_csv
 from .errors import ScoringError, quote, type_name
-from .schema import DataType
+from .parquet import read_parquet
 from .signature import Signature
 
 FORMAT_KEYS = ("dataframe_split", "dataframe_records", "instances", "inputs")
@@ -84,18 +84,31 @@ def _unsupported(message: str) -> ScoringError:
     )
 
 
-def parse(body: bytes, content_type: ContentType, signature: Signature) -> ModelInput:
-    """Turn a body into the model's input; raises `ScoringError`."""
+def parse(
+    body: bytes, content_type: ContentType, signature: Signature, max_decoded: int
+) -> ModelInput:
+    """Turn a body into the model's input; raises `ScoringError`.
+
+    `max_decoded` is how many bytes a compressed table (Parquet) may grow to.
+    """
     if content_type.format == JSON:
-        return parse_json(jsontext.loads(body), signature)
+        return parse_json_text(body, signature)
     if content_type.format == CSV:
         return ModelInput(parse_csv(body, content_type.header, signature))
-    return ModelInput(parse_parquet(body))
+    return ModelInput(read_parquet(body, max_decoded))
+
+
+def parse_json_text(body: bytes, signature: Signature) -> ModelInput:
+    """Turn a JSON body into the model's input; raises `ScoringError`."""
+    document = jsontext.loads(body)
+    if isinstance(document, dict):
+        jsontext.check_duplicates(body, document, (*FORMAT_KEYS, "params"))
+    return parse_json(document, signature)
 
 
 def parse_json(document: Any, signature: Signature) -> ModelInput:
     """Turn a decoded JSON body into the model's input; raises `ScoringError`."""
-    if isinstance(document, list) and all(isinstance(item, dict) for item in document):
+    if _is_list_of_records(document):
         document = {"dataframe_records": document}
     if not isinstance(document, dict):
         raise ScoringError("expected {}, got {}".format(_expected(), type_name(document)))
@@ -122,6 +135,14 @@ def parse_json(document: Any, signature: Signature) -> ModelInput:
             "expected {}, got the keys {}".format(_expected(), quote(list(document)))
         )
     return ModelInput(_PARSERS[keys[0]](document[keys[0]], signature), params)
+
+
+def _is_list_of_records(document: Any) -> bool:
+    return (
+        isinstance(document, list)
+        and len(document) > 0
+        and all(isinstance(item, dict) for item in document)
+    )
 
 
 def _expected() -> str:
@@ -166,57 +187,3 @@ _PARSERS: Dict[str, Any] = {
     "instances": lambda value, signature: cast_instances(value, signature.schema),
     "inputs": lambda value, signature: cast_inputs(value, signature.schema),
 }
-
-
-def parse_csv(body: bytes, header: Optional[bool], signature: Signature) -> pd.DataFrame:
-    """Read a CSV body; raises `ScoringError`.
-
-    `header` says whether the first line has names; None leaves it to the body: one single line
-    of nothing but numbers is a row, everything else starts with a header.
-    """
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ScoringError("the body is not UTF-8: {}".format(error)) from error
-    if header is None:
-        header = not _is_one_numeric_line(text)
-    schema = signature.schema
-    dtypes = csv_dtypes(signature)
-    try:
-        if header:
-            return pd.read_csv(io.StringIO(text), dtype=dtypes)
-        frame = pd.read_csv(io.StringIO(text), header=None)
-    except Exception as error:
-        raise ScoringError("the body is not CSV: {}".format(error)) from error
-    if schema is not None and schema.is_named and len(frame.columns) == len(schema):
-        frame.columns = schema.names
-    return frame.astype({k: v for k, v in (dtypes or {}).items() if k in frame.columns})
-
-
-def _is_one_numeric_line(text: str) -> bool:
-    line = text.strip()
-    if not line or "\n" in line or len(line) > 1_000_000:
-        return False
-    try:
-        return bool([float(item) for item in line.split(",")])
-    except ValueError:
-        return False
-
-
-def csv_dtypes(signature: Signature) -> Optional[Dict[Any, Any]]:
-    schema = signature.schema
-    if schema is None or schema.is_tensor:
-        return None
-    return {
-        name: spec.type.pandas  # type: ignore[union-attr]
-        for name, spec in zip(schema.names, schema.inputs)
-        if isinstance(getattr(spec, "type", None), DataType) and spec.type.pandas.kind != "M"  # type: ignore[union-attr]
-    }
-
-
-def parse_parquet(body: bytes) -> pd.DataFrame:
-    """Read a Parquet body; raises `ScoringError`."""
-    try:
-        return pd.read_parquet(io.BytesIO(body))
-    except Exception as error:
-        raise ScoringError("the body is not a readable Parquet file: {}".format(error)) from error

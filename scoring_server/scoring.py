@@ -5,14 +5,20 @@ from __future__ import annotations
 import logging
 from typing import Any, Iterator, Optional
 
+import pandas as pd
+
 from .config import ServerConfig
 from .encoding import dumps, encode_answer, top_level
 from .errors import ScoringError, from_model_exception
+from .examples import example_conversion
 from .loading import LoadedModel
 from .parsing import ModelInput, parse, parse_content_type
 from .signature import Signature
 
 logger = logging.getLogger(__name__)
+
+# A compressed body may decode to this many times the largest body.
+DECODED_FACTOR = 10
 
 
 class Scorer:
@@ -26,6 +32,8 @@ class Scorer:
     def __init__(self, config: ServerConfig, model: LoadedModel) -> None:
         self.model = model
         self.signature = Signature.from_config(config.model)
+        self._to_example = example_conversion(config.model)
+        self._max_decoded = DECODED_FACTOR * config.server.max_body
 
     def score(self, body: bytes, content_type: Optional[str]) -> bytes:
         """The answer to one request body."""
@@ -34,12 +42,20 @@ class Scorer:
 
     def prepare(self, body: bytes, content_type: Optional[str]) -> ModelInput:
         """Parse a body and apply the signature to it."""
-        return self.apply_signature(parse(body, parse_content_type(content_type), self.signature))
+        kind = parse_content_type(content_type)
+        try:
+            return self.apply_signature(parse(body, kind, self.signature, self._max_decoded))
+        except RecursionError as error:
+            raise ScoringError("the body is nested too deeply") from error
+        except MemoryError as error:
+            raise ScoringError("the body does not fit into memory", status=413) from error
 
     def apply_signature(self, model_input: ModelInput) -> ModelInput:
         """Convert parsed data and params to what the signature says."""
         model_input.data = self.signature.enforce(model_input.data)
         model_input.params = self.signature.enforce_params(model_input.params)
+        if self._to_example is not None and isinstance(model_input.data, pd.DataFrame):
+            model_input.data = self._to_example(model_input.data)
         return model_input
 
     def predict(self, model_input: ModelInput) -> Any:

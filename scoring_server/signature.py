@@ -42,6 +42,7 @@ class Signature:
         self.params = params
         self.from_type_hint = from_type_hint
         self.frame_caster = None if schema is None else FrameCaster(schema)
+        self.csv_caster = None if schema is None else FrameCaster.for_csv(schema)
         self._checks: List[ColumnCheck] = []
         self._has_nested = False
         if schema is not None and not schema.is_tensor:
