@@ -85,7 +85,8 @@ def serve(
     settings = {
         "bind": bind,
         "workers": server.workers,
-        "worker_class": ScoringWorker,
+        # By name: gunicorn 20 cannot describe a class in its log.
+        "worker_class": "scoring_server.wsgi_server.ScoringWorker",
         "threads": REQUEST_THREADS,
         "keepalive": KEEP_ALIVE_SECONDS,
         # A slow prediction is not a dead worker; the application has its own limit for requests.
