@@ -105,12 +105,13 @@ def _running() -> Interpreter:
 
 
 def _search(wanted: str, running: Interpreter, context: Context) -> Interpreter:
-    candidates = [Candidate(running.path, running.version, "running"), *discover(context)]
+    first = Candidate(running.path, running.version, "running")
+    candidates = [first, *discover(context, str(_accepted(wanted)))]
     for candidate in _ranked(wanted, candidates):
         interpreter = probe(candidate.path, context)
         if interpreter is not None and interpreter.version == candidate.version:
             return _said(wanted, interpreter, context)
-    return _said(wanted, _installed(wanted, candidates, context), context)
+    return _said(wanted, _installed(wanted, [first, *discover(context)], context), context)
 
 
 def _said(wanted: str, interpreter: Interpreter, context: Context) -> Interpreter:
@@ -150,16 +151,20 @@ def _accepted(wanted: str) -> SpecifierSet:
         ) from error
 
 
-def discover(context: Context) -> list[Candidate]:
-    """Return the Pythons that uv sees on PATH, in pyenv, in conda and of its own."""
+def discover(context: Context, accepted: str = "") -> list[Candidate]:
+    """Return the Pythons that uv sees on PATH, in pyenv, in conda and of its own.
+
+    ``accepted`` (a specifier set) saves uv from running Pythons of other versions.
+    """
     places = {
-        "PATH": [Path(p) for p in os.environ.get("PATH", "").split(os.pathsep) if p],
+        "PATH": _path_folders(),
         "pyenv": _pyenv_folders(),
         "conda": _conda_folders(),
     }
     folders = [str(folder) for group in places.values() for folder in group]
     code, output = read_output(
-        [context.uv, "python", "list", "--only-installed", "--offline", "--output-format", "json"],
+        [context.uv, "python", "list", "--only-installed", "--offline", "--output-format", "json"]
+        + ([accepted] if accepted else []),
         log=context.log,
         env=clean_environ({"PATH": os.pathsep.join(folders)}),
     )
@@ -168,14 +173,11 @@ def discover(context: Context) -> list[Candidate]:
             f"uv could not list the Pythons on this machine (exit code {code})",
             hint="the build log has its words",
         )
-    shims = {str(folder) for folder in places["PATH"] if folder.name == "shims"}
     found: dict[str, Candidate] = {}
     for row in json.loads(output):
-        folder = str(Path(row["path"]).parent)
-        # pyenv's shims answer for what is enabled at the moment; the versions are listed anyway.
-        if folder not in shims:
-            candidate = Candidate(row["path"], row["version"], _source(folder, places))
-            found.setdefault(os.path.realpath(candidate.path), candidate)
+        source = _source(str(Path(row["path"]).parent), places)
+        candidate = Candidate(row["path"], row["version"], source)
+        found.setdefault(os.path.realpath(candidate.path), candidate)
     return list(found.values())
 
 
@@ -186,9 +188,21 @@ def _source(folder: str, places: dict[str, list[Path]]) -> str:
     return "uv"
 
 
+def _path_folders() -> list[Path]:
+    """Return the folders of PATH without pyenv's shims: its versions are looked at themselves.
+
+    A shim is slow, answers for what is enabled at the moment, and fails for the rest.
+    """
+    folders = [Path(p) for p in os.environ.get("PATH", "").split(os.pathsep) if p]
+    return [f for f in folders if f.name != "shims" or _pyenv_root() not in f.parents]
+
+
+def _pyenv_root() -> Path:
+    return Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+
+
 def _pyenv_folders() -> list[Path]:
-    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    return sorted(root.glob("versions/*/bin"))
+    return sorted(_pyenv_root().glob("versions/*/bin"))
 
 
 def _conda_folders() -> list[Path]:
@@ -275,7 +289,7 @@ def _places() -> list[Any]:
 
     def places() -> Iterator[Path]:
         yield from (Path(p) for p in os.environ.get("PATH", "").split(os.pathsep) if p)
-        yield Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
+        yield _pyenv_root() / "versions"
         data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
         yield Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv" / "python")
         yield Path.home() / ".conda" / "environments.txt"

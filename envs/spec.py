@@ -137,13 +137,13 @@ def normalize_requirement(line: str) -> str:
     match = _NAMED.match(text)
     if match is None or " --" in text:
         return text
-    extras = sorted(normalize_name(e.strip()) for e in (match["extras"] or "").split(",") if e)
+    extras = sorted({normalize_name(e.strip()) for e in (match["extras"] or "").split(",") if e})
     versions = re.sub(r"[\s()]", "", match["versions"] or "")
     marker = (match["marker"] or "").strip()
     return (
         normalize_name(match["name"])
         + (f"[{','.join(extras)}]" if extras else "")
-        + ",".join(sorted(versions.split(",")))
+        + ",".join(sorted(set(versions.split(","))))
         + (f" ; {marker}" if marker else "")
     )
 

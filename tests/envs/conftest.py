@@ -1,0 +1,181 @@
+"""Tiny real packages, so that most tests build real environments without a network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import textwrap
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from envs import EnvSpec, EnvStore
+from envs.context import Context
+from envs.errors import EnvError
+from envs.interpreters import Interpreter, find_interpreter
+from envs.process import BuildLog
+
+MakeWheel = Callable[..., Path]
+
+
+def make_wheel(
+    folder: Path,
+    name: str,
+    version: str = "1.0",
+    *,
+    requires: tuple[str, ...] = (),
+    tag: str = "py3-none-any",
+    code: str = "",
+) -> Path:
+    """Write a wheel of one module into ``folder`` and return its path."""
+    info = f"{name}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    metadata += "".join(f"Requires-Dist: {line}\n" for line in requires)
+    files = {
+        f"{name}.py": f"__version__ = {version!r}\n{code}",
+        f"{info}/METADATA": metadata,
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
+    }
+    record = ""
+    for path, text in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=")
+        record += f"{path},sha256={digest.decode()},{len(text.encode())}\n"
+    files[f"{info}/RECORD"] = record + f"{info}/RECORD,,\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    wheel = folder / f"{name}-{version}-{tag}.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, text in files.items():
+            archive.writestr(zipfile.ZipInfo(path), text)
+    return wheel
+
+
+def make_slow_sdist(folder: Path, name: str, seconds: float, version: str = "1.0") -> Path:
+    """Write an sdist whose in-tree build backend runs ``sleep SECONDS`` in a process of its own.
+
+    It stands for the compilers that real builds start. The marker makes it findable.
+    """
+    backend = f"""
+        import subprocess, zipfile
+        NAME, VERSION = {name!r}, {version!r}
+        def build_wheel(directory, config_settings=None, metadata_directory=None):
+            subprocess.run(["sleep", "{seconds}"], check=True)
+            info = f"{{NAME}}-{{VERSION}}.dist-info"
+            wheel = f"{{NAME}}-{{VERSION}}-py3-none-any.whl"
+            with zipfile.ZipFile(f"{{directory}}/{{wheel}}", "w") as archive:
+                archive.writestr(f"{{NAME}}.py", "")
+                archive.writestr(
+                    f"{{info}}/METADATA",
+                    f"Metadata-Version: 2.1\\nName: {{NAME}}\\nVersion: {{VERSION}}\\n",
+                )
+                archive.writestr(
+                    f"{{info}}/WHEEL",
+                    "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+                )
+                archive.writestr(f"{{info}}/RECORD", "")
+            return wheel
+    """
+    root = f"{name}-{version}"
+    files = {
+        f"{root}/backend.py": textwrap.dedent(backend),
+        f"{root}/pyproject.toml": (
+            '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+            f'[project]\nname = "{name}"\nversion = "{version}"\n'
+        ),
+        f"{root}/PKG-INFO": f"Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{root}.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for member, text in files.items():
+            entry = tarfile.TarInfo(member)
+            entry.size = len(text.encode())
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return path
+
+
+@pytest.fixture(scope="session", name="make_wheel")
+def make_wheel_fixture() -> MakeWheel:
+    return make_wheel
+
+
+@pytest.fixture(scope="session", name="make_slow_sdist")
+def make_slow_sdist_fixture() -> Callable[..., Path]:
+    return make_slow_sdist
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A find-links folder: apple 1.0 and 2.0, banana 1.0 (needs apple), cherry 1.0."""
+    folder = tmp_path_factory.mktemp("wheels")
+    make_wheel(folder, "apple", "1.0")
+    make_wheel(folder, "apple", "2.0")
+    make_wheel(folder, "banana", "1.0", requires=("apple",))
+    make_wheel(folder, "cherry", "1.0")
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A launcher home of this test alone."""
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def store(home: Path) -> EnvStore:
+    return EnvStore(home)
+
+
+@pytest.fixture
+def local_spec(wheels: Path) -> Callable[..., EnvSpec]:
+    """Make specs that resolve from the ``wheels`` folder alone, for the running Python."""
+
+    def make(*requirements: str, **fields: object) -> EnvSpec:
+        lines = ("--no-index", f"--find-links {wheels}", *requirements)
+        return EnvSpec(requirements=lines, **{"build_requirements": (), **fields})  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def interpreter(launcher_home: Path) -> Callable[[str], Interpreter]:
+    """Find a Python as the launcher does; skip the test where this machine has none."""
+
+    def find(version: str) -> Interpreter:
+        log = BuildLog(launcher_home / "logs" / "test-discovery.log")
+        try:
+            return find_interpreter(
+                version, Context(home=launcher_home, log=log, python_downloads=False)
+            )
+        except EnvError:
+            pytest.skip(f"no Python {version} on this machine")
+
+    return find
+
+
+@pytest.fixture
+def run_python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start Python code in a process of its own that can import envs; killed at the end."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(code: str, *arguments: object, **environ: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **environ},
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
