@@ -139,7 +139,31 @@ def _resolved(
         what = "the requirements cannot be resolved"
         raise uv_error(completed.text, context, what, "correct that requirement of the model")
     as_of = "today" if request.day is None else request.day.isoformat()
-    return Resolution(completed.text + "\n", as_of, note, tuple(request.dates()))
+    resolution = Resolution(completed.text + "\n", as_of, note, tuple(request.dates()))
+    for line in request.lines:
+        if "--hash" in line:
+            resolution = _held_to_hashes(resolution, line, context)
+    return resolution
+
+
+def _held_to_hashes(resolution: Resolution, line: str, context: Context) -> Resolution:
+    """Return the resolution with the hashes that a requirement line demands, and no others.
+
+    The resolver forgets them: it writes those of all files that the index has.
+    """
+    demanded = re.findall(r"--hash[= ](\S+)", line)
+    if resolution.text.startswith("lock-version"):
+        if not any(text.partition(":")[2] in resolution.text for text in demanded):
+            raise context.log.error(f"no index has {line.split()[0]} with the hash it demands")
+        return resolution
+    name = requirement_name(line)
+    blocks = [
+        " \\\n    ".join([block.split(" \\")[0], *(f"--hash={text}" for text in demanded)])
+        if requirement_name(block) == name
+        else block
+        for block in resolution.blocks
+    ]
+    return replace(resolution, text="".join(f"{block}\n" for block in blocks))
 
 
 def _why_not_dated(text: str, day: str) -> str:
