@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from http.client import responses
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 import flask
@@ -27,16 +28,7 @@ STREAM_TYPE = "text/event-stream"
 TOO_LARGE = 413
 READ_SIZE = 1 << 16
 
-REASONS = {
-    200: "200 OK",
-    400: "400 Bad Request",
-    404: "404 Not Found",
-    405: "405 Method Not Allowed",
-    413: "413 Request Entity Too Large",
-    415: "415 Unsupported Media Type",
-    500: "500 Internal Server Error",
-    504: "504 Gateway Timeout",
-}
+_STATUS_LINES = {code: "{} {}".format(code, phrase) for code, phrase in responses.items()}
 
 Environ = Dict[str, Any]
 
@@ -91,17 +83,20 @@ class Invocations:
     def _answer_or_stream(self, body: bytes, content_type: Optional[str], accept: str) -> Answer:
         scorer = self.scorer
         model_input = scorer.prepare(body, content_type)
-        if STREAM_TYPE not in accept and not model_input.stream:
+        if not (STREAM_TYPE in accept or model_input.stream):
             return _json(
                 200,
                 self.predictor.run(lambda: scorer.encode(scorer.predict(model_input), model_input)),
             )
-        events = self._events(self.predictor.iterate(lambda: scorer.stream(model_input)))
+        events = self.predictor.iterate(lambda: scorer.stream(model_input))
+        # An error before the first event still has a status of its own.
+        first = next(events)
         headers = [("Content-Type", STREAM_TYPE), ("Cache-Control", "no-cache")]
-        return Answer(200, headers, events)
+        return Answer(200, headers, self._events(first, events))
 
-    def _events(self, events: Iterator[bytes]) -> Iterator[bytes]:
+    def _events(self, first: bytes, events: Iterator[bytes]) -> Iterator[bytes]:
         try:
+            yield first
             for event in events:
                 yield event
         except ScoringError as error:
@@ -122,7 +117,7 @@ def read_body(environ: Environ, limit: int) -> bytes:
         if "chunked" not in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
             return b""
         return _read_until_end(source, limit)
-    if not declared.isdigit():
+    if not (declared.isascii() and declared.isdigit()):
         raise ScoringError("Content-Length is not a number")
     length = int(declared)
     if length > limit:
@@ -173,7 +168,8 @@ def create_wsgi(
     def wsgi(environ: Environ, start_response: Any) -> Iterable[bytes]:
         if environ.get("PATH_INFO") == "/invocations" and environ["REQUEST_METHOD"] == "POST":
             answer = invocations.answer(environ)
-            start_response(REASONS.get(answer.status) or str(answer.status), answer.headers)
+            line = _STATUS_LINES.get(answer.status) or "{} Error".format(answer.status)
+            start_response(line, answer.headers)
             return answer.body
         return application(environ, start_response)
 

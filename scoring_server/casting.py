@@ -142,7 +142,7 @@ def _cast_tensor_column(dtype: np.dtype) -> Cast:
 
 def _decoder(required: bool) -> Callable[[Any], Any]:
     def decode(text: Any) -> Any:
-        if text is None and not required:
+        if not isinstance(text, str) and not required and pd.isna(text) is True:
             return None
         if not isinstance(text, str):
             raise ScoringError("expected base64 text, got {}".format(type_name(text)))
@@ -165,7 +165,12 @@ def _cast_booleans(values: pd.Series) -> pd.Series:
 
 
 def _parse_times(values: pd.Series) -> pd.Series:
-    parsed = pd.to_datetime(values)
+    try:
+        parsed = pd.to_datetime(values)
+    except ValueError:
+        # pandas from 2 on takes its format from the first value: 2020-01-02 and 2020-01-02T03:04
+        # in one column, or several time zones, need to be asked for. Before 2 this fails again.
+        parsed = pd.to_datetime(values, format="ISO8601", utc=True)
     if getattr(parsed.dtype, "tz", None) is not None:
         # The signature's datetime has no time zone: take UTC.
         parsed = parsed.dt.tz_convert("UTC").dt.tz_localize(None)

@@ -52,6 +52,9 @@ class ScoringError(Exception):
         self.status = STATUS_OF_CODE.get(error_code, 400) if status is None else status
         self.stack_trace = stack_trace
 
+    def __str__(self) -> str:
+        return self.message
+
     def to_json(self, debug: bool = False) -> bytes:
         """The body of the answer; with `debug`, the stack trace is in it."""
         body = {"error_code": self.error_code, "message": self.message}

@@ -109,7 +109,7 @@ def load_model(config: ServerConfig) -> LoadedModel:
         implementation = loader._load_pyfunc(*arguments)
     except ImportError as error:
         raise import_error(error, model.path) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         text = str(error) or repr(error)
         raise ModelLoadError(
             "the model's loader {} raised {}: {}".format(

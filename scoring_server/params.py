@@ -41,7 +41,7 @@ class Params:
         """
         if self.specs is None:
             if sent is None or sent == {}:
-                return sent  # type: ignore[no-any-return]
+                return sent
             logger.warning("params are ignored: the model's signature declares none")
             return {}
         if sent is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Iterator, Optional
 
+import numpy as np
 import pandas as pd
 
 from .config import ServerConfig
@@ -72,13 +73,48 @@ class Scorer:
         return encode_answer(predictions, model_input.is_raw)
 
     def stream(self, model_input: ModelInput) -> Iterator[bytes]:
-        """The model's answer as server-sent events, one `data:` line with JSON for each chunk."""
-        assert self.model.predict_stream is not None
+        """The model's answer as server-sent events: a `data:` line of JSON a chunk, then [DONE].
+
+        The model must have `predict_stream`; it gets one input, not a table.
+        """
+        predict_stream: Any = self.model.predict_stream
+        data = single_input(model_input.data)
         try:
-            for chunk in self.model.predict_stream(model_input.data, model_input.params):
+            for chunk in predict_stream(data, model_input.params):
                 yield b"data: " + dumps(top_level(chunk)) + b"\n\n"
+            yield b"data: [DONE]\n\n"
         except ScoringError:
             raise
         except (Exception, SystemExit) as error:
             logger.error("the model raised an exception", exc_info=True)
             raise from_model_exception(error) from error
+
+
+def single_input(data: Any) -> Any:
+    """The one input of a stream, as plain Python values; raises `ScoringError`.
+
+    The signature makes tables and arrays of it; this is the way back, as in
+    `mlflow.models.utils._convert_llm_input_data`.
+    """
+    if isinstance(data, pd.DataFrame):
+        names: Any = list(data.columns)
+        is_unnamed = names == [0]
+        data = data[0].tolist() if is_unnamed else data.to_dict(orient="records")
+    data = _plain(data)
+    if not isinstance(data, list):
+        return data
+    if len(data) != 1:
+        raise ScoringError("a stream answers one input, got {}".format(len(data)))
+    return data[0]
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, np.ndarray):
+        return data.tolist()
+    if isinstance(data, np.generic):
+        return data.item()
+    if isinstance(data, list):
+        return [_plain(item) for item in data]
+    if isinstance(data, dict):
+        return {key: _plain(item) for key, item in data.items()}
+    return data
