@@ -106,23 +106,20 @@ def check_python(
     from packaging.markers import Marker
     from packaging.specifiers import SpecifierSet
 
-    wanted = document.get("requires-python")
-    # The minor version counts: a lock written with 3.11.7 serves 3.11.4 as well.
-    if wanted and not any(
-        SpecifierSet(wanted).contains(version) for version in (interpreter.version,
-                                                               f"{interpreter.minor}.999")
-    ):  # fmt: skip
-        raise EnvError(
-            f"{path} is for Python {wanted}, not {interpreter.version}",
-            hint=REWRITE,
-        )
+    wanted = document.get("requires-python", "")
+    newest = f"{interpreter.minor}.999"  # one written with 3.11.7 serves 3.11.4 as well
     markers = document.get("environments", [])
     if markers and not any(Marker(text).evaluate(environment) for text in markers):
-        raise EnvError(
-            f"{path} is for another Python or platform than {interpreter.version} on"
-            f" {interpreter.platform}: {markers[0]}{_first_binary(document)}",
-            hint=REWRITE,
-        )
+        wanted = markers[0]
+    elif SpecifierSet(wanted).contains(interpreter.version) or SpecifierSet(wanted).contains(
+        newest
+    ):
+        return
+    raise EnvError(
+        f"{path} is for another Python or platform than {interpreter.version} on"
+        f" {interpreter.platform}: {wanted}{_first_binary(document)}",
+        hint=REWRITE,
+    )
 
 
 def _first_binary(document: Mapping[str, Any]) -> str:

@@ -29,9 +29,12 @@ def run_uv(
     arguments: Iterable[str | Path], indexes: IndexSettings, context: Context, cwd: Path
 ) -> Completed:
     """Run uv with the index settings, reporting downloads and builds as they begin."""
-    options = [*indexes.options(), "--color", "never"]
     if context.wheelhouse is not None:
-        options += ["--no-index", "--find-links", str(context.wheelhouse)]
+        # The wheelhouse replaces all indexes, and what of theirs has to be built is built there.
+        indexes = IndexSettings(
+            find_links=(str(context.wheelhouse),), no_index=True, pre=indexes.pre
+        )
+    options = [*indexes.options(), "--color", "never"]
     if context.offline or context.wheelhouse is not None:
         options.append("--offline")
 
