@@ -9,15 +9,25 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from typing import Any, Dict, Iterable, List, Tuple
 
 from .errors import ScoringError
 
-orjson: Any
-try:
-    orjson = importlib.import_module("orjson")
-except ImportError:
-    orjson = None
+# The first release that refuses deeply nested text; earlier ones overflow the stack.
+_ORJSON_BOUNDS_DEPTH = (3, 9, 15)
+
+
+def _import_orjson() -> Any:
+    try:
+        module: Any = importlib.import_module("orjson")
+    except ImportError:
+        return None
+    numbers = tuple(int(number) for number in re.findall(r"\d+", module.__version__)[:3])
+    return module if numbers >= _ORJSON_BOUNDS_DEPTH else None
+
+
+orjson = _import_orjson()
 
 _DIGITS_TO_ZERO = bytes(0x30 if 0x30 <= byte <= 0x39 else byte for byte in range(256))
 # From 19 digits on an integer may not fit into 64 bits.

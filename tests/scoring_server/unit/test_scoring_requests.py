@@ -139,10 +139,11 @@ def test_inner_duplicates_and_repeated_words_are_no_duplicates(plain):
 
 @pytest.mark.parametrize("depth", [400, 5000, 200000])
 @pytest.mark.parametrize("inner", ["[", '{"a":'])
-def test_deep_nesting_is_answered(plain, depth, inner):
+def test_deep_nesting_is_answered(models, depth, inner):
+    plain = models.client("class Model:\n    def predict(self, model_input):\n        return 1\n")
     body = '{"inputs": ' + inner * depth + "1" + ("]" if inner == "[" else "}") * depth + "}"
     assert post(plain, body).status_code in (200, 400)
-    assert answer(post(plain, {"inputs": [1]}))["input"] == [1]
+    assert answer(post(plain, {"inputs": [1]})) == 1
 
 
 def test_numbers_of_any_length_are_answered(plain):
@@ -235,8 +236,10 @@ def test_parquet_that_grows_too_large_is_refused(models):
 
 
 def test_same_answer_with_and_without_orjson(plain, monkeypatch):
-    pytest.importorskip("orjson")
     from scoring_server import jsontext
+
+    if jsontext.orjson is None:
+        pytest.skip("orjson is not installed, or too old to be used")
 
     body = '{"inputs": {"a": [1, 2.5, -0.0, 1e300, "\\u00e4", null, true, 12345678901234567]}}'
     with_orjson = answer(post(plain, body))
