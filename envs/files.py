@@ -12,7 +12,8 @@ from typing import Any
 from envs.errors import EnvError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+# What cannot be written to, for good: read-only, another user's, below a file.
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 
 
 def write_atomically(path: Path, text: str, *, optional: bool = False) -> None:

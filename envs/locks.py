@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
-
 
 @contextmanager
 def exclusive(path: Path, waiting: Callable[[str], None] | None = None) -> Iterator[None]:

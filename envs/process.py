@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from envs.errors import EnvError
+from envs.files import DISK_FULL, READ_ONLY
 
 GUARD = Path(__file__).with_name("guard.py")
 GRACE = 1.0  # seconds between SIGTERM and SIGKILL
@@ -77,7 +77,7 @@ class BuildLog:
                     file.write(line + "\n")
             except OSError as error:
                 # A full disk or a read-only cache: the lines in memory have to do.
-                if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+                if error.errno not in (*DISK_FULL, *READ_ONLY):
                     raise
                 self.path = None
         return line

@@ -74,7 +74,7 @@ class EnvStore:
                 return found
             if not writable:
                 raise EnvError(
-                    f"environment {key} is not in {self.root}, which is read-only",
+                    f"environment {key} is not in {self.root}, which cannot be written to",
                     hint="set LAUNCHER_HOME to a folder that can be written",
                 )
             return self._build(key, plan, context)

@@ -382,4 +382,4 @@ def test_a_read_only_cache_is_used_and_a_missing_environment_named(
         pytest.skip(f"no private mounts on this machine: {done.stderr.strip()}")
     first, second = done.stdout.splitlines()
     assert first == f"{built.key} True None"
-    assert second.endswith("which is read-only")
+    assert second.endswith("which cannot be written to")
