@@ -68,7 +68,7 @@ class VirtualenvPlan:
         install(resolution, self.wanted.indexes, python, context)
         site_packages = _site_packages(prefix)
         _drop_unreadable_hook(site_packages, self.interpreter)
-        _copy_packages(self.copied_packages, site_packages, context)
+        copy_packages(self.copied_packages, site_packages, context)
         return Contents(
             python=str(python.relative_to(prefix)),
             python_version=self.interpreter.version,
@@ -184,7 +184,8 @@ def _drop_unreadable_hook(site_packages: Path, interpreter: Interpreter) -> None
             (site_packages / name).unlink(missing_ok=True)
 
 
-def _copy_packages(folders: tuple[Path, ...], site_packages: Path, context: Context) -> None:
+def copy_packages(folders: tuple[Path, ...], site_packages: Path, context: Context) -> None:
+    """Copy folders of pure Python packages into site-packages; EnvError where that fails."""
     for folder in folders:
         context.report(f"copying {folder.name} into site-packages")
         try:
