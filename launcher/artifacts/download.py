@@ -7,7 +7,7 @@ import os
 import queue
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 THREADS = 8
 BLOCK = 1024 * 1024
-"""Bytes read from a connection at once."""
+"""Bytes read from a connection at once, at most."""
+SMALL_BLOCK = 64 * 1024
+"""The same where all of a block is lost when the connection is cut within it."""
 
 Count = Callable[[int], None]
 
@@ -50,38 +52,34 @@ class Part:
         self.path = path
         self._validator_path = path.with_suffix(".validator")
         self._count = count
+        self._file = path.open("ab", buffering=BLOCK)
+        self.size = path.stat().st_size
+        """Bytes so far."""
         self.furthest = self.size
         """The most bytes there ever were: an attempt that got no further was in vain."""
-        self._count(self.size)
-
-    @property
-    def size(self) -> int:
-        """Bytes on the disk."""
-        try:
-            return self.path.stat().st_size
-        except FileNotFoundError:
-            return 0
-
-    @property
-    def validator(self) -> str:
+        found = self._validator_path
+        self.validator = found.read_text() if self.size and found.exists() else ""
         """What the server identified these contents with, "" when it did not."""
-        try:
-            return self._validator_path.read_text()
-        except FileNotFoundError:
-            return ""
+        self._count(self.size)
 
     def restart(self, validator: str = "") -> None:
         """Forget the bytes so far; what comes now is identified by `validator`."""
         self._count(-self.size)
-        self.path.write_bytes(b"")
+        self._file.seek(0)
+        self._file.truncate()
+        self.size, self.validator = 0, validator
         self._validator_path.write_text(validator)
 
     def append(self, block: bytes) -> None:
         """Put `block` at the end."""
-        with self.path.open("ab") as file:
-            file.write(block)
+        self._file.write(block)
+        self.size += len(block)
         self.furthest = max(self.furthest, self.size)
         self._count(len(block))
+
+    def close(self) -> None:
+        """Write what is left to the disk."""
+        self._file.close()
 
 
 class Store(Protocol):
@@ -180,13 +178,26 @@ def _continue_over_http(client: Client, url: str, size: int | None, part: Part) 
                 part.restart()
                 raise ConnectionError("the server sent another range than the one asked for")
             part.restart(_validator_of(response))
-        while block := response.raw.read(BLOCK, decode_content=True):
+        for block in _blocks(response):
             client.check_stopped()
             part.append(block)
             if size is not None and part.size > size:
                 raise _changed(url)
     if size is not None and part.size < size:
         raise ConnectionError("the body ended early: incompleteread")
+
+
+def _blocks(response: requests.Response) -> Iterator[bytes]:
+    """Yield the body as it comes: what came before a cut must not be lost in a buffer."""
+    raw = response.raw
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        yield from raw.stream(SMALL_BLOCK, decode_content=True)
+    elif hasattr(raw, "read1"):
+        while block := raw.read1(BLOCK):
+            yield block
+    else:  # urllib3 before 2.1
+        while block := raw.read(SMALL_BLOCK):
+            yield block
 
 
 def _continues(response: requests.Response, have: int) -> bool:
@@ -214,8 +225,6 @@ def _changed(url: str) -> ModelURIError:
 
 def _fetch_one(store: Store, file: RemoteFile, folder: Path, parts: Path, count: Count) -> None:
     part = Part(parts / hashlib.sha256(file.path.encode()).hexdigest()[:24], count)
-    if not part.path.exists():
-        part.restart()
     try:
         store.fetch(file, part)
     except HTTPStatusError as error:
@@ -223,6 +232,8 @@ def _fetch_one(store: Store, file: RemoteFile, folder: Path, parts: Path, count:
             f"The file {file.path!r} in {store.location!r} cannot be fetched ({error}).",
             "Try again; if it stays, log the model again.",
         ) from None
+    finally:
+        part.close()
     if file.size is not None and part.size != file.size:
         raise _changed(file.path)
     target = folder / file.path

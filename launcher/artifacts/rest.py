@@ -68,9 +68,14 @@ class RestStore:
     def logged_model(self, model_id: str) -> LoggedModel:
         """See TrackingStore."""
         missing = no_logged_model(model_id, self.address)
-        return self._logged_model(
-            self._get(f"logged-models/{model_id}", {}, missing)["model"]["info"]
-        )
+        try:
+            found = self._client.get_json(f"{self.address}{API}/logged-models/{model_id}")
+        except HTTPStatusError as error:
+            # Servers before MLflow 3 do not know the address: 404 without a code.
+            if error.status in (400, 404):
+                raise missing from None
+            raise explained(error, self.address) from None
+        return self._logged_model(found["model"]["info"])
 
     def version(self, name: str, version: str) -> Version:
         """See TrackingStore."""
