@@ -222,6 +222,13 @@ class Channel:
 
         # The index keeps what it knows of a file: written anew, it sees the files as they are.
         asyncio.run(index_fs(self.folder, write_zst=False, write_shards=False, force=True))
+        for path in self.folder.glob("*/repodata.json"):
+            # Public channels have the time of the build; this indexer adds its own of today.
+            repodata = json.loads(path.read_bytes())
+            for row in (*repodata["packages"].values(), *repodata["packages.conda"].values()):
+                row.pop("indexed_timestamp", None)
+            path.unlink()  # a copy shares it
+            path.write_text(json.dumps(repodata))
 
     def archive(self, name: str) -> Path:
         """The file of the package whose file name begins so."""

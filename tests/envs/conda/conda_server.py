@@ -41,6 +41,9 @@ class ChannelServer(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://{self.address}/channel"
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: py-rattler asks for several forms of an index and hangs up on the rest."""
+
 
 class _Handler(SimpleHTTPRequestHandler):
     server: ChannelServer
