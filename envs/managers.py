@@ -51,6 +51,11 @@ def manager_of(name: str) -> Manager:
         from envs import virtualenv
 
         return virtualenv
-    raise EnvError(
-        f"--env-manager {name} is not supported yet", hint="use --env-manager virtualenv"
-    )
+    if name == "conda":
+        from envs.conda_packages import rattler_folder
+
+        rattler_folder()
+        from envs import conda
+
+        return conda
+    raise EnvError(f"there is no environment manager {name}", hint="use virtualenv or conda")

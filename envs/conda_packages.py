@@ -1,0 +1,332 @@
+"""Conda packages: solved, verified and linked by py-rattler, in a process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from envs.conda_channels import Channel
+from envs.conda_failures import Failure, wrong_hash
+from envs.context import Context
+from envs.errors import EnvError
+from envs.files import write_atomically
+from envs.process import clean_environ, run
+from envs.uv import work_folder, write_private
+
+WORKER = Path(__file__).with_name("conda_worker.py")
+INDEX_TIMEOUT = 120  # seconds for one request; conda's setting for it wins
+PACKAGE_TIMEOUT = 1800
+MISSING = "--env-manager conda needs the package py-rattler, which is not installed"
+INSTALL_IT = "pip install 'mlmodel-launcher[conda]'"
+
+
+@dataclass(frozen=True)
+class CondaPackage:
+    """A package as a channel's index has it (https://conda.org/learn/ceps/cep-0034).
+
+    Attributes: those of the index; ``noarch`` is "python", "generic" or None, ``sha256`` and
+    ``md5`` are hexadecimal or None, ``size`` in bytes, ``channel`` a URL. No credentials.
+    """
+
+    name: str
+    version: str
+    build: str
+    url: str
+    channel: str
+    subdir: str
+    file_name: str
+    build_number: int = 0
+    noarch: str | None = None
+    depends: tuple[str, ...] = ()
+    constrains: tuple[str, ...] = ()
+    sha256: str | None = None
+    md5: str | None = None
+    size: int | None = None
+    license: str | None = None
+    python_site_packages_path: str | None = None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> CondaPackage:
+        """Return the package of a row of JSON; what is not an attribute is left out."""
+        names = {field.name for field in fields(cls)}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in row.items()
+            if name in names
+        }
+        return cls(**values)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The hashes that the index has, by kind."""
+        pairs = {"md5": self.md5, "sha256": self.sha256}
+        return {kind: digest for kind, digest in pairs.items() if digest}
+
+    def explicit(self) -> str:
+        """Return the package as a line of conda's explicit lists."""
+        return f"{self.url}#sha256:{self.sha256}" if self.sha256 else f"{self.url}#{self.md5}"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What packages are chosen for.
+
+    Attributes:
+        subdir: "linux-64".
+        virtual_packages: name, version and build of what the machine itself has.
+    """
+
+    subdir: str
+    virtual_packages: tuple[tuple[str, str, str], ...]
+
+    def canonical(self) -> dict[str, Any]:
+        """Return what goes into a key: the kernel's version is left out, it rarely decides."""
+        matter = [row for row in self.virtual_packages if row[0] not in ("__linux", "__unix")]
+        return {"subdir": self.subdir, "virtual_packages": [list(row) for row in matter]}
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a solve gave.
+
+    Attributes:
+        packages: all that is to be linked.
+        dated: whether the bound held.
+        notes: one line each on what was not done as asked.
+    """
+
+    packages: tuple[CondaPackage, ...]
+    dated: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of the channels.
+
+    Attributes:
+        channels: in order of priority.
+        specs: match specs.
+        instead: for a spec that no package matches, a wider one.
+        constraints: match specs for what might get installed because something depends on it.
+        machine: what for.
+        bound: builds count up to this moment (milliseconds since the epoch), None for all.
+        day: the day to name in messages.
+    """
+
+    channels: tuple[Channel, ...]
+    specs: tuple[str, ...]
+    instead: Mapping[str, str]
+    constraints: tuple[str, ...]
+    machine: Machine
+    bound: int | None = None
+    day: str | None = None
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """Return the ways to solve, best first.
+
+        A channel hides the packages of those after it; where that leaves no solution, packages
+        are mixed, as conda does. The constraints hold to the last: without them there may be a
+        solution that the pip section contradicts, which makes for a better message.
+        """
+        priorities = [True, False] if len(self.channels) > 1 else [True]
+        bounds = [self.bound, None] if self.bound is not None else [None]
+        attempts = [
+            {"bound": bound, "strict": strict, "constrained": True}
+            for bound in bounds
+            for strict in priorities
+        ]
+        if self.constraints:
+            attempts.append({"bound": None, "strict": priorities[-1], "constrained": False})
+        return attempts
+
+    def request(self, context: Context) -> dict[str, Any]:
+        """Return the part of a worker's request that all actions have."""
+        return {
+            "channels": [channel.url for channel in self.channels],
+            "access": [access for channel in self.channels if (access := channel.access())],
+            "subdir": self.machine.subdir,
+            "cache": str(context.home / "conda"),
+            "offline": is_offline(context),
+            "specs": list(self.specs),
+            "instead": dict(self.instead),
+        }
+
+
+def is_offline(context: Context) -> bool:
+    """Tell whether no network may be touched: a wheelhouse is for machines without one."""
+    return context.offline or context.wheelhouse is not None
+
+
+def rattler_folder() -> Path:
+    """Return the folder that py-rattler is installed in, without importing it; EnvError if none."""
+    found = importlib.util.find_spec("rattler")
+    if found is None or found.origin is None:
+        raise EnvError(MISSING, hint=INSTALL_IT)
+    return Path(found.origin).parents[1]
+
+
+def this_machine(context: Context) -> Machine:
+    """Return what packages are chosen for here, found out once for a kernel and its drivers."""
+    driver = Path("/proc/driver/nvidia/version")
+    libc = "CS_GNU_LIBC_VERSION"
+    state = {
+        "system": list(os.uname()),
+        "libc": os.confstr(libc) if libc in os.confstr_names else None,
+        "driver": driver.read_text(encoding="utf-8") if driver.is_file() else None,
+        "overrides": {k: v for k, v in os.environ.items() if k.startswith("CONDA_OVERRIDE_")},
+    }
+    path = context.home / "conda-machine-1.json"
+    remembered = _read_json(path)
+    if remembered.get("state") != state:
+        found = call_rattler({"action": "detect"}, context)
+        remembered = {"state": state, **found}
+        write_atomically(path, json.dumps(remembered, indent=1), optional=True)
+    rows = tuple((str(n), str(v), str(b)) for n, v, b in remembered["virtual_packages"])
+    return Machine(remembered["subdir"], rows)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a file; an empty one where it is missing or damaged."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def solve(wanted: Wanted, context: Context) -> Solution:
+    """Return the packages that fulfil what is wanted, as of its bound where that is possible.
+
+    Raises EnvError where there is no solution, a channel is not there or does not answer.
+    """
+    count = f"{len(wanted.specs)} conda requirement{'s' if len(wanted.specs) != 1 else ''}"
+    context.report(f"resolving {count} as of {wanted.day or 'today'}")
+    request = {
+        **wanted.request(context),
+        "action": "solve",
+        "timeout": int(os.environ.get("CONDA_REMOTE_READ_TIMEOUT_SECS") or INDEX_TIMEOUT),
+        "constraints": list(wanted.constraints),
+        "virtual_packages": [list(row) for row in wanted.machine.virtual_packages],
+        "attempts": wanted.attempts(),
+    }
+    result = call_rattler(request, context, wanted)
+    attempt = request["attempts"][result["attempt"]]
+    packages = tuple(CondaPackage.from_row(row) for row in result["records"])
+    notes = []
+    for spec in result["replaced"]:
+        package = next(p for p in packages if p.name == re.split(r"[^\w.-]", spec)[0])
+        notes.append(f"no channel has {spec}: using {package.name} {package.version}")
+    dated = attempt["bound"] == wanted.bound
+    if not dated:
+        notes.append(f"conda packages are of today: {_why_not_dated(result['why'], wanted)}")
+    if not attempt["strict"]:
+        notes.append("conda packages are mixed from several channels")
+    for note in notes:
+        context.report(note)
+    return Solution(packages, dated, tuple(notes))
+
+
+def _why_not_dated(why: Mapping[str, Any] | None, wanted: Wanted) -> str:
+    if why is None:
+        return f"as of {wanted.day} there is no solution"
+    if why["day"] is None:
+        return f"the channel does not say when {why['name']} was built"
+    return f"{why['name']} {why['version']} is from {why['day']}, later than {wanted.day}"
+
+
+def install(
+    packages: Sequence[CondaPackage],
+    prefix: Path,
+    wanted: Wanted,
+    context: Context,
+    *,
+    lockfile: Path | None = None,
+) -> None:
+    """Fetch packages and link them into ``prefix``; EnvError where one cannot be had unchanged.
+
+    ``lockfile`` is where they come from, if that must fulfil ``wanted`` first.
+    """
+    verify_local(packages)
+    request = {
+        **wanted.request(context),
+        "action": "install",
+        "timeout": PACKAGE_TIMEOUT,
+        "records": [asdict(package) for package in packages],
+        "prefix": str(prefix),
+        "check": lockfile is not None,
+    }
+    call_rattler(request, context, wanted, lockfile)
+
+
+def verify_local(packages: Iterable[CondaPackage]) -> None:
+    """Compare packages from ``file://`` channels with their hashes: py-rattler does not.
+
+    Raises EnvError for the first that differs, is missing, or has no hash in the index.
+    """
+    for package in packages:
+        if not package.url.startswith("file:"):
+            continue
+        kind = "sha256" if package.sha256 else "md5"
+        wanted = package.sha256 or package.md5
+        if wanted is None:
+            raise EnvError(
+                f"the conda package {package.file_name} has no hash in the index of"
+                f" {package.channel}",
+                hint="index the channel again",
+            )
+        path = Path(unquote(urlsplit(package.url).path))
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.new(kind, usedforsecurity=False)
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except FileNotFoundError as error:
+            raise EnvError(
+                f"the conda package {package.file_name} is in the index of {package.channel},"
+                " but its file is missing",
+                hint="index the channel again",
+            ) from error
+        if digest.hexdigest() != wanted:
+            raise wrong_hash(package.file_name)
+
+
+def call_rattler(
+    request: Mapping[str, Any],
+    context: Context,
+    wanted: Wanted | None = None,
+    lockfile: Path | None = None,
+) -> dict[str, Any]:
+    """Return what py-rattler made of a request (see `envs.conda_worker`); EnvError if it failed."""
+    folder_of_rattler = rattler_folder()
+    with work_folder(context) as folder:
+        source, target = folder / "request.json", folder / "result.json"
+        write_private(source, [json.dumps({**request, "rattler": str(folder_of_rattler)})])
+
+        def on_line(line: str) -> None:
+            if line.startswith("> "):
+                context.report(line[2:])
+
+        completed = run(
+            [sys.executable, "-I", WORKER, str(source), str(target)],
+            log=context.log,
+            env=clean_environ(),
+            on_line=on_line,
+        )
+        result = _read_json(target)
+    if not result:
+        result = {"error": {"kind": "Ended", "message": completed.text or "it said nothing"}}
+    if "error" in result:
+        failure = Failure(result["error"]["kind"], result["error"]["message"])
+        channels = wanted.channels if wanted is not None else ()
+        raise failure.error(context, channels, lockfile)
+    return result
