@@ -33,7 +33,8 @@ class EnvSpec:
     Attributes:
         manager: "virtualenv" ("uv" is accepted as a name for it), "conda" or "local".
         python: version wanted: "3.7.16", "3.7", a specifier set such as ">=3.8,<3.11", or None
-            for the version of the running interpreter.
+            for the version of the running interpreter. For conda also what follows ``python``
+            in a conda.yaml ("=3.7.16", " >=3.8,<3.11").
         requirements: lines in the syntax of pip's requirements files, options included
             (``-r``, ``-c``, ``--index-url``, ``--find-links``, ...). For conda: the ``pip:``
             section.

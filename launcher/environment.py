@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from envs import EnvError, Environment, EnvSpec
 from envs.spec import DEFAULT_BUILD_REQUIREMENTS, requirement_name
-from launcher.errors import EnvironmentBuildError, UsageError
+from launcher.errors import EnvironmentBuildError
 from launcher.mlmodel import Model
 
 if TYPE_CHECKING:
@@ -34,25 +34,16 @@ class EnvironmentOptions:
 def environment_spec(model: Model, options: EnvironmentOptions) -> EnvSpec:
     """Describe the environment that ``model`` asks for.
 
-    :raises UsageError: the options do not go together.
+    :raises ModelError: its conda.yaml cannot be read (manager conda).
     """
-    wanted = model.requirements
     if options.manager == "conda":
-        raise UsageError(
-            "The environment manager conda is not supported yet.",
-            "Use --env-manager virtualenv; it reads conda.yaml too.",
-        )
-    lines = list(wanted.lines)
-    copied: tuple[Path, ...] = ()
-    if options.install_mlflow:
-        copied = (SCORING_SERVER,)
-        if not _names_mlflow(model):
-            version = model.mlflow_version
-            lines.append(f"mlflow=={version}" if version else "mlflow")
+        return _conda_spec(model, options)
+    wanted = model.requirements
+    lines, copied = _with_mlflow(model, options, wanted.lines)
     return EnvSpec(
         manager=options.manager,
         python=wanted.python,
-        requirements=tuple(lines),
+        requirements=lines,
         base_dir=wanted.base,
         build_requirements=_with_build_defaults(wanted.build),
         server_requirements=SERVER_REQUIREMENTS,
@@ -61,6 +52,45 @@ def environment_spec(model: Model, options: EnvironmentOptions) -> EnvSpec:
         resolve_as_of=options.resolve_as_of,
         copied_packages=copied,
     )
+
+
+def _conda_spec(model: Model, options: EnvironmentOptions) -> EnvSpec:
+    """Describe the environment of the model's conda.yaml, or of its conda-lock.yml."""
+    from launcher.conda_yaml import read_conda_environment
+
+    wanted = read_conda_environment(model.requirements)
+    lines, copied = _with_mlflow(model, options, wanted.pip, wanted.specs)
+    lockfile = model.path / "conda-lock.yml"
+    return EnvSpec(
+        manager="conda",
+        python=wanted.python,
+        requirements=lines,
+        base_dir=model.path,
+        build_requirements=(),  # conda's own
+        server_requirements=SERVER_REQUIREMENTS,
+        undated=UNDATED_REQUIREMENTS,
+        as_of=model.created,
+        resolve_as_of=options.resolve_as_of,
+        copied_packages=copied,
+        lockfile=lockfile if lockfile.is_file() else None,
+        conda_channels=wanted.channels,
+        conda_dependencies=wanted.specs,
+    )
+
+
+def _with_mlflow(
+    model: Model,
+    options: EnvironmentOptions,
+    lines: tuple[str, ...],
+    conda_specs: tuple[str, ...] = (),
+) -> tuple[tuple[str, ...], tuple[Path, ...]]:
+    """Return requirement lines and folders to copy, with what ``--install-mlflow`` adds."""
+    if not options.install_mlflow:
+        return lines, ()
+    if not _names_mlflow(model, lines, conda_specs):
+        version = model.mlflow_version
+        lines = (*lines, f"mlflow=={version}" if version else "mlflow")
+    return lines, (SCORING_SERVER,)
 
 
 def _with_build_defaults(build: tuple[str, ...]) -> tuple[str, ...]:
@@ -73,11 +103,12 @@ def _with_build_defaults(build: tuple[str, ...]) -> tuple[str, ...]:
     return build + tuple(name for name in DEFAULT_BUILD_REQUIREMENTS if name not in named)
 
 
-def _names_mlflow(model: Model) -> bool:
+def _names_mlflow(model: Model, lines: tuple[str, ...], conda_specs: tuple[str, ...]) -> bool:
     from envs.requirements import flatten
 
-    flat = flatten(model.requirements.lines, model.requirements.base)
-    return any(requirement_name(line) in _MLFLOW_NAMES for line in flat.lines)
+    flat = flatten(lines, model.requirements.base)
+    named = [spec.rpartition("::")[2] for spec in conda_specs]
+    return any(requirement_name(line) in _MLFLOW_NAMES for line in (*flat.lines, *named))
 
 
 def prepare_environment(model: Model, options: EnvironmentOptions, console: Console) -> Environment:
@@ -87,8 +118,9 @@ def prepare_environment(model: Model, options: EnvironmentOptions, console: Cons
     """
     from envs import prepare
 
-    for note in model.requirements.notes:
-        console.warn(note)
+    if options.manager != "conda":
+        for note in model.requirements.notes:  # on what of conda.yaml was left out
+            console.warn(note)
     try:
         environment = prepare(environment_spec(model, options), report=console.under_way)
     except EnvError as error:

@@ -183,7 +183,6 @@ def test_a_taken_port_is_an_error_before_any_work(run: Run, obedient: ObedientMo
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--env-manager", "conda"], "conda"),
         (["--enable-mlserver"], "mlserver"),
         (["--resolve-as-of", "yesterday"], "yesterday"),
     ],
