@@ -124,10 +124,12 @@ class WebFolder:
             headers = self._client.headers_of(join(self._url, path))
         except HTTPStatusError:  # A server that knows no HEAD: then the size stays unknown.
             return RemoteFile(path, None)
-        length = headers.get("Content-Length")
-        tag = headers.get("ETag") or headers.get("Last-Modified", "")
         encoded = headers.get("Content-Encoding", "identity") != "identity"
-        return RemoteFile(path, int(length) if length and not encoded else None, tag)
+        # Servers that make their pages do not always know the length at a HEAD, and say 0.
+        size = 0 if encoded else int(headers.get("Content-Length", 0))
+        return RemoteFile(
+            path, size or None, headers.get("ETag") or headers.get("Last-Modified", "")
+        )
 
 
 def names_in_index(page: str, url: str) -> list[str]:

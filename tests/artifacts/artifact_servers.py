@@ -167,6 +167,7 @@ class CuttingProxy(socketserver.ThreadingTCPServer):
         self._spread = spread
         self.cuts_left = cuts
         self.requests_sent = 0
+        self.bytes_passed = 0
 
     @property
     def url(self) -> str:
@@ -197,11 +198,14 @@ class CuttingProxy(socketserver.ThreadingTCPServer):
         budget = self._random.randrange(1, self._spread)
         with contextlib.suppress(OSError):
             while data := source.recv(16384):
-                if len(data) > budget and self._take_cut():
-                    sink.sendall(data[:budget])
-                    return
-                budget -= min(len(data), budget)
+                cut = len(data) > budget and self._take_cut()
+                data = data[:budget] if cut else data
+                with self._lock:
+                    self.bytes_passed += len(data)
                 sink.sendall(data)
+                if cut:
+                    return
+                budget = max(0, budget - len(data))
 
     def _take_cut(self) -> bool:
         with self._lock:
@@ -237,7 +241,8 @@ def failing_proxy(upstream: str) -> Any:
         for name, value in response.getheaders():
             if name.lower() not in ("content-length", "transfer-encoding", "connection"):
                 handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(content)))
+        length = response.headers["Content-Length"] if handler.command == "HEAD" else len(content)
+        handler.send_header("Content-Length", str(length))
         handler.end_headers()
         handler.wfile.write(content[: len(content) // 2] if number % 9 == 0 else content)
 
