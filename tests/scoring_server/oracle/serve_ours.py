@@ -56,6 +56,7 @@ class Server(BaseApplication):
             "worker_class": "gthread",
             "threads": 8,
             "timeout": 0,
+            "graceful_timeout": 1,
             "loglevel": "error",
             "preload_app": True,
             "post_worker_init": lambda worker: print("ready", flush=True),

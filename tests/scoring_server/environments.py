@@ -1,0 +1,50 @@
+"""Environments of the suite's own, built by uv below the session's home folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import uv
+
+from envs.context import Context
+from envs.errors import EnvError
+from envs.interpreters import find_interpreter
+
+# The real MLflow, newest, and the libraries of the models that the suite logs with it.
+ORACLE = [
+    "mlflow", "flask", "gunicorn", "pyarrow", "orjson", "pytest", "psutil",
+    "xgboost-cpu", "lightgbm", "statsmodels",
+]  # fmt: skip
+# What the scoring server needs, and its tests.
+MINIMAL = ["numpy", "pandas", "flask", "gunicorn", "pytest"]
+
+
+def build(home: Path, version: str | None, requirements: list[str]) -> str:
+    """Return the interpreter of an environment, building it unless it is complete.
+
+    :param version: a Python version, None for the one that runs the tests; where there is no such
+        interpreter the test is skipped.
+    """
+    try:
+        interpreter = find_interpreter(version, Context(python_downloads=False))
+    except EnvError as error:
+        pytest.skip(f"no Python {version} here: {error}")
+    described = repr((interpreter.path, requirements))
+    folder = home / "test-environments" / hashlib.sha256(described.encode()).hexdigest()[:12]
+    python, complete = folder / "bin" / "python", folder / "complete"
+    if not complete.exists():
+        program = uv.find_uv_bin()
+        subprocess.run(
+            [program, "venv", "-q", "--clear", "-p", interpreter.path, str(folder)], check=True
+        )
+        subprocess.run(
+            [program, "pip", "install", "-q", "-p", str(python), *requirements],
+            check=True,
+            env={key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"},
+        )
+        complete.touch()
+    return str(python)
