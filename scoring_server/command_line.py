@@ -9,8 +9,9 @@ from typing import BinaryIO, List, Optional
 
 from .config import ConfigError, ServerConfig
 from .errors import ScoringError
+from .fork_safety import fork_hazards, load_again_in_workers
 from .loading import LoadedModel, ModelLoadError, load_model
-from .process_guard import Lifeline, die_with_parent
+from .process_guard import Lifeline
 from .status import StatusChannel
 
 EXIT_FAILED = 1
@@ -22,6 +23,9 @@ def _parse(arguments: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--socket-fd", type=int, help="a bound socket to listen on")
     parser.add_argument("--status-fd", type=int, help="a pipe for events, a JSON object a line")
     parser.add_argument("--lifeline-fd", type=int, help="a pipe that ends with the launcher")
+    parser.add_argument(
+        "--load-in-workers", action="store_true", help="load the model in each worker"
+    )
     batch = parser.add_argument_group("scoring a file instead of serving")
     batch.add_argument("--predict", action="store_true", help="score --input into --output")
     batch.add_argument("--input", help="a path; standard input without one")
@@ -39,34 +43,48 @@ def main(arguments: Optional[List[str]] = None) -> int:
     """
     options = _parse(arguments)
     lifeline = Lifeline(options.lifeline_fd)
-    if options.lifeline_fd is not None:
-        die_with_parent()
     lifeline.start()
     status = StatusChannel(options.status_fd)
     if options.predict and options.output is None:
         options.output = _claim_standard_output()
     try:
         config = ServerConfig.read(options.config)
-        started = time.monotonic()
-        status.send("loading")
-        model = load_model(config)
-        status.send("loaded", seconds=time.monotonic() - started)
-        if options.predict:
-            return _predict(config, model, options, status)
-        from .application import create_wsgi
-        from .wsgi_server import serve
-
-        wsgi = create_wsgi(config, model)
+        if not options.predict:
+            return _serve(config, options, status, lifeline)
+        model = _load(config, status)
+        return _predict(config, model, options, status)
     except ConfigError as error:
         return _fail(status, str(error), None)
     except ModelLoadError as error:
         return _fail(status, error.message, error.hint)
     except ScoringError as error:
         return _fail(status, error.message, None)
+
+
+def _load(config: ServerConfig, status: StatusChannel) -> LoadedModel:
+    started = time.monotonic()
+    status.send("loading")
+    model = load_model(config)
+    status.send("loaded", seconds=time.monotonic() - started)
+    return model
+
+
+def _serve(
+    config: ServerConfig, options: argparse.Namespace, status: StatusChannel, lifeline: Lifeline
+) -> int:
+    from .wsgi_server import make_application, serve
+
+    wsgi = None
+    if config.server.preload is not False and not options.load_in_workers:
+        wsgi = make_application(config, _load(config, status))
     # A fork takes only the thread that forks along; a watching thread would be lost in it.
     lifeline.stop()
-    serve(config, wsgi, options.socket_fd, status, lifeline)
-    return 0
+    if wsgi is not None and config.server.preload is None:
+        hazards = fork_hazards()
+        if hazards:
+            status.send("not_forkable", reasons=hazards)
+            load_again_in_workers()
+    return serve(config, wsgi, options.socket_fd, status, lifeline)
 
 
 def _predict(

@@ -72,6 +72,22 @@ class ServerSettings:
     graceful_timeout: float = 30.0
     max_body: int = DEFAULT_MAX_BODY
     debug: bool = False
+    # Requests that may wait for a worker; one more is refused with 503.
+    backlog: int = 512
+    # Answers after which a worker is replaced (0: never), and by how many it may be more.
+    max_requests: int = 0
+    max_requests_jitter: int = 0
+    # Load the model before the workers are forked; None: unless it does not survive a fork.
+    preload: Optional[bool] = None
+    access_log: bool = False
+    log_format: str = "text"
+    slow_request: Optional[float] = None
+    token_file: Optional[str] = None
+    tls_cert: Optional[str] = None
+    tls_key: Optional[str] = None
+    # What the launcher has counted so far; `/metrics` reports it.
+    restarts: int = 0
+    reloads: int = 0
 
 
 @dataclass(frozen=True)

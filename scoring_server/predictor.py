@@ -50,6 +50,9 @@ class _Task:
 class Predictor:
     """Runs work on `threads` threads of its own; `timeout` is in seconds, None for no limit.
 
+    With 0 threads the calling thread does the work: a worker that answers one request at a time,
+    whose time limits somebody else watches.
+
     Threads are started on first use, so a predictor made before a fork works after it.
     """
 
@@ -59,7 +62,7 @@ class Predictor:
         timeout: Optional[float] = None,
         on_stuck: Optional[Callable[[], None]] = None,
     ) -> None:
-        self.threads = max(1, threads)
+        self.threads = threads
         self.timeout = timeout
         self.on_stuck = on_stuck
         self._lock = threading.Lock()
@@ -68,6 +71,8 @@ class Predictor:
 
     def run(self, work: Callable[[], Any]) -> Any:
         """The result of `work()`, or what it raised; `ScoringError` (504) when time is up."""
+        if not self.threads:
+            return work()
         task = _Task(work)
         self._tasks().put(task)
         self._wait(task)
@@ -80,6 +85,9 @@ class Predictor:
 
         A consumer that stops early ends the work at its next item.
         """
+        if not self.threads:
+            yield from work()
+            return
         items: Any = queue.SimpleQueue()
         abandoned: List[bool] = []
 

@@ -1,15 +1,22 @@
 """Ties a server process to the launcher: neither it nor what it started outlives the launcher."""
 
+from __future__ import annotations
+
 import ctypes
+import fcntl
 import os
 import select
 import signal
 import sys
 import threading
-from typing import Optional
+from typing import Optional, Tuple
 
 # linux/prctl.h
 _PR_SET_PDEATHSIG = 1
+# linux/fcntl.h; the fcntl module has it from CPython 3.13 on.
+_F_SETSIG = 10
+
+_IS_LINUX = sys.platform.startswith("linux")
 
 
 def die_with_parent() -> None:
@@ -17,7 +24,7 @@ def die_with_parent() -> None:
 
     Elsewhere the lifeline alone does the work.
     """
-    if sys.platform.startswith("linux"):
+    if _IS_LINUX:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
@@ -33,12 +40,20 @@ class Lifeline:
 
     def __init__(self, descriptor: Optional[int]) -> None:
         self._descriptor = descriptor
-        self._thread = None  # type: Optional[threading.Thread]
-        self._stop_pipe = None  # type: Optional[tuple]
+        self._thread: Optional[threading.Thread] = None
+        self._stop_pipe: Optional[Tuple[int, int]] = None
+
+    @property
+    def descriptor(self) -> Optional[int]:
+        """The pipe's read end, for a process that watches it in an event loop of its own."""
+        return self._descriptor
 
     def start(self) -> None:
-        """Watch from a thread of this process. A fork does not inherit the watch."""
+        """Watch: on Linux the kernel does it, elsewhere a thread of this process."""
         if self._descriptor is None:
+            return
+        if _IS_LINUX:
+            self._have_the_kernel_watch(self._descriptor)
             return
         self._stop_pipe = os.pipe()
         self._thread = threading.Thread(
@@ -46,8 +61,24 @@ class Lifeline:
         )
         self._thread.start()
 
+    @staticmethod
+    def _have_the_kernel_watch(descriptor: int) -> None:
+        """Have the pipe's end send SIGKILL to the process group.
+
+        That needs nobody here to be able to run: it ends processes that are stopped, or busy in
+        C code, as well. The setting belongs to the pipe, so forks need not repeat it. See
+        fcntl(2), F_SETOWN and F_SETSIG.
+        """
+        fcntl.fcntl(descriptor, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(descriptor, _F_SETSIG, signal.SIGKILL)
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
+        # It may have ended before it was watched.
+        if select.select([descriptor], [], [], 0)[0]:
+            end_process_group()
+
     def stop(self) -> None:
-        """End the watch, so that a fork finds no second thread in this process."""
+        """End a thread's watch, so that a fork finds no second thread in this process."""
         if self._thread is None or self._stop_pipe is None:
             return
         os.close(self._stop_pipe[1])
@@ -57,6 +88,12 @@ class Lifeline:
         self._stop_pipe = None
 
     def _watch(self, stop: int) -> None:
+        assert self._descriptor is not None
         readable, _, _ = select.select([self._descriptor, stop], [], [])
         if stop not in readable:
-            os.killpg(os.getpgrp(), signal.SIGKILL)
+            end_process_group()
+
+
+def end_process_group() -> None:
+    """Kill this process and all of its group, as the launcher is gone."""
+    os.killpg(os.getpgrp(), signal.SIGKILL)

@@ -15,6 +15,7 @@ from .examples import example_conversion
 from .loading import LoadedModel
 from .parsing import ModelInput, parse, parse_content_type
 from .signature import Signature
+from .stages import ENCODE, PARSE, PREDICT, timed
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Scorer:
         model_input = self.prepare(body, content_type)
         return self.encode(self.predict(model_input), model_input)
 
+    @timed(PARSE)
     def prepare(self, body: bytes, content_type: Optional[str]) -> ModelInput:
         """Parse a body and apply the signature to it."""
         kind = parse_content_type(content_type)
@@ -59,6 +61,7 @@ class Scorer:
             model_input.data = self._to_example(model_input.data)
         return model_input
 
+    @timed(PREDICT)
     def predict(self, model_input: ModelInput) -> Any:
         """The model's answer as it returned it."""
         try:
@@ -68,6 +71,7 @@ class Scorer:
             logger.error("the model raised an exception", exc_info=True)
             raise from_model_exception(error) from error
 
+    @timed(ENCODE)
     def encode(self, predictions: Any, model_input: ModelInput) -> bytes:
         """The body of the answer."""
         return encode_answer(predictions, model_input.is_raw)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 from typing import Any, Optional
 
 
@@ -33,3 +34,8 @@ class StatusChannel:
         except BrokenPipeError:
             # The launcher is gone; the lifeline ends this process.
             self._descriptor = None
+
+    def send_if_read(self, event: str, **fields: Any) -> None:
+        """Send an event that may be left out, unless the launcher does not read at present."""
+        if self._descriptor is not None and select.select([], [self._descriptor], [], 0)[1]:
+            self.send(event, **fields)

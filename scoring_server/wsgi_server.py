@@ -1,104 +1,141 @@
-"""The WSGI server under the scoring application: gunicorn, threads in forked workers.
+"""The server under the WSGI application: a front for the connections, workers for the model.
 
 The model is loaded before the first fork, so that workers share its memory, and the socket
 listens only after that, so that a probe before readiness is refused.
 """
 
+from __future__ import annotations
+
+import asyncio
+import dataclasses
 import gc
-import time
-from typing import Any, Callable, Dict, Optional
+import signal
+import socket
+import ssl
+from pathlib import Path
+from typing import Any, Optional
 
-from gunicorn.app.base import BaseApplication
-from gunicorn.workers.gthread import ThreadWorker
-
-from .config import ServerConfig
-from .process_guard import Lifeline, die_with_parent
+from .application import create_wsgi
+from .config import ConfigError, ServerConfig
+from .front import DRAIN_LINGER_SECONDS, STOP_LINGER_SECONDS, Front
+from .loading import LoadedModel, load_model
+from .process_guard import Lifeline, end_process_group
 from .status import StatusChannel
+from .worker import Wsgi
 
-# Request threads wait for the predictor or for slow clients; they do not predict themselves.
-REQUEST_THREADS = 32
-KEEP_ALIVE_SECONDS = 75
-STOP_LINGER_SECONDS = 0.5
-
-
-class ScoringWorker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's threaded worker, with a stop that does not wait for idle connections.
-
-    Between gunicorn 24 and 26 a stopping worker waits until its kept-alive connections expire. A
-    client that may be sending its next request still gets the linger time for it.
-    """
-
-    _linger_until = None  # type: Optional[float]
-
-    def murder_keepalived(self, *arguments: Any, **keywords: Any) -> Any:
-        if not self.alive:
-            now = time.monotonic()
-            if self._linger_until is None:
-                self._linger_until = now + STOP_LINGER_SECONDS
-            for connection in getattr(self, "keepalived_conns", ()):
-                connection.timeout = min(connection.timeout, self._linger_until)
-        return super().murder_keepalived(*arguments, **keywords)
-
-    def wait_for_and_dispatch_events(self, timeout: Optional[float]) -> Any:
-        if not self.alive and self._linger_until is not None:
-            left = max(self._linger_until - time.monotonic(), 0.1)
-            timeout = left if timeout is None else min(timeout, left)
-        return super().wait_for_and_dispatch_events(timeout)
+# How often the launcher hears how many requests have been answered, if that has changed.
+_SUMMARY_SECONDS = 1.0
 
 
-class _Application(BaseApplication):
-    def __init__(self, settings: Dict[str, Any], wsgi: Callable) -> None:
-        self._settings = settings
-        self._wsgi = wsgi
-        super().__init__()
-
-    def load_config(self) -> None:
-        for name, value in self._settings.items():
-            # Settings differ between the gunicorn releases for CPython 3.7 and for 3.14.
-            if name in self.cfg.settings:
-                self.cfg.set(name, value)
-
-    def load(self) -> Callable:
-        return self._wsgi
+def make_application(config: ServerConfig, model: LoadedModel) -> Wsgi:
+    """The application as a worker runs it: in the calling thread, its time watched by the front."""
+    settings = dataclasses.replace(config.server, threads=0, timeout=None)
+    return create_wsgi(dataclasses.replace(config, server=settings), model)
 
 
 def serve(
     config: ServerConfig,
-    wsgi: Callable,
+    wsgi: Optional[Wsgi],
     socket_fd: Optional[int],
     status: StatusChannel,
     lifeline: Lifeline,
-) -> None:
-    """Serve until told to stop (SIGTERM: requests in flight are finished first).
+) -> int:
+    """Serve until told to stop, and return the exit code.
 
-    :param wsgi: the application, its model loaded; each worker is a fork of this process.
-    :param socket_fd: a bound socket; None to bind ``config.server.host`` and ``port`` here.
+    SIGTERM finishes the requests in flight first; SIGUSR1 as well, and leaves clients with an
+    open connection time to come over to the server that replaces this one.
+
+    :param wsgi: the application, its model loaded; None to load it in each worker.
+    :param socket_fd: a bound socket; None to bind `config.server.host` and `port` here.
+    :raises ConfigError: the token or the certificate cannot be read.
     """
-    server = config.server
+    token, tls = _token(config), _tls(config)
+    preload = wsgi is not None
+    settings = dataclasses.replace(config.server, preload=preload)
+    config = dataclasses.replace(config, server=settings)
 
-    def worker_ready(worker: Any) -> None:
-        die_with_parent()
-        lifeline.start()
-        status.send("ready", pid=worker.pid)
+    def load() -> Wsgi:
+        return wsgi if wsgi is not None else make_application(config, load_model(config))
 
-    bind = "fd://%d" % socket_fd if socket_fd is not None else "%s:%d" % (server.host, server.port)
-    settings = {
-        "bind": bind,
-        "workers": server.workers,
-        # By name: gunicorn 20 cannot describe a class in its log.
-        "worker_class": "scoring_server.wsgi_server.ScoringWorker",
-        "threads": REQUEST_THREADS,
-        "keepalive": KEEP_ALIVE_SECONDS,
-        # A slow prediction is not a dead worker; the application has its own limit for requests.
-        "timeout": 0,
-        "graceful_timeout": int(server.graceful_timeout),
-        "preload_app": True,
-        "loglevel": "debug" if server.debug else "warning",
-        "control_socket_disable": True,
-        "post_worker_init": worker_ready,
-    }
-    application = _Application(settings, wsgi)
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+
+        def ready() -> None:
+            if not preload:
+                status.send("loaded", seconds=front.pool.load_seconds)
+            status.send("ready")
+
+        def failed(failure: Any) -> None:
+            message, hint, trace = failure
+            status.send("failed", message=message, hint=hint, traceback=trace)
+
+        def crashed(reason: str, early: bool) -> None:
+            status.send("worker_crashed", reason=reason, early=early)
+
+        front = Front(
+            config, load, _listener(config, socket_fd),
+            token=token, tls=tls, on_ready=ready, on_failed=failed, on_crash=crashed,
+        )  # fmt: skip
+        loop.add_signal_handler(signal.SIGTERM, front.stop, STOP_LINGER_SECONDS)
+        loop.add_signal_handler(signal.SIGINT, front.stop, STOP_LINGER_SECONDS)
+        loop.add_signal_handler(signal.SIGUSR1, front.stop, DRAIN_LINGER_SECONDS)
+        if lifeline.descriptor is not None:
+            loop.add_reader(lifeline.descriptor, end_process_group)
+        _send_summaries(loop, front, status)
+        return await front.run()
+
     # Objects that the collector never looks at are not written to, and so stay shared.
     gc.collect()
     gc.freeze()
-    application.run()
+    # Not asyncio.run: it would wait for what is left, and there is nothing left to wait for.
+    return asyncio.new_event_loop().run_until_complete(main())
+
+
+def _listener(config: ServerConfig, socket_fd: Optional[int]) -> socket.socket:
+    if socket_fd is not None:
+        return socket.socket(fileno=socket_fd)
+    host, port = config.server.host, config.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    return listener
+
+
+def _token(config: ServerConfig) -> Optional[bytes]:
+    path = config.server.token_file
+    if path is None:
+        return None
+    try:
+        token = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise ConfigError("cannot read the token file: {}".format(error)) from error
+    if not token:
+        raise ConfigError("the token file {} is empty".format(path))
+    return token
+
+
+def _tls(config: ServerConfig) -> Optional[ssl.SSLContext]:
+    settings = config.server
+    if settings.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError("cannot use the certificate: {}".format(error)) from error
+    return context
+
+
+def _send_summaries(loop: asyncio.AbstractEventLoop, front: Front, status: StatusChannel) -> None:
+    sent = front.summary()
+
+    def send() -> None:
+        nonlocal sent
+        now = front.summary()
+        if now != sent:
+            status.send_if_read("summary", **now)
+            sent = now
+        loop.call_later(_SUMMARY_SECONDS, send)
+
+    loop.call_later(_SUMMARY_SECONDS, send)

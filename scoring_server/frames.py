@@ -1,0 +1,131 @@
+"""What the front and its workers say to each other: frames on a pair of connected sockets.
+
+A frame is a head (kind, request number, lengths), a meta value (marshalled: both ends are forks of
+one process) and a body of bytes.
+"""
+
+from __future__ import annotations
+
+import marshal
+import mmap
+import socket
+import struct
+from collections import deque
+from typing import Any, Deque, Iterator, List, NamedTuple, Optional, Set
+
+REQUEST = 1  # to the worker: (method, path, query, version, headers, peer), the body
+CANCEL = 2  # to the worker: nobody waits for this streamed answer any more
+ANSWER = 3  # from the worker: (status line, headers, stages), the whole body
+BEGIN = 4  # from the worker: (status line, headers, stages) of a streamed answer
+PIECE = 5  # from the worker: a piece of its body
+END = 6  # from the worker: the streamed answer is complete
+LOADED = 7  # from the worker: it has the model; (seconds,)
+FAILED = 8  # from the worker: it cannot load the model; (message, hint, traceback)
+
+_NUMBER = struct.Struct("<I")
+_HEAD = struct.Struct("<BIIQ")
+_READ_SIZE = 1 << 18
+
+
+class Frame(NamedTuple):
+    """One message; `meta` is None for a frame without."""
+
+    kind: int
+    number: int
+    meta: Any
+    body: bytes
+
+
+def encode(kind: int, number: int, meta: Any = None, body: bytes = b"") -> List[bytes]:
+    """The frame's bytes, in pieces so that a large body is not copied."""
+    packed = marshal.dumps(meta)
+    head = _HEAD.pack(kind, number, len(packed), len(body)) + packed
+    return [head + body] if len(body) < 1 << 14 else [head, body]
+
+
+class Decoder:
+    """Makes frames of the bytes that `feed` is given."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._wanted = _HEAD.size
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """The frames that `data` completes."""
+        buffer = self._buffer
+        buffer += data
+        while len(buffer) >= self._wanted:
+            kind, number, meta_size, body_size = _HEAD.unpack_from(buffer)
+            start = _HEAD.size + meta_size
+            end = start + body_size
+            if len(buffer) < end:
+                self._wanted = end
+                return
+            with memoryview(buffer) as view:
+                meta = marshal.loads(view[_HEAD.size : start])
+                body = bytes(view[start:end])
+            del buffer[:end]
+            self._wanted = _HEAD.size
+            yield Frame(kind, number, meta, body)
+
+
+class Begun:
+    """The numbers of the requests that a worker has in hand, in memory that outlives it.
+
+    :param threads: how many it answers at a time; each has a slot of its own.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._memory = mmap.mmap(-1, _NUMBER.size * threads)
+
+    def note(self, slot: int, number: int) -> None:
+        """A thread of the worker begins a request; 0: it has ended it."""
+        _NUMBER.pack_into(self._memory, _NUMBER.size * slot, number)
+
+    def numbers(self) -> Set[int]:
+        """What it has in hand, or had when it died."""
+        return {number for (number,) in _NUMBER.iter_unpack(self._memory[:])}
+
+
+class Channel:
+    """The worker's end: blocking reads and writes.
+
+    :param connection: the connected socket.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        connection.setblocking(True)
+        self._decoder = Decoder()
+        self._frames: Deque[Frame] = deque()
+        self.cancelled: Set[int] = set()
+
+    def read(self) -> Optional[Frame]:
+        """The next request; None once the front has closed its end."""
+        while not self._frames:
+            if not self._receive():
+                return None
+        return self._frames.popleft()
+
+    def write(self, kind: int, number: int, meta: Any = None, body: bytes = b"") -> None:
+        """Send one frame."""
+        for piece in encode(kind, number, meta, body):
+            self.connection.sendall(piece)
+
+    def is_cancelled(self, number: int) -> bool:
+        """Whether the front has said that nobody waits for this answer any more."""
+        try:
+            while True:
+                if not self._receive(socket.MSG_DONTWAIT):
+                    return True
+        except BlockingIOError:
+            return number in self.cancelled
+
+    def _receive(self, flags: int = 0) -> bool:
+        data = self.connection.recv(_READ_SIZE, flags)
+        for frame in self._decoder.feed(data):
+            if frame.kind == CANCEL:
+                self.cancelled.add(frame.number)
+            else:
+                self._frames.append(frame)
+        return bool(data)
