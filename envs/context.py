@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from envs.build_log import BuildLog
 from envs.home import launcher_home
-from envs.process import BuildLog
 
 Report = Callable[[str], None]
 

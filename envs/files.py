@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ def write_atomically(path: Path, text: str, *, optional: bool = False) -> None:
 
     ``optional`` accepts that the disk is full or read-only: for what only saves time.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -39,6 +37,8 @@ def write_atomically(path: Path, text: str, *, optional: bool = False) -> None:
 
 def remove_tree(folder: Path) -> None:
     """Remove a folder, also one with read-only parts; nothing happens where there is none."""
+
+    import shutil
 
     def make_writable(
         _function: object, name: str, error: tuple[type[BaseException], Any, Any]

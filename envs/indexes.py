@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from envs.process import without_credentials
+from envs.build_log import without_credentials
 from envs.spec import hash_file
 
 # Settings of uv that change what a resolution gives; uv reads them itself.
@@ -54,7 +54,6 @@ class IndexSettings:
     only_binary: tuple[str, ...] = ()
     no_index: bool = False
     pre: bool = False
-    require_hashes: bool = False
 
     def under(self, environ: Mapping[str, str]) -> IndexSettings:
         """Return these settings with those of pip's variables (``PIP_INDEX_URL``, ...) added.

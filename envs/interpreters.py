@@ -9,12 +9,12 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envs.context import Context
 from envs.errors import EnvError
-from envs.process import clean_environ, read_output, run
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 SOURCES = ("running", "PATH", "pyenv", "uv", "conda")
 
 PROBE = """
-import json, os, platform, sys, sysconfig
+import json, os, sys, sysconfig
+from importlib.machinery import EXTENSION_SUFFIXES
 base = getattr(sys, "_base_executable", None) or sys.executable
 if sys.prefix != sys.base_prefix:
     name = "python%d.%d" % sys.version_info[:2]
@@ -31,10 +32,10 @@ if sys.prefix != sys.base_prefix:
     base = home if os.path.exists(home) else base
 print(json.dumps({
     "path": os.path.realpath(base),
-    "version": platform.python_version(),
+    "version": sys.version.split()[0].rstrip("+"),
     "implementation": sys.implementation.name,
     "platform": sysconfig.get_platform(),
-    "abi": sysconfig.get_config_var("SOABI") or "",
+    "abi": EXTENSION_SUFFIXES[0],
 }))
 """
 
@@ -48,7 +49,7 @@ class Interpreter:
         version: "3.7.16".
         implementation: "cpython", "pypy".
         platform: "linux-x86_64", as sysconfig says it.
-        abi: the tag of its extension modules.
+        abi: the ending of its extension modules' names, ".cpython-37m-x86_64-linux-gnu.so".
     """
 
     path: str
@@ -88,7 +89,6 @@ def find_interpreter(wanted: str | None, context: Context) -> Interpreter:
 
 
 def _running() -> Interpreter:
-    import platform
     import sysconfig
 
     path = getattr(sys, "_base_executable", None) or sys.executable
@@ -97,10 +97,10 @@ def _running() -> Interpreter:
         path = str(home) if home.exists() else path
     return Interpreter(
         os.path.realpath(path),
-        platform.python_version(),
+        sys.version.split()[0].rstrip("+"),
         sys.implementation.name,
         sysconfig.get_platform(),
-        sysconfig.get_config_var("SOABI") or "",
+        EXTENSION_SUFFIXES[0],
     )
 
 
@@ -156,6 +156,8 @@ def discover(context: Context, accepted: str = "") -> list[Candidate]:
 
     ``accepted`` (a specifier set) saves uv from running Pythons of other versions.
     """
+    from envs.process import clean_environ, read_output
+
     places = {
         "PATH": _path_folders(),
         "pyenv": _pyenv_folders(),
@@ -216,6 +218,8 @@ def _conda_folders() -> list[Path]:
 
 def probe(path: str, context: Context) -> Interpreter | None:
     """Run a Python and return what it tells, or None where it does not run (see the log)."""
+    from envs.process import read_output
+
     code, output = read_output([path, "-I", "-c", PROBE], log=context.log)
     if code != 0:
         return None
@@ -223,6 +227,8 @@ def probe(path: str, context: Context) -> Interpreter | None:
 
 
 def _installed(wanted: str, seen: list[Candidate], context: Context) -> Interpreter:
+    from envs.process import run
+
     looked_at = ", ".join(sorted({f"{c.version} ({c.source})" for c in seen})) or "none"
     missing = f"no Python {wanted} on this machine; found {looked_at}"
     if context.offline or not context.python_downloads:
@@ -250,7 +256,7 @@ class _Memory:
     """
 
     def __init__(self, context: Context):
-        self.path = context.home / "interpreters-1.json"
+        self.path = context.home / "interpreters-2.json"
         self.entries: dict[str, Any] = {}
         # Nothing remembered yet, or a file that something else has damaged: found again.
         with contextlib.suppress(FileNotFoundError, ValueError):

@@ -26,7 +26,7 @@ from envs.pylock import (
     packages,
 )
 from envs.resolution import Request, Resolution, resolve
-from envs.spec import hash_file, normalize_name
+from envs.spec import normalize_name
 from envs.uv import run_uv, uv_error, work_folder
 
 PYLOCK = "pylock.toml"
@@ -152,15 +152,6 @@ def check_fresh(lock: Lock, lines: Iterable[str], interpreter: Interpreter) -> N
                 f" {found.installed}",
                 hint="write it again: launcher lock",
             )
-
-
-def lock_hashes(path: Path) -> list[list[str]]:
-    """Return names and hashes of the files that a lockfile consists of, for a key."""
-    files = [path, path.with_name("pyproject.toml")] if path.name == UV_LOCK else [path]
-    try:
-        return [[file.name, hash_file(file)] for file in files]
-    except OSError as error:
-        raise EnvError(f"the lockfile {path} cannot be read: {error.strerror}") from error
 
 
 def _text(path: Path) -> str:

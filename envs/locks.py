@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,7 +103,7 @@ class Mark:
     def __init__(self, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
         self._pid = os.getpid()
-        self.path = folder / f"{self._pid}-{uuid.uuid4().hex[:8]}"
+        self.path = folder / f"{self._pid}-{os.urandom(4).hex()}"
         self._descriptor: int | None = os.open(
             self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644
         )

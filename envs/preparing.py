@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from envs.build_log import BuildLog
 from envs.context import Context, Report, ignore
 from envs.manifest import Environment
-from envs.process import BuildLog
 from envs.spec import EnvSpec, key_of
 from envs.store import EnvStore
 

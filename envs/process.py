@@ -1,24 +1,20 @@
-"""Commands of a build: ended with the launcher, logged without credentials."""
+"""Commands of a build: they end with the launcher, whatever ends that."""
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from envs.errors import EnvError
-from envs.files import DISK_FULL, READ_ONLY
+from envs.build_log import BuildLog
 
 GUARD = Path(__file__).with_name("guard.py")
 GRACE = 1.0  # seconds between SIGTERM and SIGKILL
-TAIL_LINES = 200
 
 # What would make a command look at another Python, or install somewhere else.
 FOREIGN = (
@@ -37,58 +33,12 @@ FOREIGN = (
     "UV_PROJECT",
     "UV_WORKING_DIRECTORY",
 )
-_USERINFO = re.compile(r"(?<=://)[^/\s@\"'`]+@")
 
 
 def clean_environ(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this process's variables without those of other environments, plus ``extra``."""
     environ = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     return {**environ, "PYTHONNOUSERSITE": "1", "NO_COLOR": "1", **(extra or {})}
-
-
-def without_credentials(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return the text with ``user:password@`` of URLs and the given secrets masked."""
-    for secret in secrets:
-        text = text.replace(secret, "****")
-    return _USERINFO.sub("****@", text)
-
-
-@dataclass
-class BuildLog:
-    """What the commands of one build printed: in a file, and its last lines in memory.
-
-    Attributes:
-        path: the file, or None for no file. It is made with the first line.
-        secrets: texts that are masked before a line goes anywhere.
-    """
-
-    path: Path | None
-    secrets: set[str] = field(default_factory=set)
-    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
-
-    def write(self, text: str) -> str:
-        """Append one line; return it as it was written, credentials masked."""
-        line = without_credentials(text.rstrip(), sorted(self.secrets, key=len, reverse=True))
-        self.tail.append(line)
-        if self.path is not None:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with self.path.open("a", encoding="utf-8") as file:
-                    file.write(line + "\n")
-            except OSError as error:
-                # A full disk or a read-only cache: the lines in memory have to do.
-                if error.errno not in (*DISK_FULL, *READ_ONLY):
-                    raise
-                self.path = None
-        return line
-
-    def error(self, message: str, hint: str | None = None) -> EnvError:
-        """Return the error for a failed build, pointing at this log."""
-        return EnvError(self.mask(message), hint=hint and self.mask(hint), log_path=self.path)
-
-    def mask(self, text: str) -> str:
-        """Return the text with credentials masked."""
-        return without_credentials(text, self.secrets)
 
 
 @dataclass(frozen=True)

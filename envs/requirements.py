@@ -10,17 +10,38 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from envs.build_log import without_credentials
 from envs.errors import EnvError
 from envs.indexes import IndexSettings, url_secrets
-from envs.process import without_credentials
 from envs.spec import hash_file, hash_folder, normalize_requirement
 
-if TYPE_CHECKING:
-    import argparse
-
+_OPTIONS = {
+    "-r": "requirement",
+    "--requirement": "requirement",
+    "-c": "constraint",
+    "--constraint": "constraint",
+    "-e": "editable",
+    "--editable": "editable",
+    "-i": "index_url",
+    "--index-url": "index_url",
+    "--pypi-url": "index_url",
+    "--extra-index-url": "extra_index_urls",
+    "-f": "find_links",
+    "--find-links": "find_links",
+    "--trusted-host": "trusted_hosts",
+    "--no-binary": "no_binary",
+    "--only-binary": "only_binary",
+    "--no-index": "no_index",
+    "--pre": "pre",
+    # Nothing to do for these: hashes are always held to, wheels preferred, features pip's own.
+    "--require-hashes": "require_hashes",
+    "--prefer-binary": "prefer_binary",
+    "--use-feature": "use_feature",
+}
+_FLAGS = ("no_index", "pre", "require_hashes", "prefer_binary")
 ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
@@ -141,19 +162,19 @@ class _Reader:
     def _option(self, text: str, folder: Path, origin: str, constraint: bool) -> None:
         chosen = _parse_options(text, origin)
         for name, is_constraint in (("requirement", constraint), ("constraint", True)):
-            for included in getattr(chosen, name):
+            for included in chosen.get(name, ()):
                 self.include(included, folder, origin, constraint=is_constraint)
-        for editable in chosen.editable:
+        for editable in chosen.get("editable", ()):
             # Copied, not linked: an environment must not change with the folder it came from.
             self.lines.append(self._requirement(editable, folder, origin))
-        if chosen.index_url:
-            self.options["index_url"] = chosen.index_url
-        chosen.find_links = [self._link(link, folder) for link in chosen.find_links]
-        for name in ("extra_index_urls", "find_links", "trusted_hosts", "no_binary", "only_binary"):
-            if getattr(chosen, name):
-                self.options.setdefault(name, []).extend(getattr(chosen, name))
-        for name in ("no_index", "pre", "require_hashes"):
-            if getattr(chosen, name):
+        for url in chosen.get("index_url", ()):
+            self.options["index_url"] = url
+        links = [self._link(link, folder) for link in chosen.get("find_links", ())]
+        self.options.setdefault("find_links", []).extend(links)
+        for name in ("extra_index_urls", "trusted_hosts", "no_binary", "only_binary"):
+            self.options.setdefault(name, []).extend(chosen.get(name, ()))
+        for name in ("no_index", "pre"):
+            if name in chosen:
                 self.options[name] = True
 
     def _link(self, link: str, folder: Path) -> str:
@@ -220,37 +241,40 @@ def _is_local(name: str, is_named: bool, folder: Path) -> bool:
     return name.lower().endswith(ARCHIVES) or ("/" in name and _path(name, folder).exists())
 
 
-def _parse_options(text: str, origin: str) -> argparse.Namespace:
-    import argparse
-    import shlex
+def _parse_options(text: str, origin: str) -> dict[str, Any]:
+    """Return the options of a line: lists of values by name, True for flags.
 
-    class Parser(argparse.ArgumentParser):
-        def error(self, _message: str) -> Any:
-            raise EnvError(
-                f"{origin} has an option that is not understood: {without_credentials(text)}",
-                hint="remove it from the requirements",
-            )
+    By hand, since a model's requirements are read at every start: importing an option parser
+    would cost more than reading them.
+    """
+    found: dict[str, Any] = {}
+    words = text.split()
+    if "'" in text or '"' in text:
+        import shlex
 
-    parser = Parser(add_help=False, allow_abbrev=False)
-    add = parser.add_argument
-    for names in (
-        ("-r", "--requirement"),
-        ("-c", "--constraint"),
-        ("-e", "--editable"),
-        ("-f", "--find-links"),
-    ):
-        add(*names, action="append", default=[])
-    for name in ("extra-index-url", "trusted-host"):
-        add(f"--{name}", action="append", default=[], dest=name.replace("-", "_") + "s")
-    for name in ("no-binary", "only-binary"):
-        add(f"--{name}", type=_names, action="extend", default=[])
-    add("-i", "--index-url", "--pypi-url")
-    for name in ("no-index", "pre", "require-hashes", "prefer-binary"):
-        add(f"--{name}", action="store_true")
-    for name in ("use-feature",):
-        add(f"--{name}", action="append", default=[])
-    return parser.parse_args(shlex.split(text))
+        words = shlex.split(text)
+    while words:
+        word = words.pop(0)
+        option, joined, value = word.partition("=") if word.startswith("--") else (word, "", "")
+        if not word.startswith("--") and len(word) > 2:
+            option, joined, value = word[:2], "=", word[2:]
+        name = _OPTIONS.get(option)
+        if name is None or (name in _FLAGS and joined):
+            raise _not_understood(text, origin)
+        if name in _FLAGS:
+            found[name] = True
+            continue
+        if not joined:
+            if not words:
+                raise _not_understood(text, origin)
+            value = words.pop(0)
+        split = name in ("no_binary", "only_binary")
+        found.setdefault(name, []).extend(v for v in (value.split(",") if split else [value]) if v)
+    return found
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+def _not_understood(text: str, origin: str) -> EnvError:
+    return EnvError(
+        f"{origin} has an option that is not understood: {without_credentials(text)}",
+        hint="remove it from the requirements",
+    )

@@ -183,3 +183,12 @@ def hash_folder(folder: Path) -> str:
         if path.is_file() and skipped.isdisjoint(relative.parts) and path.suffix != ".pyc":
             digest.update(f"{relative.as_posix()}\0{hash_file(path)}\0".encode())
     return digest.hexdigest()
+
+
+def hash_lock(path: Path) -> list[list[str]]:
+    """Return names and hashes of the files that a lockfile consists of; EnvError if unreadable."""
+    files = [path, path.with_name("pyproject.toml")] if path.name == "uv.lock" else [path]
+    try:
+        return [[file.name, hash_file(file)] for file in files]
+    except OSError as error:
+        raise EnvError(f"the lockfile {path} cannot be read: {error.strerror}") from error

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from envs.build_log import BuildLog
 from envs.context import Context
 from envs.errors import EnvError
 from envs.files import DISK_FULL, READ_ONLY, disk_full, remove_tree
@@ -18,7 +18,6 @@ from envs.home import launcher_home
 from envs.locks import Mark, exclusive
 from envs.managers import Plan
 from envs.manifest import Environment, damage, read_manifest, to_environment, write_manifest
-from envs.process import BuildLog
 from envs.spec import key_of
 
 
@@ -136,7 +135,7 @@ class EnvStore:
             return
         trash = self.root / ".trash"
         trash.mkdir(parents=True, exist_ok=True)
-        doomed = trash / f"{key}-{uuid.uuid4().hex[:8]}"
+        doomed = trash / f"{key}-{os.urandom(4).hex()}"
         folder.rename(doomed)
         remove_tree(doomed)
 

@@ -1,28 +1,29 @@
-"""Environments made by the virtualenv library and filled by uv."""
+"""Environments made by the virtualenv library and filled by uv: what they are made of.
+
+Read at every start, so it imports little; how they are made is in `envs.virtualenv_building`.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from envs.context import Context
 from envs.errors import EnvError
 from envs.files import DISK_FULL, disk_full
 from envs.interpreters import Interpreter, find_interpreter
-from envs.lockfiles import Lock, check_fresh, install_lock, lock_hashes, read_lock
 from envs.manifest import Contents
-from envs.process import Completed, GuardedProcess, clean_environ
 from envs.requirements import Requirements, flatten
-from envs.resolution import Request, Resolution, install, resolve
-from envs.spec import EnvSpec, hash_folder, key_of, normalize_name, requirement_name
-from envs.uv import uv_error
-from envs.wheelhouse import stored_list
+from envs.spec import EnvSpec, hash_folder, hash_lock, normalize_name, requirement_name
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+    from envs.context import Context
+    from envs.resolution import Request
 
 _PINNED = re.compile(r"^[^;]*(==|@)")
 
@@ -34,7 +35,9 @@ class VirtualenvPlan:
     Attributes:
         interpreter: the base Python.
         wanted: all requirements, flattened.
-        request: what is to be resolved.
+        day: the day to resolve as of, None for today.
+        bound: the moment (UTC) up to which uploads count, None for no bound.
+        undated: packages that the bound does not hold for.
         lockfile: the lockfile to install from, None where requirements are resolved.
         copied_packages: folders to copy into site-packages.
         canonical: what the key is the hash of.
@@ -42,7 +45,9 @@ class VirtualenvPlan:
 
     interpreter: Interpreter
     wanted: Requirements
-    request: Request
+    day: date | None
+    bound: datetime | None
+    undated: tuple[str, ...]
     lockfile: Path | None
     copied_packages: tuple[Path, ...]
     canonical: Mapping[str, Any]
@@ -51,51 +56,25 @@ class VirtualenvPlan:
     def requirements(self) -> tuple[str, ...]:
         return self.wanted.canonical
 
-    def build(self, prefix: Path, context: Context) -> Contents:
-        context.log.secrets.update(self.wanted.secrets)
-        python = prefix / "bin" / "python"
-        stored = stored_list(context.wheelhouse, key_of(self.canonical))
-        # The two do not depend on each other: the environment is made while uv resolves.
-        with _creation(prefix, self.interpreter, context) as creation:
-            lock = None
-            if self.lockfile is not None and stored is None:
-                lock = read_lock(self.lockfile, self.interpreter, context)
-                check_fresh(lock, self.request.lines, self.interpreter)
-            resolution = stored or self.resolution(lock, context)
-            _check_created(creation.wait(), context)
-        if lock is not None:
-            install_lock(lock, self.wanted.indexes, python, context)
-        install(resolution, self.wanted.indexes, python, context)
-        site_packages = _site_packages(prefix)
-        _drop_unreadable_hook(site_packages, self.interpreter)
-        copy_packages(self.copied_packages, site_packages, context)
-        return Contents(
-            python=str(python.relative_to(prefix)),
-            python_version=self.interpreter.version,
-            site_packages=str(site_packages.relative_to(prefix)),
-            packages=installed_packages(site_packages),
-            resolved=context.log.mask((lock.text if lock else "") + resolution.text),
-            as_of="lock" if lock is not None else resolution.as_of,
-            notes=(resolution.note,) if resolution.note else (),
+    @property
+    def request(self) -> Request:
+        """What is to be resolved."""
+        from envs.resolution import Request
+
+        return Request(
+            lines=self.wanted.lines,
+            constraints=self.wanted.constraints,
+            indexes=self.wanted.indexes,
+            python=self.interpreter.path,
+            day=self.day,
+            bound=self.bound,
+            undated=self.undated,
         )
 
-    def resolution(
-        self, lock: Lock | None, context: Context, file_format: str = "requirements.txt"
-    ) -> Resolution:
-        """Return the resolution of the requirements, of those that a lock lacks if there is one."""
-        if lock is None:
-            return resolve(self.request, context, file_format)
-        missing = [n for n in self.request.lines if requirement_name(n) not in {None, *lock.pins}]
-        if not missing:
-            return Resolution("", "lock")
-        context.report(f"{lock.path.name} lacks {', '.join(missing)}: adding them")
-        pins = [f"{name}=={version}" for name, version in lock.pins.items() if version]
-        request = replace(
-            self.request,
-            lines=tuple(missing),
-            constraints=(*self.request.constraints, *pins),
-        )
-        return resolve(request, context, file_format).without(lock.pins)
+    def build(self, prefix: Path, context: Context) -> Contents:
+        from envs.virtualenv_building import build
+
+        return build(self, prefix, context)
 
 
 def plan(spec: EnvSpec, context: Context) -> VirtualenvPlan:
@@ -125,67 +104,25 @@ def plan(spec: EnvSpec, context: Context) -> VirtualenvPlan:
         "indexes": wanted.indexes.canonical(os.environ),
         "upload_bound": bound.isoformat() if bound else None,
         "undated": undated,
-        "lockfile": lock_hashes(spec.lockfile) if spec.lockfile else None,
+        "lockfile": hash_lock(spec.lockfile) if spec.lockfile else None,
         "copied_packages": [[path.name, hash_folder(path)] for path in spec.copied_packages],
     }
-    request = Request(
-        lines=wanted.lines,
-        constraints=wanted.constraints,
-        indexes=wanted.indexes,
-        python=interpreter.path,
+    return VirtualenvPlan(
+        interpreter=interpreter,
+        wanted=wanted,
         day=spec.resolution_date(),
         bound=bound,
         undated=undated,
+        lockfile=spec.lockfile,
+        copied_packages=spec.copied_packages,
+        canonical=canonical,
     )
-    return VirtualenvPlan(
-        interpreter, wanted, request, spec.lockfile, spec.copied_packages, canonical
-    )
-
-
-def _creation(prefix: Path, interpreter: Interpreter, context: Context) -> GuardedProcess:
-    """Start the making of an empty environment: uv fills it, so it needs no seed packages."""
-    command = [sys.executable, "-I", "-m", "virtualenv", "--no-seed", "--no-vcs-ignore"]
-    command += ["--python", interpreter.path, "--no-periodic-update", str(prefix)]
-    # What virtualenv learns about interpreters stays in the launcher's home, and its own
-    # settings files and variables are those of another user of it.
-    own = {
-        "VIRTUALENV_OVERRIDE_APP_DATA": str(context.home / "virtualenv"),
-        "VIRTUALENV_CONFIG_FILE": os.devnull,
-    }
-    inherited = clean_environ()
-    env = {name: v for name, v in inherited.items() if not name.startswith("VIRTUALENV_")}
-    return GuardedProcess(command, log=context.log, env={**env, **own})
-
-
-def _check_created(completed: Completed, context: Context) -> None:
-    if completed.returncode != 0:
-        raise uv_error(
-            "error: " + (completed.lines[-1] if completed.lines else "virtualenv said nothing"),
-            context,
-            "the environment could not be created",
-        )
-
-
-def _site_packages(prefix: Path) -> Path:
-    found = sorted(prefix.glob("lib/*/site-packages"))
-    if len(found) != 1:
-        raise EnvError(f"{prefix} has {len(found)} site-packages folders instead of one")
-    return found[0]
-
-
-def _drop_unreadable_hook(site_packages: Path, interpreter: Interpreter) -> None:
-    """Remove virtualenv's start-up hook where the Python is too old to read it.
-
-    It would print a traceback at every start. It guards pip against prefixes in distutils'
-    settings files, and pip does not install here.
-    """
-    if tuple(map(int, interpreter.version.split(".")[:2])) < (3, 8):
-        for name in ("_virtualenv.pth", "_virtualenv.py"):
-            (site_packages / name).unlink(missing_ok=True)
 
 
 def copy_packages(folders: tuple[Path, ...], site_packages: Path, context: Context) -> None:
     """Copy folders of pure Python packages into site-packages; EnvError where that fails."""
+    import shutil
+
     for folder in folders:
         context.report(f"copying {folder.name} into site-packages")
         try:
@@ -198,12 +135,3 @@ def copy_packages(folders: tuple[Path, ...], site_packages: Path, context: Conte
             raise EnvError(
                 f"{folder.name} could not be copied into the environment: {error}"
             ) from error
-
-
-def installed_packages(site_packages: Path) -> dict[str, str]:
-    """Return names (normalised) and versions of the distributions in a folder."""
-    found = {}
-    for path in sorted(site_packages.glob("*.dist-info")):
-        name, _, version = path.name.removesuffix(".dist-info").rpartition("-")
-        found[normalize_name(name)] = version
-    return found

@@ -39,6 +39,7 @@ def download(plan: VirtualenvPlan, folder: Path, context: Context) -> list[Path]
     """
     from envs.lockfiles import read_lock
     from envs.pylock import load_pylock
+    from envs.virtualenv_building import resolution_of
 
     context.log.secrets.update(plan.wanted.secrets)
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +50,7 @@ def download(plan: VirtualenvPlan, folder: Path, context: Context) -> list[Path]
         lock = read_lock(plan.lockfile, plan.interpreter, context)
         rows += lock.rows
         base = plan.lockfile.parent
-    resolution = plan.resolution(lock, context, "pylock.toml")
+    resolution = resolution_of(plan, lock, context, "pylock.toml")
     pins = lock.pins if lock is not None else {}
     if resolution.text:
         document = load_pylock(resolution.text, "the resolution")

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from envs import EnvSpec, EnvStore
+from envs.build_log import BuildLog
 from envs.context import Context
 from envs.errors import EnvError
 from envs.interpreters import Interpreter, find_interpreter
-from envs.process import BuildLog
 
 MakeWheel = Callable[..., Path]
 

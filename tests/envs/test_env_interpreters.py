@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from envs import EnvError
+from envs.build_log import BuildLog
 from envs.context import Context
 from envs.interpreters import Interpreter, discover, find_interpreter, probe
-from envs.process import BuildLog
 
 RUNNING = "{}.{}.{}".format(*sys.version_info)
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from envs.process import BuildLog, GuardedProcess, clean_environ, read_output, run
+from envs.build_log import BuildLog
+from envs.process import GuardedProcess, clean_environ, read_output, run
 
 # A command with a child of its own in the background, as a build backend has.
 FAMILY = "sleep 600 & echo child $!; echo parent $$; wait"
@@ -31,7 +32,8 @@ def run_family(
 ) -> subprocess.Popen[str]:
     code = f"""if True:
         import signal, sys, threading, time
-        from envs.process import BuildLog, run
+        from envs.build_log import BuildLog
+        from envs.process import run
         def family():
             return run(["/bin/sh", "-c", {FAMILY!r}], log=BuildLog(None),
                        on_line=lambda line: print(line, flush=True))
