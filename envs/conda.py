@@ -65,7 +65,7 @@ class CondaPlan:
             lock = read_conda_lock(self.lockfile, self.wanted.machine.subdir)
             solution = Solution(lock.conda, dated=True)
         else:
-            solution = solve(self.wanted, context)
+            solution = self.solve(context)
         install(solution.packages, prefix, self.wanted, context, lockfile=self.lockfile)
         interpreter, site_packages = inspect(prefix, context)
         pip = self._add_pip(lock, interpreter, site_packages, context)
@@ -77,11 +77,16 @@ class CondaPlan:
             python="bin/python",
             python_version=interpreter.version,
             site_packages=str(site_packages.relative_to(prefix)),
-            packages={**{p.name: p.version for p in solution.packages}, **installed},
+            packages={**solution.versions, **installed},
             resolved=context.log.mask(f"{explicit}{pip.text}"),
             as_of="lock" if lock else pip.as_of if solution.dated else "today",
             notes=notes,
         )
+
+    def solve(self, context: Context) -> Solution:
+        """Return the conda packages; those that pip's section pins have that version if one can."""
+        constraints = conda_constraints(self.request.lines)
+        return solve(replace(self.wanted, constraints=constraints), context)
 
     def _add_pip(
         self,
@@ -133,7 +138,6 @@ def plan(spec: EnvSpec, context: Context) -> CondaPlan:
         specs=(python, *specs),
         # No channel has every patch release; the nearest is better than no environment.
         instead={python: f"python={minor[1]}"} if minor else {},
-        constraints=conda_constraints(pip.lines),
         machine=machine,
         bound=int(bound.timestamp() * 1000) if bound else None,
         day=day.isoformat() if day else None,

@@ -96,7 +96,8 @@ def _read_condarc(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise EnvError(f"conda's settings in {file} cannot be read: {error}") from error
+        reason = " ".join(str(error).split())
+        raise EnvError(f"conda's settings in {file} cannot be read: {reason}") from error
     return content if isinstance(content, dict) else {}
 
 

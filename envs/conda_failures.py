@@ -17,6 +17,7 @@ _OFFLINE = re.compile(r"no usable repodata cache|launcher-offline")
 _NO_CHANNEL = re.compile(r"could not find subdir|404 Not Found")
 _REFUSED = re.compile(r"\b(401 Unauthorized|403 Forbidden)\b")
 _HASH = re.compile(r"hash mismatch|mismatch(ed)? .*(sha256|md5)|expected .*actual", re.IGNORECASE)
+_DAMAGED = re.compile(r"invalid checksum|failed to (unpack|extract)|corrupt", re.IGNORECASE)
 _NETWORK = re.compile(
     r"error sending request|client error|timed? out|connection|dns|error decoding response body",
     re.IGNORECASE,
@@ -70,6 +71,8 @@ class Failure:
                 " https://${NAME}:${PASSWORD}@..., https://host/t/${TOKEN}/...",
             )
         cause = _shortened(self.message.strip().splitlines()[-1].removeprefix("Caused by: "))
+        if package and _DAMAGED.search(text):
+            return context.log.error(f"{what} is damaged: {cause}", "have the channel repaired")
         if _NETWORK.search(text):
             return context.log.error(
                 f"{what} cannot be reached: {cause}", "check the network and the channels"

@@ -90,7 +90,8 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         document = yaml.load(path.read_bytes(), Loader=loader)
     except (OSError, yaml.YAMLError) as error:
-        raise EnvError(f"the lockfile {path} cannot be read: {error}", hint=REWRITE) from error
+        reason = " ".join(str(error).split())
+        raise EnvError(f"the lockfile {path} cannot be read: {reason}", hint=REWRITE) from error
     if (
         not isinstance(document, dict)
         or document.get("version") != 1

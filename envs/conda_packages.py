@@ -108,6 +108,11 @@ class Solution:
     dated: bool
     notes: tuple[str, ...] = ()
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """Names and versions."""
+        return {package.name: package.version for package in self.packages}
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -117,19 +122,19 @@ class Wanted:
         channels: in order of priority.
         specs: match specs.
         instead: for a spec that no package matches, a wider one.
-        constraints: match specs for what might get installed because something depends on it.
         machine: what for.
         bound: builds count up to this moment (milliseconds since the epoch), None for all.
         day: the day to name in messages.
+        constraints: match specs for what might get installed because something depends on it.
     """
 
     channels: tuple[Channel, ...]
     specs: tuple[str, ...]
     instead: Mapping[str, str]
-    constraints: tuple[str, ...]
     machine: Machine
     bound: int | None = None
     day: str | None = None
+    constraints: tuple[str, ...] = ()
 
     def attempts(self) -> list[dict[str, Any]]:
         """Return the ways to solve, best first.

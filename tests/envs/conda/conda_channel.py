@@ -17,9 +17,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import zstandard
 
+from envs import EnvSpec
 from envs.context import Context
 from envs.interpreters import find_interpreter
 
@@ -240,3 +242,14 @@ class Channel:
         copied = Channel.__new__(Channel)
         copied.folder = folder
         return copied
+
+
+def conda_spec(channels: str | list[str], *specs: str, **fields: Any) -> EnvSpec:
+    """The spec of a conda environment."""
+    named = [channels] if isinstance(channels, str) else channels
+    return EnvSpec(
+        manager="conda",
+        conda_channels=tuple(named),
+        conda_dependencies=specs,
+        **{"resolve_as_of": "today", **fields},
+    )

@@ -18,6 +18,7 @@ class ChannelServer(ThreadingHTTPServer):
     Attributes:
         user: "name:password" that requests must carry, or None.
         token: what a path must begin with (``/t/TOKEN/channel``), or None.
+        hangs, hangs_on: answer nothing, or no path that ends so, before ``let_go`` is set.
         failures: how many requests are answered with 503 before any is served.
         requested: the paths that were asked for.
     """
@@ -30,6 +31,7 @@ class ChannelServer(ThreadingHTTPServer):
         self.token = token
         self.failures = 0
         self.hangs = False
+        self.hangs_on: str | None = None
         self.let_go = threading.Event()
         self.requested: list[str] = []
 
@@ -57,7 +59,7 @@ class _Handler(SimpleHTTPRequestHandler):
     def answer(self, serve: Any) -> None:
         server = self.server
         server.requested.append(self.path)
-        if server.hangs:
+        if server.hangs or (server.hangs_on and self.path.endswith(server.hangs_on)):
             server.let_go.wait()
         prefix = f"/t/{server.token}/channel" if server.token else "/channel"
         wanted = b64encode((server.user or "").encode()).decode()
