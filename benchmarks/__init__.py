@@ -1,0 +1,1 @@
+"""Measurements of the launcher beside other ways to serve the same model."""

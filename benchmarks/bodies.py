@@ -1,0 +1,67 @@
+"""The requests and files that are sent: rows of iris measures in each format."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+COLUMNS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
+MEAN, SPREAD = [5.84, 3.06, 3.76, 1.20], [0.83, 0.44, 1.77, 0.76]
+CONTENT_TYPES = {
+    "json": "application/json",
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
+}
+# What the model of the fixture says to the rows of `three_rows`.
+THREE_SPECIES = ["setosa", "versicolor", "virginica"]
+
+
+def three_rows() -> bytes:
+    """A JSON body (`dataframe_split`) of three rows."""
+    rows = [[5.1, 3.5, 1.4, 0.2], [5.0, 2.0, 3.5, 1.0], [6.3, 3.3, 6.0, 2.5]]
+    return json.dumps({"dataframe_split": {"columns": COLUMNS, "data": rows}}).encode()
+
+
+def many_rows(count: int, seed: int = 0) -> pd.DataFrame:
+    """`count` rows of measures, the same ones for the same seed."""
+    random = np.random.default_rng(seed)
+    values = random.normal(MEAN, SPREAD, size=(count, len(COLUMNS))).round(2)
+    return pd.DataFrame(values, columns=COLUMNS)
+
+
+def write_bodies(frame: pd.DataFrame, folder: Path, parquet_python: Path) -> dict[str, Path]:
+    """Write a table as the body of a request in each format; the paths by format.
+
+    :param parquet_python: an interpreter that has pyarrow, which this one need not have.
+    """
+    import subprocess
+
+    paths = {name: folder / f"rows.{name}" for name in CONTENT_TYPES}
+    split = frame.to_dict(orient="split", index=False)
+    paths["json"].write_text(json.dumps({"dataframe_split": split}))
+    frame.to_csv(paths["csv"], index=False)
+    script = "import pandas, sys; pandas.read_csv(sys.argv[1]).to_parquet(sys.argv[2])"
+    subprocess.run(
+        [str(parquet_python), "-c", script, str(paths["csv"]), str(paths["parquet"])],
+        check=True,
+        timeout=60,
+    )
+    return paths
+
+
+def write_csv(path: Path, megabytes: float) -> int:
+    """Write a CSV file of about that size, unless it is there; returns its size in bytes."""
+    wanted = int(megabytes * 1e6)
+    if not path.is_file() or path.stat().st_size < wanted:
+        text = io.StringIO()
+        many_rows(100_000).to_csv(text, index=False, header=False)
+        block = text.getvalue()
+        with path.open("w") as file:
+            file.write(",".join(COLUMNS) + "\n")
+            while file.tell() < wanted:
+                file.write(block)
+    return path.stat().st_size

@@ -1,0 +1,153 @@
+"""Measured inside the model's environment, by its Python: ``python inside.py WHAT ARGUMENTS``.
+
+Each prints one JSON object. They are what the servers are compared with: the same work done by a
+few lines that know the model, with the fastest parser that the environment has.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import statistics
+import sys
+import time
+from pathlib import Path
+
+try:
+    import orjson as parser
+except ImportError:
+    parser = json
+
+CHUNK_ROWS = 500_000
+
+
+def load(model):
+    """Import and load, as in a program that knows the model."""
+    import pandas  # noqa: F401
+
+    with Path(model, "model.pkl").open("rb") as file:
+        return pickle.load(file)
+
+
+def load_with_mlflow(model):
+    """Import and load as MLflow's documentation does it."""
+    import mlflow.pyfunc
+
+    return mlflow.pyfunc.load_model(model)
+
+
+def one_request(model, body_path, count):
+    """Parse, predict, encode, again and again: the median of each in milliseconds."""
+    import pandas as pd
+
+    loaded = load(model)
+    body = Path(body_path).read_bytes()
+    times = {"parse": [], "predict": [], "encode": [], "total": []}
+    for _ in range(int(count)):
+        t0 = time.perf_counter()
+        split = parser.loads(body)["dataframe_split"]
+        frame = pd.DataFrame(split["data"], columns=split["columns"])
+        t1 = time.perf_counter()
+        predictions = loaded.predict(frame)
+        t2 = time.perf_counter()
+        answer = parser.dumps({"predictions": predictions.tolist()})
+        t3 = time.perf_counter()
+        for name, seconds in (
+            ("parse", t1 - t0),
+            ("predict", t2 - t1),
+            ("encode", t3 - t2),
+            ("total", t3 - t0),
+        ):
+            times[name].append(seconds * 1e3)
+    assert answer
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def table_floor(model, count, json_path, csv_path, parquet_path):
+    """What pandas, pyarrow and the JSON parser cost for one body of each format, in ms."""
+    import io
+
+    import pandas as pd
+
+    loaded = load(model)
+
+    def from_json(body):
+        split = parser.loads(body)["dataframe_split"]
+        return pd.DataFrame(split["data"], columns=split["columns"])
+
+    readers = {
+        "json": (json_path, from_json),
+        "csv": (csv_path, lambda body: pd.read_csv(io.BytesIO(body))),
+        "parquet": (parquet_path, lambda body: pd.read_parquet(io.BytesIO(body))),
+    }
+    found = {}
+    for name, (path, read) in readers.items():
+        body = Path(path).read_bytes()
+        times = {"parse": [], "predict": [], "encode": []}
+        for _ in range(int(count)):
+            t0 = time.perf_counter()
+            frame = read(body)
+            t1 = time.perf_counter()
+            predictions = loaded.predict(frame)
+            t2 = time.perf_counter()
+            parser.dumps({"predictions": predictions.tolist()})
+            times["parse"].append((t1 - t0) * 1e3)
+            times["predict"].append((t2 - t1) * 1e3)
+            times["encode"].append((time.perf_counter() - t2) * 1e3)
+        found[name] = {stage: statistics.median(values) for stage, values in times.items()}
+    return found
+
+
+def table_server(config_path, count, json_path, csv_path, parquet_path):
+    """What the scoring server's own steps take for the same bodies, in ms."""
+    from scoring_server.config import ServerConfig
+    from scoring_server.loading import load_model
+    from scoring_server.scoring import Scorer
+
+    config = ServerConfig.read(config_path)
+    scorer = Scorer(config, load_model(config))
+    bodies = (
+        ("json", "application/json", json_path),
+        ("csv", "text/csv", csv_path),
+        ("parquet", "application/x-parquet", parquet_path),
+    )
+    found = {}
+    for name, content_type, path in bodies:
+        body = Path(path).read_bytes()
+        times = {"parse": [], "predict": [], "encode": []}
+        for _ in range(int(count)):
+            t0 = time.perf_counter()
+            model_input = scorer.prepare(body, content_type)
+            t1 = time.perf_counter()
+            predictions = scorer.predict(model_input)
+            t2 = time.perf_counter()
+            scorer.encode(predictions, model_input)
+            times["parse"].append((t1 - t0) * 1e3)
+            times["predict"].append((t2 - t1) * 1e3)
+            times["encode"].append((time.perf_counter() - t2) * 1e3)
+        found[name] = {stage: statistics.median(values) for stage, values in times.items()}
+    return found
+
+
+def chunk_loop(model, source, target):
+    """Score a CSV file in chunks, as one would write it by hand; the seconds it takes."""
+    started = time.perf_counter()
+    import pandas as pd
+
+    loaded = load(model)
+    with Path(target).open("w") as file:
+        for number, frame in enumerate(pd.read_csv(source, chunksize=CHUNK_ROWS)):
+            answer = pd.DataFrame({"predictions": loaded.predict(frame)})
+            answer.to_csv(file, index=False, header=number == 0)
+    return {"seconds": time.perf_counter() - started}
+
+
+def start(model, way):
+    """Import and load; nothing else. The caller takes the time of the whole process."""
+    (load if way == "pickle" else load_with_mlflow)(model)
+    return {}
+
+
+if __name__ == "__main__":
+    what, *arguments = sys.argv[1:]
+    print(json.dumps({"result": globals()[what](*arguments)}))

@@ -1,0 +1,128 @@
+"""How each server is installed and started."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.peers import HERE, Peer, Setup
+
+# Those of the fixture, without MLflow.
+_MODEL = ("cloudpickle==3.1.2", "numpy==2.4.6", "pandas==3.1.1", "scikit-learn==1.9.1")
+MLFLOW_VERSION = "3.17.2"
+
+
+def _launcher(*flags: str, workers: int | None = None) -> Callable[[Setup], list[str]]:
+    def command(setup: Setup) -> list[str]:
+        count = str(workers or setup.workers)
+        serve = ["serve", "-m", str(setup.model), "-h", setup.host, "-p", str(setup.port)]
+        return [sys.executable, "-m", "launcher", *serve, "-w", count, *flags]
+
+    return command
+
+
+def _mlflow(setup: Setup) -> list[str]:
+    where = ["-m", str(setup.model), "-h", setup.host, "-p", str(setup.port)]
+    flags = ["--env-manager", "local", "-w", str(setup.workers)]
+    return [str(setup.python), "-m", "mlflow", "models", "serve", *where, *flags]
+
+
+def _mlserver(setup: Setup) -> list[str]:
+    _write(
+        setup.folder / "settings.json",
+        {
+            "host": setup.host,
+            "http_port": setup.port,
+            "grpc_port": setup.free_port(),
+            "metrics_port": setup.free_port(),
+            "parallel_workers": setup.workers,
+            "debug": False,
+        },
+    )
+    _write(
+        setup.folder / "model-settings.json",
+        {
+            "name": "iris",
+            "implementation": "mlserver_mlflow.MLflowRuntime",
+            "parameters": {"uri": str(setup.model)},
+        },
+    )
+    return [str(setup.python.parent / "mlserver"), "start", str(setup.folder)]
+
+
+def _litserve(*flags: str) -> Callable[[Setup], list[str]]:
+    def command(setup: Setup) -> list[str]:
+        script = str(HERE / "litserve_server.py")
+        where = [str(setup.model), setup.host, str(setup.port), str(setup.workers)]
+        return [str(setup.python), script, *where, *flags]
+
+    return command
+
+
+def _bentoml(setup: Setup) -> list[str]:
+    source = HERE / "bentoml_service.py"
+    (setup.folder / source.name).write_text(source.read_text())
+    (setup.folder / "model.txt").write_text(str(setup.model))
+    where = ["--host", setup.host, "--port", str(setup.port)]
+    script = str(setup.python.parent / "bentoml")
+    return [script, "serve", "bentoml_service:Iris", "--working-dir", str(setup.folder), *where]
+
+
+def _write(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content))
+
+
+LAUNCHER = "launcher"
+BATCHING = ("--max-batch-rows", "1024")
+
+PEERS: dict[str, Peer] = {
+    peer.name: peer
+    for peer in (
+        Peer(LAUNCHER, "launcher", _launcher()),
+        Peer("launcher-batching", "launcher, batching", _launcher(*BATCHING)),
+        Peer(
+            "mlflow",
+            "mlflow models serve",
+            _mlflow,
+            requirements=(f"mlflow=={MLFLOW_VERSION}", "pyarrow", *_MODEL),
+            # It starts uvicorn by its name alone.
+            environ={"MLFLOW_DISABLE_TELEMETRY": "true"},
+            needs_path=True,
+        ),
+        Peer(
+            "mlserver",
+            "MLServer",
+            _mlserver,
+            requirements=("mlserver", "mlserver-mlflow"),
+            # Its newest release does not run with newer releases of what it needs.
+            exclude_newer="2025-07-15",
+            ready_path="/v2/health/ready",
+            own_model=True,
+        ),
+        Peer(
+            "litserve",
+            "LitServe",
+            _litserve(),
+            requirements=("litserve", *_MODEL),
+            ready_path="/health",
+        ),
+        Peer(
+            "litserve-batching",
+            "LitServe, batching",
+            _litserve("--batching"),
+            requirements=("litserve", *_MODEL),
+            environment="litserve",
+            ready_path="/health",
+        ),
+        Peer(
+            "bentoml",
+            "BentoML",
+            _bentoml,
+            requirements=("bentoml", *_MODEL),
+            environ={"BENTOML_DO_NOT_TRACK": "True"},
+            ready_path="/readyz",
+        ),
+    )
+}

@@ -1,0 +1,123 @@
+"""Measure everything: ``python -m benchmarks.serving [--quick]``, from the project's folder.
+
+Installs the peers into environments of their own (once), measures all of them in turn several
+times over, checks that they answer the same, and writes `results/serving.md`, `.json` and `.svg`.
+Needs wrk; uses 127.0.0.1 only; ends by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+from platformdirs import user_cache_path
+
+from benchmarks import report, scenarios
+from benchmarks.installing import install, versions
+from benchmarks.load import LoadError
+from benchmarks.peers.registry import PEERS
+from benchmarks.running import StartError
+
+RESULTS = Path(__file__).with_name("results")
+SCENARIOS: dict[str, Callable[[scenarios.Plan], Iterator[scenarios.Sample]]] = {
+    "floor": scenarios.floor,
+    "serving": scenarios.serving,
+    "starts": scenarios.starts,
+    "tables": scenarios.tables,
+    "workers": scenarios.workers,
+    "batch": scenarios.batch,
+}
+# Packages whose releases go into the record.
+RECORDED = (
+    "mlflow",
+    "mlserver",
+    "litserve",
+    "bentoml",
+    "scikit-learn",
+    "numpy",
+    "pandas",
+    "orjson",
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure as the command line says; returns the exit code."""
+    options = _parse(arguments)
+    plan = scenarios.Plan(
+        cache=options.cache,
+        peers=tuple(options.peers),
+        connections=(1, 16, 64) if options.quick else (1, 2, 4, 8, 16, 32, 64),
+        seconds=2 if options.quick else 5,
+        repeats=options.repeats or (1 if options.quick else 3),
+        csv_megabytes=options.csv_megabytes or (100 if options.quick else 1000),
+    )
+    plan.cache.mkdir(parents=True, exist_ok=True)
+    samples: list[scenarios.Sample] = []
+    for repeat in range(plan.repeats):
+        for name in options.scenarios:
+            try:
+                for sample in SCENARIOS[name](plan):
+                    samples.append({"repeat": repeat, **sample})
+                    print(json.dumps(samples[-1]), file=sys.stderr, flush=True)
+            except (LoadError, StartError, scenarios.WrongAnswerError) as error:
+                print(f"Error: {error}", file=sys.stderr)
+                return 1
+    options.results.mkdir(parents=True, exist_ok=True)
+    record = {"machine": _machine(), "versions": _versions(plan), "samples": samples}
+    (options.results / "serving.json").write_text(json.dumps(record, indent=1) + "\n")
+    text = report.markdown(samples, record["machine"], record["versions"])
+    (options.results / "serving.md").write_text(text)
+    chart = report.chart(samples)
+    if chart:
+        (options.results / "latency.svg").write_text(chart)
+    print(text)
+    return 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round of everything")
+    parser.add_argument("--repeats", type=int, help="rounds  [default: 3, quick: 1]")
+    parser.add_argument("--csv-megabytes", type=float, help="[default: 1000, quick: 100]")
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
+    parser.add_argument("--results", type=Path, default=RESULTS, help="a folder for the results")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=user_cache_path("mlmodel-launcher") / "benchmarks",
+        help="a folder for environments and models",
+    )
+    return parser.parse_args(arguments)
+
+
+def _machine() -> dict[str, object]:
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
+        "processors": psutil.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "load_average": psutil.getloadavg()[0],
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def _versions(plan: scenarios.Plan) -> dict[str, dict[str, str]]:
+    found = {}
+    for name in plan.peers:
+        peer = PEERS[name]
+        installed = versions(install(peer, plan.cache))
+        found[peer.environment_name] = {
+            each: installed[each] for each in RECORDED if each in installed
+        }
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
