@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SOURCES = ("running", "PATH", "pyenv", "uv", "conda")
 
 PROBE = """
-import json, os, sys, sysconfig
+import json, os, sys
 from importlib.machinery import EXTENSION_SUFFIXES
 base = getattr(sys, "_base_executable", None) or sys.executable
 if sys.prefix != sys.base_prefix:
@@ -34,7 +34,7 @@ print(json.dumps({
     "path": os.path.realpath(base),
     "version": sys.version.split()[0].rstrip("+"),
     "implementation": sys.implementation.name,
-    "platform": sysconfig.get_platform(),
+    "platform": "%s-%s" % (sys.platform, os.uname()[4]),
     "abi": EXTENSION_SUFFIXES[0],
 }))
 """
@@ -48,7 +48,7 @@ class Interpreter:
         path: the real file of the base interpreter, never a shim or a virtual environment's.
         version: "3.7.16".
         implementation: "cpython", "pypy".
-        platform: "linux-x86_64", as sysconfig says it.
+        platform: operating system and processor, "linux-x86_64".
         abi: the ending of its extension modules' names, ".cpython-37m-x86_64-linux-gnu.so".
     """
 
@@ -89,8 +89,6 @@ def find_interpreter(wanted: str | None, context: Context) -> Interpreter:
 
 
 def _running() -> Interpreter:
-    import sysconfig
-
     path = getattr(sys, "_base_executable", None) or sys.executable
     if sys.prefix != sys.base_prefix:
         home = Path(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}")
@@ -99,7 +97,7 @@ def _running() -> Interpreter:
         os.path.realpath(path),
         sys.version.split()[0].rstrip("+"),
         sys.implementation.name,
-        sysconfig.get_platform(),
+        f"{sys.platform}-{os.uname().machine}",
         EXTENSION_SUFFIXES[0],
     )
 
@@ -256,7 +254,7 @@ class _Memory:
     """
 
     def __init__(self, context: Context):
-        self.path = context.home / "interpreters-2.json"
+        self.path = context.home / "interpreters-3.json"
         self.entries: dict[str, Any] = {}
         # Nothing remembered yet, or a file that something else has damaged: found again.
         with contextlib.suppress(FileNotFoundError, ValueError):

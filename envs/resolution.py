@@ -188,6 +188,10 @@ def install(resolution: Resolution, indexes: IndexSettings, python: Path, contex
         arguments: list[str | Path] = ["pip", "install", "--python", python, "--no-deps"]
         arguments += ["-r", listed, *resolution.dates]
         arguments += ["--require-hashes"] if resolution.is_hashed else []
-        completed = run_uv(arguments, indexes, context, folder)
+        # What the resolver has just asked the index need not be asked again: from uv's cache
+        # where all is there, which is found out without a download.
+        completed = run_uv([*arguments, "--offline"], indexes, context, folder)
+        if completed.returncode != 0 and not context.offline:
+            completed = run_uv(arguments, indexes, context, folder)
     if completed.returncode != 0:
         raise uv_error(completed.text, context, "the packages could not be installed")

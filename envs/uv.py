@@ -35,7 +35,8 @@ def run_uv(
             find_links=(str(context.wheelhouse),), no_index=True, pre=indexes.pre
         )
     options = [*indexes.options(), "--color", "never"]
-    if context.offline or context.wheelhouse is not None:
+    arguments = list(arguments)
+    if (context.offline or context.wheelhouse is not None) and "--offline" not in arguments:
         options.append("--offline")
 
     def on_line(line: str) -> None:
