@@ -81,10 +81,13 @@ def measure(lines: tuple[str, ...], repeat: int) -> list[tuple[str, float, float
             rows.append((what, statistics.median(ours), statistics.median(theirs)))
         reuse = [sys.executable, "-c", REUSE, str(home), *lines]
         start = [sys.executable, "-c", "pass"]
+        # Installed packages have their bytecode; a checkout may be told not to write any.
+        environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        environ["PYTHONPYCACHEPREFIX"] = str(Path(name, "bytecode"))
         pairs = [
             (
-                timed(lambda: subprocess.run(reuse, check=True)),
-                timed(lambda: subprocess.run(start, check=True)),
+                timed(lambda: subprocess.run(reuse, check=True, env=environ)),
+                timed(lambda: subprocess.run(start, check=True, env=environ)),
             )
             for _ in range(max(20, repeat))
         ]

@@ -2,17 +2,18 @@
 
 Kernel locks (flock) directly: a shared library of locks polls where the kernel can wait, and
 importing one costs more than the whole of finding an environment again. A lock file's content is
-the pid of its holder, for people; the lock itself is what counts.
+the pid of who builds, for people; the lock itself is what counts.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from envs.files import DISK_FULL
 
 
 @contextmanager
@@ -52,8 +53,6 @@ def _acquire(path: Path, waiting: Callable[[str], None] | None) -> int:
         waiting(holder_of(path))
     while descriptor is None:
         descriptor = _open_locked(path, fcntl.LOCK_EX)
-    os.ftruncate(descriptor, 0)
-    _write_pid(descriptor)
     return descriptor
 
 
@@ -75,19 +74,23 @@ def _open_locked(path: Path, operation: int) -> int | None:
 
 
 def holder_of(path: Path) -> str:
-    """Return the pid (text) that took the lock last, "" where it is not known."""
+    """Return the pid (text) that signed the lock last, "" where none did."""
     try:
         return path.read_text().strip()
     except FileNotFoundError:
         return ""
 
 
-def _write_pid(descriptor: int) -> None:
+def sign(path: Path) -> None:
+    """Write this process's pid into a lock file, for those who wait; only for the holder.
+
+    Not done with every lock: most are held for a moment, and writing takes longer than that.
+    """
     try:
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        path.write_text(f"{os.getpid()}\n")
     except OSError as error:
         # The pid is only told to people; on a full disk the lock holds without it.
-        if error.errno != errno.ENOSPC:
+        if error.errno not in DISK_FULL:
             raise
 
 

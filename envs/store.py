@@ -15,7 +15,7 @@ from envs.context import Context
 from envs.errors import EnvError
 from envs.files import DISK_FULL, READ_ONLY, disk_full, remove_tree
 from envs.home import launcher_home
-from envs.locks import Mark, exclusive
+from envs.locks import Mark, exclusive, sign
 from envs.managers import Plan
 from envs.manifest import Environment, damage, read_manifest, to_environment, write_manifest
 from envs.spec import key_of
@@ -112,6 +112,7 @@ class EnvStore:
         log = BuildLog(log_path, context.log.secrets)
         context = replace(context, log=log, work=folder / "work")
         manager = plan.canonical["manager"]
+        sign(self.lock_path(key))
         try:
             log_path.unlink(missing_ok=True)
             self.discard(key)
