@@ -45,10 +45,14 @@ class Channel:
         return asdict(self) if self.token_url or self.user else None
 
     def secrets(self) -> set[str]:
-        """Return what must not be seen in logs, as written in URLs and decoded."""
+        """Return what must not be seen in logs, as written in URLs and decoded.
+
+        Parts shorter than 4 characters are left out: they would mask half of any text.
+        """
         token = _TOKEN.search(self.token_url or "")
         found = {self.user, self.password, token["token"] if token else None} - {None, ""}
-        return {form for text in found if text for form in (text, quote(text, safe=""))}
+        texts = [text for text in found if text and len(text) >= 4]
+        return {form for text in texts for form in (text, quote(text, safe=""))}
 
 
 def read_channels(

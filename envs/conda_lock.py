@@ -49,6 +49,25 @@ class PipPackage:
 
 
 @dataclass(frozen=True)
+class Written:
+    """A lockfile that was written.
+
+    Attributes:
+        environment: what it has the packages of.
+        packages: how many packages it pins.
+        as_of: "2020-09-01" or "today".
+        notes: one line each: what the environment's build had to say, and packages that such a
+            file cannot hold (from version control, or from a file or folder of the model), which
+            are resolved again at every build.
+    """
+
+    environment: Environment
+    packages: int
+    as_of: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class CondaLock:
     """A lockfile's packages for one platform."""
 
@@ -147,27 +166,30 @@ def lock_resolution(lock: CondaLock) -> Resolution:
     return Resolution("".join(blocks), "lock")
 
 
-def lock(
-    spec: EnvSpec, target: Path, store: EnvStore, context: Context
-) -> tuple[Environment, tuple[str, ...]]:
+def lock(spec: EnvSpec, target: Path, store: EnvStore, context: Context) -> Written:
     """Write the conda-lock.yml of a spec's environment to ``target``.
 
     The environment is built (or reused) first: the lockfile has what is really in it. A
-    lockfile that the spec names is not read. Returns the environment, and a line for each
-    package that such a file cannot hold (from version control, or from a file or folder of the
-    model): it is resolved again at every build. Raises EnvError.
+    lockfile that the spec names is not read. Raises EnvError.
     """
     from envs.conda import plan
+    from envs.manifest import read_manifest
 
     chosen = plan(replace(spec, lockfile=None), context)
     environment = store.get_or_build(chosen, context)
-    return environment, write_conda_lock(chosen, environment, target, context)
+    with environment.in_use():
+        count, left_out = write_conda_lock(chosen, environment, target, context)
+        manifest = read_manifest(environment.path.parent) or {}
+    return Written(environment, count, manifest["as_of"], (*environment.notes, *left_out))
 
 
 def write_conda_lock(
     plan: CondaPlan, environment: Environment, target: Path, context: Context
-) -> tuple[str, ...]:
-    """Write the conda-lock.yml of an environment that was built from ``plan`` (see `lock`)."""
+) -> tuple[int, tuple[str, ...]]:
+    """Write the conda-lock.yml of an environment that was built from ``plan`` (see `lock`).
+
+    Returns the number of packages, and a line for each package that it cannot hold.
+    """
     import yaml
 
     from envs.files import write_atomically
@@ -176,7 +198,7 @@ def write_conda_lock(
     conda = [CondaPackage.from_row({**row, "file_name": row["fn"]}) for row in records]
     owned = {name for row in records for name in row["files"]}
     pip, left_out = _pip_packages(plan, environment, owned, context)
-    subdir = plan.wanted.machine.subdir
+    subdir = plan.machine.subdir
     content = json.dumps(dict(plan.canonical), sort_keys=True).encode()
     rows = [_row(p, "conda", subdir, _split(p.depends)) for p in conda]
     rows += [_row(p, "pip", subdir, _split(p.depends)) for p in pip]
@@ -184,20 +206,20 @@ def write_conda_lock(
         "version": 1,
         "metadata": {
             "content_hash": {subdir: hashlib.sha256(content).hexdigest()},
-            "channels": [{"url": c.url, "used_env_vars": []} for c in plan.wanted.channels],
+            "channels": [{"url": c.url, "used_env_vars": []} for c in plan.channels],
             "platforms": [subdir],
             "sources": ["conda.yaml"],
         },
         "package": rows,
     }
-    text = yaml.safe_dump(document, sort_keys=False, width=200)
+    text = context.log.mask(yaml.safe_dump(document, sort_keys=False, width=200))
     try:
         write_atomically(target, "# Written by launcher, in conda-lock's format.\n" + text)
     except OSError as error:
         raise EnvError(
             f"{target} cannot be written: {error.strerror}", hint="lock a copy of the model"
         ) from error
-    return left_out
+    return len(rows), left_out
 
 
 def _records(prefix: Path) -> Iterator[dict[str, Any]]:
@@ -235,7 +257,7 @@ def _pip_packages(
 
     ``owned`` has the files (relative to the environment) of conda's packages.
     """
-    from envs.conda import inspect
+    from envs.conda_building import inspect
     from envs.conda_pip import find_linked, resolve_beside
     from envs.pylock import load_pylock
 
@@ -248,11 +270,8 @@ def _pip_packages(
     }
     versions = {n: v for n, v in everything.versions.items() if n not in linked}
     pins = tuple(f"{name}=={version}" for name, version in versions.items())
-    request = replace(
-        plan.request,
-        python=str(environment.python),
-        constraints=(*plan.request.constraints, *pins),
-    )
+    request = plan.request(environment.python)
+    request = replace(request, constraints=(*request.constraints, *pins))
     stay = replace(everything, distributions=linked)
     text = resolve_beside(stay, request, context, "pylock.toml").text
     found, left_out = [], []
@@ -288,7 +307,8 @@ def _best_file(row: Mapping[str, Any], interpreter: Interpreter) -> tuple[str | 
     url = archive.get("url")
     if url is None or url.startswith("file:"):
         return None, None
-    return url, archive.get("hashes", {}).get("sha256")
+    # An index's credentials are for its settings; the installer finds them there by the host.
+    return re.sub(r"(?<=://)[^/@]+@", "", url), archive.get("hashes", {}).get("sha256")
 
 
 def _depends(distribution: Distribution, interpreter: Interpreter) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -14,19 +13,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from envs.conda import Machine, rattler_folder, read_json
 from envs.conda_channels import Channel
 from envs.conda_failures import Failure, wrong_hash
 from envs.context import Context
 from envs.errors import EnvError
-from envs.files import write_atomically
 from envs.process import clean_environ, run
 from envs.uv import work_folder, write_private
 
 WORKER = Path(__file__).with_name("conda_worker.py")
 INDEX_TIMEOUT = 120  # seconds for one request; conda's setting for it wins
 PACKAGE_TIMEOUT = 1800
-MISSING = "--env-manager conda needs the package py-rattler, which is not installed"
-INSTALL_IT = "pip install 'mlmodel-launcher[conda]'"
 
 
 @dataclass(frozen=True)
@@ -74,24 +71,6 @@ class CondaPackage:
     def explicit(self) -> str:
         """Return the package as a line of conda's explicit lists."""
         return f"{self.url}#sha256:{self.sha256}" if self.sha256 else f"{self.url}#{self.md5}"
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What packages are chosen for.
-
-    Attributes:
-        subdir: "linux-64".
-        virtual_packages: name, version and build of what the machine itself has.
-    """
-
-    subdir: str
-    virtual_packages: tuple[tuple[str, str, str], ...]
-
-    def canonical(self) -> dict[str, Any]:
-        """Return what goes into a key: the kernel's version is left out, it rarely decides."""
-        matter = [row for row in self.virtual_packages if row[0] not in ("__linux", "__unix")]
-        return {"subdir": self.subdir, "virtual_packages": [list(row) for row in matter]}
 
 
 @dataclass(frozen=True)
@@ -170,43 +149,6 @@ class Wanted:
 def is_offline(context: Context) -> bool:
     """Tell whether no network may be touched: a wheelhouse is for machines without one."""
     return context.offline or context.wheelhouse is not None
-
-
-def rattler_folder() -> Path:
-    """Return the folder that py-rattler is installed in, without importing it; EnvError if none."""
-    found = importlib.util.find_spec("rattler")
-    if found is None or found.origin is None:
-        raise EnvError(MISSING, hint=INSTALL_IT)
-    return Path(found.origin).parents[1]
-
-
-def this_machine(context: Context) -> Machine:
-    """Return what packages are chosen for here, found out once for a kernel and its drivers."""
-    driver = Path("/proc/driver/nvidia/version")
-    libc = "CS_GNU_LIBC_VERSION"
-    state = {
-        "system": list(os.uname()),
-        "libc": os.confstr(libc) if libc in os.confstr_names else None,
-        "driver": driver.read_text(encoding="utf-8") if driver.is_file() else None,
-        "overrides": {k: v for k, v in os.environ.items() if k.startswith("CONDA_OVERRIDE_")},
-    }
-    path = context.home / "conda-machine-1.json"
-    remembered = _read_json(path)
-    if remembered.get("state") != state:
-        found = call_rattler({"action": "detect"}, context)
-        remembered = {"state": state, **found}
-        write_atomically(path, json.dumps(remembered, indent=1), optional=True)
-    rows = tuple((str(n), str(v), str(b)) for n, v, b in remembered["virtual_packages"])
-    return Machine(remembered["subdir"], rows)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a file; an empty one where it is missing or damaged."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def solve(wanted: Wanted, context: Context) -> Solution:
@@ -327,7 +269,7 @@ def call_rattler(
             env=clean_environ(),
             on_line=on_line,
         )
-        result = _read_json(target)
+        result = read_json(target)
     if not result:
         result = {"error": {"kind": "Ended", "message": completed.text or "it said nothing"}}
     if "error" in result:

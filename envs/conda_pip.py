@@ -15,7 +15,7 @@ from envs.errors import EnvError
 from envs.interpreters import Interpreter
 from envs.local import mismatch
 from envs.pylock import marker_environment
-from envs.resolution import Request, Resolution, install, resolve
+from envs.resolution import Request, Resolution, resolve
 from envs.spec import normalize_name, requirement_name
 from envs.uv import work_folder
 
@@ -78,11 +78,6 @@ def resolve_beside(
         constrained = replace(request, constraints=(*request.constraints, *wheels))
         resolution = resolve(constrained, context, file_format)
     return resolution.without(linked.versions) if file_format != "pylock.toml" else resolution
-
-
-def install_beside(resolution: Resolution, request: Request, context: Context) -> None:
-    """Install a resolution into the environment of ``request.python``; EnvError if it cannot."""
-    install(resolution, request.indexes, Path(request.python), context)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from envs.context import Report, ignore
+from envs.context import Context, Report, ignore
 from envs.errors import EnvError
 from envs.preparing import context_for
 from envs.spec import EnvSpec
@@ -41,21 +41,33 @@ def lock(
 
     A lockfile that the spec names is not read: it is what gets replaced. Raises EnvError.
     """
+    store = store or EnvStore()
+    context = context_for(store, report, offline=offline)
+    if spec.manager == "conda":
+        return _lock_conda(spec, folder, store, context)
     if spec.manager != "virtualenv":
         raise EnvError(
             f"environments of the manager {spec.manager} cannot be locked",
-            hint="use --env-manager virtualenv",
+            hint="use --env-manager virtualenv or conda",
         )
     from envs.lockfiles import PYLOCK, write_pylock
     from envs.virtualenv import plan
 
-    context = context_for(store or EnvStore(), report, offline=offline)
     planned = plan(replace(spec, lockfile=None), context)
     context.log.secrets.update(planned.wanted.secrets)
     target = folder.absolute() / PYLOCK
     resolution = write_pylock(planned.request, target, planned.interpreter, context)
     count = resolution.text.count("[[packages]]")
     return Locked(target, count, resolution.as_of, resolution.note)
+
+
+def _lock_conda(spec: EnvSpec, folder: Path, store: EnvStore, context: Context) -> Locked:
+    from envs.conda_lock import CONDA_LOCK
+    from envs.conda_lock import lock as write_conda_lock
+
+    target = folder.absolute() / CONDA_LOCK
+    written = write_conda_lock(spec, target, store, context)
+    return Locked(target, written.packages, written.as_of, "; ".join(written.notes) or None)
 
 
 def download(

@@ -52,9 +52,6 @@ def manager_of(name: str) -> Manager:
 
         return virtualenv
     if name == "conda":
-        from envs.conda_packages import rattler_folder
-
-        rattler_folder()
         from envs import conda
 
         return conda

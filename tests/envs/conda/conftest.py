@@ -11,7 +11,7 @@ from conda_channel import Channel, Package, conda_spec, library, pip_package, py
 
 from envs import Environment, EnvStore, prepare
 from envs.conda import plan
-from envs.conda_packages import Solution
+from envs.conda_packages import Solution, solve
 from envs.context import Context
 
 
@@ -82,7 +82,7 @@ def choose(store: EnvStore) -> Callable[..., Solution]:
 
     def run(channels: str | list[str], *specs: str, **fields: Any) -> Solution:
         context = Context(home=store.home)
-        return plan(conda_spec(channels, *specs, **fields), context).solve(context)
+        return solve(plan(conda_spec(channels, *specs, **fields), context).wanted, context)
 
     return run
 

@@ -21,10 +21,10 @@ def urls(*names: str, base_dir: Path | None = None, **environ: str) -> list[str]
         (
             "https://me:pa%40ss@host.example/ch",
             "https://host.example/ch",
-            {"me", "pa@ss", "pa%40ss"},
+            {"pa@ss", "pa%40ss"},
         ),
         ("https://host.example/t/tk-123/ch", "https://host.example/ch", {"tk-123"}),
-        ("https://me@host.example:8443/a/b/", "https://host.example:8443/a/b", {"me"}),
+        ("https://user@host.example:8443/a/b/", "https://host.example:8443/a/b", {"user"}),
         ("https://host.example/t/tk-1", "https://host.example", {"tk-1"}),
         ("https://host.example/conda-forge/linux-64", "https://host.example/conda-forge", set()),
         ("https://host.example/conda-forge/noarch/", "https://host.example/conda-forge", set()),

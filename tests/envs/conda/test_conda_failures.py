@@ -297,8 +297,9 @@ def test_builds_at_once_share_the_package_cache(channel: Channel, fresh_store: E
 @pytest.mark.slow
 def test_the_exit_code_is_right_in_200_of_200_runs(channel: Channel, store: EnvStore) -> None:
     """py-rattler crashes at the exit of a few percent of the processes that have used it."""
+    from envs.conda import this_machine
     from envs.conda_channels import read_channels
-    from envs.conda_packages import Wanted, install, solve, this_machine
+    from envs.conda_packages import Wanted, install, solve
     from envs.context import Context
 
     context = Context(home=store.home)

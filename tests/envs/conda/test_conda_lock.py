@@ -24,10 +24,8 @@ PIP_SECTION = ("python-dateutil==2.9.0", "six")
 
 def write_lock(store: EnvStore, target: Path, channel: str, *specs: str, **fields: Any) -> Any:
     context = Context(home=store.home)
-    environment, left_out = lock(conda_spec(channel, *specs, **fields), target, store, context)
-    if environment.mark is not None:
-        environment.mark.release()
-    return environment, left_out
+    written = lock(conda_spec(channel, *specs, **fields), target, store, context)
+    return written.environment, written.notes
 
 
 def edited(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
