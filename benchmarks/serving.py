@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 from platformdirs import user_cache_path
@@ -69,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"Error: {error}", file=sys.stderr)
                 return 1
     options.results.mkdir(parents=True, exist_ok=True)
-    record = {"machine": _machine(), "versions": _versions(plan), "samples": samples}
+    record: dict[str, Any] = {"machine": _machine(), "versions": _versions(plan), "samples": samples}
     (options.results / "serving.json").write_text(json.dumps(record, indent=1) + "\n")
     text = report.markdown(samples, record["machine"], record["versions"])
     (options.results / "serving.md").write_text(text)

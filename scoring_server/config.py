@@ -72,6 +72,8 @@ class ServerSettings:
     graceful_timeout: float = 30.0
     max_body: int = DEFAULT_MAX_BODY
     debug: bool = False
+    # "auto" reads the files of known flavors without MLflow, "mlflow" leaves all to MLflow.
+    loader: str = "auto"
     # Requests that may wait for a worker; one more is refused with 503.
     backlog: int = 512
     # Answers after which a worker is replaced (0: never), and by how many it may be more.

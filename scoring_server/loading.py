@@ -1,5 +1,7 @@
 """Load a model by MLflow's python_function conventions, without MLflow.
 
+Flavors whose files can be read without it are read by `flavors`. For all others:
+
 The flavor's configuration in `MLmodel` names a `loader_module`; its `_load_pyfunc` gets the path
 of the flavor's `data` (else the model folder) and, where the flavor has one, the `model_config`.
 A `code` folder goes to the front of `sys.path` first. What comes back has a `predict` method
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
 from .config import ModelConfig, ServerConfig
+from .flavors import ALLOW_PICKLE, PickleRefused, load_directly
 
 logger = logging.getLogger(__name__)
 
@@ -101,12 +104,18 @@ def load_model(config: ServerConfig) -> LoadedModel:
     # MLflow sets this while serving; models with type hints read times and bytes from text then.
     os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"
     add_code_to_path(model.path, flavor)
-    data_path = str(Path(model.path, flavor["data"])) if "data" in flavor else model.path
-    model_config = effective_model_config(flavor)
     try:
-        loader = importlib.import_module(flavor["loader_module"])
-        arguments = (data_path, model_config) if model_config else (data_path,)
-        implementation = loader._load_pyfunc(*arguments)
+        implementation = None
+        if config.server.loader == "auto":
+            implementation = load_directly(model.flavors, model.path)
+        if implementation is None:
+            implementation = _load_pyfunc(model, flavor)
+    except ModelLoadError:
+        raise
+    except PickleRefused as error:
+        raise ModelLoadError(
+            str(error), "set {}=true if you trust the model".format(ALLOW_PICKLE)
+        ) from error
     except ImportError as error:
         raise import_error(error, model.path) from error
     except (Exception, SystemExit) as error:
@@ -118,6 +127,14 @@ def load_model(config: ServerConfig) -> LoadedModel:
             "the traceback is in the log; --debug shows it",
         ) from error
     return _loaded(implementation, flavor)
+
+
+def _load_pyfunc(model: ModelConfig, flavor: Dict[str, Any]) -> Any:
+    """What the flavor's own loader makes of the model's files."""
+    data_path = str(Path(model.path, flavor["data"])) if "data" in flavor else model.path
+    model_config = effective_model_config(flavor)
+    arguments = (data_path, model_config) if model_config else (data_path,)
+    return importlib.import_module(flavor["loader_module"])._load_pyfunc(*arguments)
 
 
 def _loaded(implementation: Any, flavor: Dict[str, Any]) -> LoadedModel:
