@@ -232,15 +232,15 @@ def _installed(wanted: str, seen: list[Candidate], context: Context) -> Interpre
     if context.offline or not context.python_downloads:
         raise EnvError(missing, hint=f"install it, e.g. with: uv python install {wanted}")
     context.report(f"Python {wanted} is not on this machine: installing it with uv")
-    completed = run(
-        [context.uv, "python", "install", wanted, "--no-bin", "--color", "never"],
-        log=context.log,
-    )
-    if completed.returncode == 0:
-        candidates = [c for c in discover(context) if c not in seen]
-        for candidate in _ranked(wanted, candidates):
-            if (interpreter := probe(candidate.path, context)) is not None:
-                return interpreter
+    # Not every patch release is there to be downloaded: then the newest of the minor version.
+    patch = re.fullmatch(r"(\d+\.\d+)\.\d+", wanted)
+    for version in (wanted, patch[1]) if patch else (wanted,):
+        command = [context.uv, "python", "install", version, "--no-bin", "--color", "never"]
+        if run(command, log=context.log).returncode == 0:
+            candidates = [c for c in discover(context) if c not in seen]
+            for candidate in _ranked(wanted, candidates):
+                if (interpreter := probe(candidate.path, context)) is not None:
+                    return interpreter
     raise context.log.error(
         f"{missing}; uv could not install it", hint="install that Python yourself, then try again"
     )

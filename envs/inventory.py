@@ -13,7 +13,7 @@ from envs.errors import EnvError
 from envs.files import folder_files, remove_tree
 from envs.locks import remove_lock_file, try_exclusive, users
 from envs.manifest import damage, read_manifest
-from envs.store import EnvStore
+from envs.store import DISCOVERY_LOG, EnvStore
 
 
 @dataclass(frozen=True)
@@ -206,17 +206,16 @@ def _prune_trash(store: EnvStore, dry_run: bool) -> Iterator[Removal]:
 
 
 def _sweep(store: EnvStore) -> None:
-    """Remove marks of the dead, and locks and marks of keys that have no folder."""
-    known = {
-        path.name
-        for folder in (store.lock_path(""), store.users_folder(""))
-        if folder.is_dir()
-        for path in folder.iterdir()
-    }
+    """Remove marks of the dead, and locks, marks and logs of keys that have no folder."""
+    folders = (store.lock_path(""), store.users_folder(""))
+    known = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir()}
+    logs = store.build_log("").parent
+    known |= {path.stem for path in logs.glob("*.log")} - {DISCOVERY_LOG}
     for key in sorted(known):
         with try_exclusive(store.lock_path(key)) as locked:
             if locked:
                 alive = users(store.users_folder(key), remove_dead=True)
                 if not alive and not store.folder(key).exists():
                     remove_tree(store.users_folder(key))
+                    store.build_log(key).unlink(missing_ok=True)
                     remove_lock_file(store.lock_path(key))

@@ -10,7 +10,7 @@ from envs.build_log import BuildLog
 from envs.context import Context, Report, ignore
 from envs.manifest import Environment
 from envs.spec import EnvSpec, key_of
-from envs.store import EnvStore
+from envs.store import DISCOVERY_LOG, EnvStore
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def context_for(
     return Context(
         home=store.home,
         report=report,
-        log=BuildLog(store.home / "logs" / "envs" / "discovery.log"),
+        log=BuildLog(store.build_log(DISCOVERY_LOG)),
         offline=offline,
         python_downloads=python_downloads,
         wheelhouse=wheelhouse and wheelhouse.absolute(),

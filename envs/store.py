@@ -20,6 +20,8 @@ from envs.managers import Plan
 from envs.manifest import Environment, damage, read_manifest, to_environment, write_manifest
 from envs.spec import key_of
 
+DISCOVERY_LOG = "discovery"  # the name, beside keys, of the log of looking for Pythons
+
 
 class EnvStore:
     """Environments below ``<home>/envs``, found by key.

@@ -130,6 +130,7 @@ def test_a_failed_build_says_why_and_leaves_nothing(
     assert "uv pip compile" in error.log_path.read_text()
     assert entries(store) == []
     assert prune(store) == []
+    assert [path for path in store.home.rglob("*.log") if path.stem != "discovery"] == []
 
 
 def test_an_interrupted_build_leaves_nothing(store: EnvStore, local_spec: LocalSpec) -> None:
