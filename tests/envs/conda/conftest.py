@@ -23,12 +23,12 @@ def python() -> Package:
 
 @pytest.fixture(scope="session")
 def base_channel(tmp_path_factory: pytest.TempPathFactory, python: Package) -> Channel:
-    """Python, pip, and ``tiny`` of 2020 and of 2024; read-only for tests."""
+    """Python, pip, and ``tiny`` of 2020 and of 2026; read-only for tests."""
     channel = Channel(tmp_path_factory.mktemp("channel"))
     python.write(channel.folder)
     pip_package(python).write(channel.folder)
     channel.add(
-        library("tiny", "1.0", built="2020-01-01"), library("tiny", "2.0", built="2024-01-01")
+        library("tiny", "1.0", built="2020-01-01"), library("tiny", "2.0", built="2026-01-01")
     )
     return channel
 

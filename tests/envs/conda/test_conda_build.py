@@ -126,8 +126,8 @@ def test_as_of_the_day_the_model_was_logged(choose: Choose, base_channel: Channe
         return str(choose(base_channel.url, "tiny", **fields).versions["tiny"])
 
     assert tiny(as_of=datetime(2022, 1, 1, tzinfo=timezone.utc), resolve_as_of="auto") == "1.0"
-    assert tiny(resolve_as_of="2023-12-31") == "2.0"  # exactly at the bound: its end
-    assert tiny(resolve_as_of="2023-12-30") == "1.0"
+    assert tiny(resolve_as_of="2025-12-31") == "2.0"  # exactly at the bound: its end
+    assert tiny(resolve_as_of="2025-12-30") == "1.0"
     assert tiny() == "2.0"
 
 
@@ -135,7 +135,7 @@ def test_a_pin_younger_than_the_model(build: Build, base_channel: Channel) -> No
     built = build(base_channel.url, "tiny=2", resolve_as_of="2022-01-01")
     assert built.versions["tiny"] == "2.0"
     (note,) = built.environment.notes
-    assert note == "conda packages are of today: tiny 2.0 is from 2024-01-01, later than 2022-01-01"
+    assert note == "conda packages are of today: tiny 2.0 is from 2026-01-01, later than 2022-01-01"
     assert note in built.said
 
 
