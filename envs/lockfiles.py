@@ -125,7 +125,7 @@ def write_pylock(
     text = re.sub(
         r"^requires-python = .*$",
         lambda found: f'{found[0]}\nenvironments = ["{marker}"]',
-        context.log.mask(text),
+        context.log.mask(text).replace("****@", ""),
         count=1,
         flags=re.MULTILINE,
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
+import http.server
 import io
 import os
 import subprocess
 import sys
 import tarfile
 import textwrap
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -141,6 +144,33 @@ def local_spec(wheels: Path) -> Callable[..., EnvSpec]:
         return EnvSpec(requirements=lines, **{"build_requirements": (), **fields})  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def plain_index(tmp_path: Path) -> Iterator[str]:
+    """An index that tells no upload times and wants a password; its URL has it."""
+    folder = tmp_path / "index" / "apple"
+    make_wheel(folder, "apple", "1.0")
+    make_wheel(folder, "apple", "2.0")
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.headers.get("Authorization") != "Basic bWU6c2VzYW1l":  # me:sesame
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", "Basic")
+                self.end_headers()
+            else:
+                super().do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = functools.partial(Handler, directory=str(folder.parent))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever).start()
+    yield f"http://me:sesame@127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture(scope="session")

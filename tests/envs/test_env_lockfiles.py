@@ -185,3 +185,24 @@ def test_a_lock_from_the_index_is_of_the_day_and_holds_no_credentials(
     assert built.packages["tabulate"] == "0.8.9"
     assert {"pip", "setuptools", "wheel"} <= set(built.packages)
     shutil.rmtree(model)
+
+
+def test_a_lock_of_a_private_index_holds_no_credentials_and_uses_those_at_hand(
+    model: Path,
+    store: EnvStore,
+    plain_index: str,
+    tmp_path: Path,
+    make_slow_sdist: Callable[..., Path],
+) -> None:
+    lines = (f"--index-url {plain_index}", "apple<2", f"fig @ {plain_index}/fig/fig-1.0.tar.gz")
+    make_slow_sdist(tmp_path / "index" / "fig", "fig", 0)
+    spec = EnvSpec(requirements=lines, build_requirements=())
+    text = lock(spec, model, store=store).path.read_text()
+    assert "sesame" not in text
+    assert "@" not in text
+    assert plain_index.replace("me:sesame@", "") in text
+    built = prepare(replace(spec, lockfile=model / "pylock.toml"), store=store)
+    assert built.packages == {"apple": "1.0", "fig": "1.0"}
+    for path in store.home.rglob("*"):
+        if path.is_file():
+            assert "sesame" not in path.read_text(errors="replace"), path

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -77,33 +74,6 @@ def test_a_pin_that_is_younger_than_the_model_means_today_and_a_line_that_says_s
     assert f"resolving 2 requirements as of today: {why}" in said
     assert built.packages["six"] != "1.16.0"
     assert prepare(spec, store=store).notes == (why,)  # also when it is reused
-
-
-@pytest.fixture
-def plain_index(tmp_path: Path, make_wheel: Callable[..., Path]) -> Iterator[str]:
-    """An index that tells no upload times and wants a password; its URL has it."""
-    folder = tmp_path / "index" / "apple"
-    make_wheel(folder, "apple", "1.0")
-    make_wheel(folder, "apple", "2.0")
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.headers.get("Authorization") != "Basic bWU6c2VzYW1l":  # me:sesame
-                self.send_response(401)
-                self.send_header("WWW-Authenticate", "Basic")
-                self.end_headers()
-            else:
-                super().do_GET()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    handler = functools.partial(Handler, directory=str(folder.parent))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever).start()
-    yield f"http://me:sesame@127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
 
 
 def test_an_index_without_upload_times_means_today_and_a_line_that_says_so(
