@@ -164,6 +164,8 @@ def _parse_split(value: Any, signature: Signature) -> pd.DataFrame:
         )
     except Exception as error:
         raise ScoringError("dataframe_split is not a table: {}".format(error)) from error
+    if any(isinstance(name, (list, dict)) for name in frame.columns):
+        raise ScoringError("the columns of dataframe_split must be names")
     return _cast(frame, signature)
 
 

@@ -41,7 +41,9 @@ def test_python_model(our_url: str) -> None:
 
 def test_the_first_event_does_not_wait_for_the_last(our_url: str) -> None:
     body = {"prompt": "p", "count": 10**7, "stream": True}
-    with requests.post(f"{our_url}/stream/invocations", json=body, stream=True, timeout=60) as response:
+    with requests.post(
+        f"{our_url}/stream/invocations", json=body, stream=True, timeout=60
+    ) as response:
         first = next(response.iter_lines())
         assert first.startswith(b"data: ")
     # Abandoned by its client, the endless stream frees the model.

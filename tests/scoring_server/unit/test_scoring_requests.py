@@ -123,6 +123,7 @@ def test_content_types_that_mean_json(doubles, content_type):
         '{"inputs": [1], "instances": [1]}', '{"inputs": [1]}\0', b'{"inputs": ["\xff"]}',
         '{"inputs": [1], "inputs": [2]}', '{"inputs": [1], "params": {}, "params": {"x": 1}}',
         '{"dataframe_split": [1]}', '{"dataframe_split": {"columns": ["a"]}}',
+        '{"dataframe_split": {"columns": ["a", [[]]], "data": 1, "index": []}}',
         '{"dataframe_split": {"data": [[1]], "colums": ["a"]}}', '{"dataframe_records": {"a": 1}}',
         '{"instances": [{"a": 1}, 2]}',
         '{"instances": {"a": [1, 2], "b": [1]}}',
@@ -231,8 +232,31 @@ def test_parquet_that_grows_too_large_is_refused(models):
     for body in (numbers, words):
         assert len(body) < 100000
         assert "decodes to more" in error(post(client, body, "application/x-parquet"), 413)
+    lists = packed(pyarrow.array([[1] * 5000]).take(pyarrow.array([0] * 1000)))
+    assert "decodes to more" in error(post(client, lists, "application/x-parquet"), 413)
     few = packed(pyarrow.array(["x" * 50]).take(pyarrow.array([0] * 1000)))
     assert len(answer(post(client, few, "application/x-parquet"))["rows"]) == 1000
+
+
+def test_parquet_keeps_what_pandas_noted(models):
+    pytest.importorskip("pyarrow")
+    import io
+
+    import pandas as pd
+
+    code = """
+        class Model:
+            def predict(self, model_input):
+                return [str(dtype) for dtype in model_input.dtypes] + list(model_input.index)
+    """
+    frame = pd.DataFrame(
+        {"c": pd.Categorical(["x", "y"]), "t": pd.to_datetime(["2020-01-01"] * 2), "l": [[1], [2]]},
+        index=[5, 7],
+    )
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer)
+    got = answer(post(models.client(code), buffer.getvalue(), "application/x-parquet"))
+    assert got == [str(dtype) for dtype in pd.read_parquet(buffer).dtypes] + [5, 7]
 
 
 def test_same_answer_with_and_without_orjson(plain, monkeypatch):
