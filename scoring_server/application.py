@@ -34,11 +34,15 @@ Environ = Dict[str, Any]
 
 
 class Answer(NamedTuple):
-    """An HTTP answer: `body` is all of it or, for a stream, its pieces."""
+    """An HTTP answer: `body` is all of it or, for a stream, its pieces.
+
+    `is_last` where the request was not read to its end, so that its connection is of no more use.
+    """
 
     status: int
     headers: List[Tuple[str, str]]
     body: Iterable[bytes]
+    is_last: bool = False
 
 
 class Invocations:
@@ -60,6 +64,10 @@ class Invocations:
         """The answer to one request, whatever is wrong with it."""
         try:
             body = read_body(environ, self.max_body)
+        except ScoringError as error:
+            answer = self.error(error)
+            return answer._replace(headers=[*answer.headers, ("Connection", "close")], is_last=True)
+        try:
             content_type = environ.get("CONTENT_TYPE")
             if self.scorer.model.predict_stream is not None:
                 return self._answer_or_stream(body, content_type, environ.get("HTTP_ACCEPT", ""))
@@ -74,11 +82,7 @@ class Invocations:
 
     def error(self, error: ScoringError) -> Answer:
         """The answer that reports an error."""
-        answer = _json(error.status, error.to_json(self.debug))
-        if error.status == TOO_LARGE:
-            # What is left of the body is not read, so the connection cannot be used again.
-            answer.headers.append(("Connection", "close"))
-        return answer
+        return _json(error.status, error.to_json(self.debug))
 
     def _answer_or_stream(self, body: bytes, content_type: Optional[str], accept: str) -> Answer:
         scorer = self.scorer
@@ -110,7 +114,7 @@ def _json(status: int, body: bytes) -> Answer:
 
 
 def read_body(environ: Environ, limit: int) -> bytes:
-    """The request's body; raises `ScoringError` 413 beyond `limit` bytes, reading no further."""
+    """The request's body; raises `ScoringError`: 413 beyond `limit` bytes, reading no further."""
     source = environ["wsgi.input"]
     declared = environ.get("CONTENT_LENGTH") or ""
     if not declared:
@@ -122,7 +126,7 @@ def read_body(environ: Environ, limit: int) -> bytes:
     length = int(declared)
     if length > limit:
         raise too_large(limit)
-    body: bytes = source.read(length)
+    body = _read(source, length)
     if len(body) < length:
         raise ScoringError("the body ended after {} of {} bytes".format(len(body), length))
     return body
@@ -132,13 +136,23 @@ def _read_until_end(source: Any, limit: int) -> bytes:
     pieces: List[bytes] = []
     size = 0
     while True:
-        piece = source.read(READ_SIZE)
+        piece = _read(source, READ_SIZE)
         if not piece:
             return b"".join(pieces)
         size += len(piece)
         if size > limit:
             raise too_large(limit)
         pieces.append(piece)
+
+
+def _read(source: Any, size: int) -> bytes:
+    try:
+        data: bytes = source.read(size)
+    except Exception as error:
+        # Each WSGI server has exceptions of its own for chunks that are none and the like.
+        reason = type(error).__name__
+        raise ScoringError("the body could not be read: {}".format(reason)) from error
+    return data
 
 
 def too_large(limit: int) -> ScoringError:
@@ -169,11 +183,20 @@ def create_wsgi(
         if environ.get("PATH_INFO") == "/invocations" and environ["REQUEST_METHOD"] == "POST":
             answer = invocations.answer(environ)
             line = _STATUS_LINES.get(answer.status) or "{} Error".format(answer.status)
+            if answer.is_last:
+                _close_after(start_response)
             start_response(line, answer.headers)
             return answer.body
         return application(environ, start_response)
 
     return wsgi
+
+
+def _close_after(start_response: Any) -> None:
+    """Have the connection closed by gunicorn, which takes no Connection header from WSGI."""
+    response: Any = getattr(start_response, "__self__", None)
+    if hasattr(response, "force_close"):
+        response.force_close()
 
 
 def _application(config: ServerConfig, invocations: Invocations) -> flask.Flask:
