@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 from launcher.environment import SCORING_SERVER
@@ -24,4 +25,5 @@ def scoring_server_command(python: Path, config: Path, *arguments: str) -> Comma
         argv=(str(python), str(SCORING_SERVER), str(config), *arguments),
         environ=isolated_environ(os.environ, python),
         descriptors=_descriptors,
+        drain_signal=signal.SIGUSR1,
     )

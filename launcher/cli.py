@@ -22,7 +22,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _ELSEWHERE = {
     "envs": ("launcher.envs_commands", "envs", "List, show, run and prune cached environments."),
     "lock": ("launcher.envs_commands", "lock", "Write a lockfile beside a model's MLmodel."),
+    "logs": ("launcher.supervision_commands", "logs", "Show the log of a served model."),
     "models": ("launcher.models_commands", "models", "List and prune downloaded models."),
+    "ps": ("launcher.supervision_commands", "ps", "List the models that are being served."),
+    "reload": ("launcher.supervision_commands", "reload", "Load a served model anew."),
+    "stop": ("launcher.supervision_commands", "stop", "Stop serving a model."),
 }
 
 
@@ -130,6 +134,16 @@ def _options(
     )
 
 
+def _workers(value: str) -> int:
+    if value == "auto":
+        from launcher.cpu_limits import available_cpus
+
+        return available_cpus()
+    if not value.isdigit() or int(value) < 1:
+        raise click.BadParameter(f"{value!r} is neither a number above 0 nor 'auto'.")
+    return int(value)
+
+
 @main.command()
 @_model_option
 @click.option(
@@ -142,8 +156,31 @@ def _options(
     type=click.FloatRange(min=0), show_default=True, help="Seconds for one request; 0: no limit.",
 )  # fmt: skip
 @click.option(
-    "-w", "--workers", default=1, envvar="MLFLOW_MODELS_WORKERS", show_default=True,
-    type=click.IntRange(min=1), help="Worker processes; they share the loaded model's memory.",
+    "-w", "--workers", default="1", envvar="MLFLOW_MODELS_WORKERS", show_default=True,
+    metavar="N|auto", callback=lambda _ctx, _param, value: _workers(value),
+    help="Worker processes; they share the loaded model's memory. auto: as many as CPUs may be "
+    "used here.",
+)  # fmt: skip
+@click.option(
+    "--threads", default=1, show_default=True, type=click.IntRange(min=1),
+    help="Requests that a worker's model answers at a time.",
+)  # fmt: skip
+@click.option(
+    "--preload/--no-preload", default=None,
+    help="Load the model once and fork workers from it, or load it in each worker.  "
+    "[default: once, unless it has threads or a CUDA context]",
+)  # fmt: skip
+@click.option(
+    "--backlog", default=512, show_default=True, type=click.IntRange(min=0),
+    help="Requests that may wait for a worker; one more is refused with 503.",
+)  # fmt: skip
+@click.option(
+    "--max-requests", default=0, type=click.IntRange(min=0),
+    help="Replace a worker after that many requests.  [default: never]",
+)  # fmt: skip
+@click.option(
+    "--max-requests-jitter", default=0, type=click.IntRange(min=0),
+    help="Up to that many more, at random, so that workers are not replaced all at once.",
 )  # fmt: skip
 @_environment_options
 @click.option("--enable-mlserver", is_flag=True, help="Serve with MLServer (not supported yet).")
@@ -160,6 +197,10 @@ def _options(
     help="Seconds that requests in flight have at a stop.",
 )  # fmt: skip
 @click.option(
+    "--liveness-timeout", default=30.0, show_default=True, type=click.FloatRange(min=0),
+    help="Seconds without an answer to /ping after which the server is replaced; 0: never.",
+)  # fmt: skip
+@click.option(
     "--max-restarts", default=5, show_default=True, type=click.IntRange(min=0),
     help="Crashes within a minute after which the launcher gives up.",
 )  # fmt: skip
@@ -167,18 +208,46 @@ def _options(
     "--max-body", default=100 * 1024 * 1024, show_default=True, type=click.IntRange(min=1),
     help="Bytes that a request body may have.",
 )  # fmt: skip
+@click.option(
+    "--token-file", type=click.Path(path_type=Path, dir_okay=False),
+    help="Clients must send the token in this file (Authorization: Bearer ...) to all but /ping "
+    "and /health.",
+)  # fmt: skip
+@click.option(
+    "--tls-cert", type=click.Path(path_type=Path, dir_okay=False),
+    help="Serve https with this certificate chain (PEM).",
+)  # fmt: skip
+@click.option(
+    "--tls-key", type=click.Path(path_type=Path, dir_okay=False),
+    help="The certificate's private key, where it is in a file of its own (PEM).",
+)  # fmt: skip
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
+)  # fmt: skip
+@click.option(
+    "--access-log", is_flag=True,
+    help="Log every request; without it, those that are slow or fail here (5xx).",
+)  # fmt: skip
+@click.option(
+    "--slow-request", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+    help="Log requests that take longer, marked as slow.",
+)  # fmt: skip
+@click.option("--name", help="Name for ps, logs, reload and stop.  [default: the model's]")
+@click.option("--detach", is_flag=True, help="Serve in the background; return once ready.")
+@click.option("--log-file", type=click.Path(path_type=Path), hidden=True)
+@click.option("--outcome-fd", type=int, hidden=True)
 @click.option("--dry-run", is_flag=True, help="Print the plan: model, key, requirements, command.")
 @click.pass_context
 def serve(ctx: click.Context, /, **given: Any) -> None:
     """Serve a model over HTTP, in an environment of its own."""
     from launcher.console import Console
     from launcher.errors import UsageError
-    from launcher.serving import ServeOptions, show_plan
+    from launcher.serving import ServeOptions, serve_detached, show_plan
     from launcher.serving import serve as run
 
     if given.pop("enable_mlserver"):
         raise UsageError("--enable-mlserver is not supported yet.", "Leave the flag out.")
-    dry_run = given.pop("dry_run")
+    dry_run, detach = given.pop("dry_run"), given.pop("detach")
     environment = _options(
         *(
             given.pop(name)
@@ -187,7 +256,13 @@ def serve(ctx: click.Context, /, **given: Any) -> None:
     )
     debug = bool(ctx.parent and ctx.parent.params.get("debug"))
     options = ServeOptions(environment=environment, debug=debug, **given)
-    (show_plan if dry_run else run)(options, Console())
+    console = Console(as_json=options.log_format == "json")
+    if dry_run:
+        show_plan(options, console)
+    elif detach:
+        serve_detached(options, console)
+    else:
+        run(options, console)
 
 
 @main.command()
@@ -223,18 +298,25 @@ def predict(
 @main.command()
 @_model_option
 @_environment_options
-def prepare_env(model_uri: str, **environment: Any) -> None:
+@click.option(
+    "--config", type=click.Path(path_type=Path, dir_okay=False),
+    help="With --install-mlflow: also write the configuration with which the environment serves "
+    "by itself (PYTHON -m scoring_server CONFIG).",
+)  # fmt: skip
+def prepare_env(model_uri: str, config: Path | None, **environment: Any) -> None:
     """Build a model's environment and print its path and key."""
-    from launcher.artifacts import resolve_model
     from launcher.console import Console
-    from launcher.environment import prepare_environment
-    from launcher.mlmodel import read_model
-    from launcher.stop_signals import stop_requests_raise
+    from launcher.errors import UsageError
+    from launcher.serving import ServeOptions, prepare
 
-    console = Console()
-    with stop_requests_raise():
-        model = read_model(resolve_model(model_uri, report=console.step).path)
-        built = prepare_environment(model, _options(**environment), console)
+    options = _options(**environment)
+    if config is not None and not options.install_mlflow:
+        raise UsageError(
+            "--config needs --install-mlflow: without it the scoring server is not in the "
+            "environment.",
+            "Add --install-mlflow.",
+        )
+    built = prepare(ServeOptions(model_uri, environment=options), Console(), config)
     click.echo(f"path: {built.path}")
     click.echo(f"key:  {built.key}")
 

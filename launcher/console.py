@@ -5,6 +5,7 @@ Everything goes to standard error; standard output belongs to results.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 
@@ -13,11 +14,13 @@ class Console:
     """Prints steps as they end, and on a terminal the one that is under way.
 
     :param quiet: print errors only.
+    :param as_json: print each line as a JSON object.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
         self._quiet = quiet
-        self._terminal = sys.stderr.isatty()
+        self._as_json = as_json
+        self._terminal = sys.stderr.isatty() and not as_json
         self._started = time.monotonic()
         self._transient = False
 
@@ -29,18 +32,18 @@ class Console:
             self._write(f"\r\x1b[2K\x1b[2m{self._clock()} {text} …\x1b[0m")
             self._transient = True
         else:
-            self._write(f"{self._clock()} {text}\n")
+            self._line("info", text)
 
     def step(self, text: str) -> None:
         """Say what has been done, or what a person has to know."""
         if not self._quiet:
             self.clear()
-            self._write(f"{self._clock()} {text}\n")
+            self._line("info", text)
 
     def warn(self, text: str) -> None:
         """Say what a person should mend."""
         self.clear()
-        self._write(f"{self._clock()} warning: {text}\n")
+        self._line("warning", text)
 
     def server_output(self, chunk: bytes) -> None:
         """Show what the server printed, as it is."""
@@ -53,10 +56,26 @@ class Console:
             self._write("\r\x1b[2K")
             self._transient = False
 
+    def _line(self, level: str, text: str) -> None:
+        if self._as_json:
+            import json
+
+            now = time.time()
+            clock = (
+                time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{now % 1 * 1e3:03.0f}Z"
+            )
+            entry = {"time": clock, "event": "launcher", "level": level, "message": text}
+            self._write(json.dumps(entry) + "\n")
+        else:
+            warning = "warning: " if level == "warning" else ""
+            self._write(f"{self._clock()} {warning}{text}\n")
+
     def _clock(self) -> str:
         return f"[{time.monotonic() - self._started:6.2f} s]"
 
     @staticmethod
     def _write(text: str) -> None:
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        # A closed terminal or a full disk behind it is no reason to stop serving.
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+            sys.stderr.flush()

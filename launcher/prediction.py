@@ -16,13 +16,14 @@ from envs.home import launcher_home
 from launcher.artifacts import resolve_model
 from launcher.backends import scoring_server_command
 from launcher.console import Console
+from launcher.deployment import describe_environment
 from launcher.environment import EnvironmentOptions, prepare_environment
 from launcher.errors import LauncherError, ServerCrashedError, ServerNotReadyError, UsageError
 from launcher.mlmodel import read_model
 from launcher.server_config import server_config, write_json
 from launcher.server_log import ServerLog, new_log_path
 from launcher.server_process import Command, ServerProcess, describe_exit
-from launcher.serving import describe_environment, describe_model, run_folder
+from launcher.serving import describe_model, run_folder
 from launcher.stop_signals import stop_requests_raise
 
 FORMATS = ("csv", "json", "parquet")

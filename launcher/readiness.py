@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 from launcher.errors import UsageError
 
 
-def ping(url: str, timeout: float = 5.0) -> str | None:
+def ping(url: str, timeout: float = 5.0, *, verify: bool = True) -> str | None:
     """Ask ``/ping`` once.
 
     :param url: the server's base URL, http or https; a path that ends in /ping is taken as it is.
     :param timeout: seconds to wait for the connection and for the answer.
+    :param verify: check an https server's certificate; not for the launcher's own server.
     :returns: None when it answered 200, else one line that says what happened.
     :raises UsageError: ``url`` is not an HTTP URL.
     """
@@ -26,8 +27,7 @@ def ping(url: str, timeout: float = 5.0) -> str | None:
         raise UsageError(f"{url!r}: {error}.") from error
     path = parts.path.rstrip("/")
     path = path if path.endswith("/ping") else f"{path}/ping"
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname, port, timeout=timeout)
+    connection = _connection(parts.scheme, parts.hostname, port, timeout, verify)
     try:
         connection.request("GET", path)
         status = connection.getresponse().status
@@ -42,7 +42,23 @@ def ping(url: str, timeout: float = 5.0) -> str | None:
     return None if status == 200 else f"/ping answered {status}"
 
 
-def wait_until_ready(url: str, seconds: float, interval: float = 0.1) -> str | None:
+def _connection(
+    scheme: str, host: str, port: int | None, timeout: float, verify: bool
+) -> http.client.HTTPConnection:
+    if scheme == "http":
+        return http.client.HTTPConnection(host, port, timeout=timeout)
+    import ssl
+
+    context = ssl.create_default_context()
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+
+
+def wait_until_ready(
+    url: str, seconds: float, interval: float = 0.1, *, verify: bool = True
+) -> str | None:
     """Ask ``/ping`` until it answers 200 or ``seconds`` have passed.
 
     Nothing on this machine can be waited on for a server that may be anywhere, hence the interval.
@@ -52,7 +68,7 @@ def wait_until_ready(url: str, seconds: float, interval: float = 0.1) -> str | N
     deadline = time.monotonic() + seconds
     while True:
         left = deadline - time.monotonic()
-        problem = ping(url, timeout=max(min(5.0, left), 0.05))
+        problem = ping(url, timeout=max(min(5.0, left), 0.05), verify=verify)
         if problem is None or time.monotonic() + interval >= deadline:
             return problem
         time.sleep(interval)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,18 +17,29 @@ class ServerLog:
 
     :param path: the log file; its folder is made.
     :param show: called with each chunk of bytes, to show it; None shows nothing.
+    :param warn: called with one line when the file cannot be written.
+
+    ``on_write`` is called after each write to the file.
     """
 
-    def __init__(self, path: Path, show: Callable[[bytes], None] | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        show: Callable[[bytes], None] | None,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.path = path
         self._show = show
+        self._warn = warn
+        self._lost = 0
+        self.on_write: Callable[[], None] = lambda: None
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._rest = b""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def write(self, chunk: bytes) -> None:
-        """Show ``chunk`` and keep it. A full disk ends the file, not the server."""
+        """Show ``chunk`` and keep it. A full disk costs lines of the file, not the server."""
         if self._show is not None:
             self._show(chunk)
         self.keep(chunk)
@@ -41,10 +51,16 @@ class ServerLog:
         if self._file is None:
             return
         try:
+            if self._lost:
+                os.write(self._file, b"[%d bytes could not be written here]\n" % self._lost)
+                self._lost = 0
             os.write(self._file, chunk)
         except OSError as error:
-            print(f"The log {self.path} ends here: {error.strerror}.", file=sys.stderr)
-            self.close()
+            if not self._lost:
+                self._warn(f"the log {self.path} cannot be written: {error.strerror}")
+            self._lost += len(chunk)
+        else:
+            self.on_write()
 
     def tail(self) -> list[str]:
         """The last lines of output, oldest first."""

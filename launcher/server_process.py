@@ -60,12 +60,16 @@ class Command:
     """What to run: ``argv`` starts with an absolute path; ``environ`` is complete.
 
     ``descriptors`` makes the arguments that hand down descriptors, from their numbers: the
-    listening socket (None for a batch job), the status pipe, the lifeline.
+    listening socket (None for a batch job), the status pipe, the lifeline. ``announces``: it says
+    on the status pipe that it listens; else /ping is asked. ``drain_signal`` makes it finish its
+    requests while another server has taken over.
     """
 
     argv: tuple[str, ...]
     environ: Mapping[str, str]
     descriptors: Callable[[int | None, int, int], Sequence[str]]
+    announces: bool = True
+    drain_signal: int = signal.SIGTERM
 
 
 class ServerProcess:

@@ -8,25 +8,30 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envs.home import launcher_home
 from launcher.artifacts import resolve_model
-from launcher.backends import scoring_server_command
 from launcher.console import Console
+from launcher.deployment import ModelDeployment
+from launcher.detaching import Outcome, start_in_background
 from launcher.environment import EnvironmentOptions, describe_plan, prepare_environment
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, UsageError
+from launcher.instances import choose_name
 from launcher.listening_socket import bind_socket, socket_url
 from launcher.mlmodel import Model, read_model
-from launcher.request_example import curl_line
-from launcher.server_config import server_config, write_json
+from launcher.presence import Presence
 from launcher.server_log import ServerLog, new_log_path
 from launcher.stop_signals import StopRequested, stop_requests_raise
 from launcher.supervisor import Limits, Supervisor
+from launcher.systemd import watchdog_seconds
 
 if TYPE_CHECKING:
     from envs import Environment
+
+_LOOPBACK = ("127.", "::1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,27 @@ class ServeOptions:
     port: int = 5000
     timeout: float = 60.0
     workers: int = 1
+    threads: int = 1
+    preload: bool | None = None
+    max_requests: int = 0
+    max_requests_jitter: int = 0
+    backlog: int = 512
     environment: EnvironmentOptions = field(default_factory=EnvironmentOptions)
+    name: str | None = None
     ready_file: Path | None = None
     ready_timeout: float | None = None
     graceful_timeout: float = 30.0
+    liveness_timeout: float = 30.0
     max_restarts: int = 5
     max_body: int = 100 * 1024 * 1024
+    token_file: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    log_format: str = "text"
+    access_log: bool = False
+    slow_request: float | None = None
+    log_file: Path | None = None
+    outcome_fd: int | None = None
     debug: bool = False
 
 
@@ -52,50 +72,185 @@ def serve(options: ServeOptions, console: Console) -> None:
 
     :raises LauncherError: with the exit code that belongs to what went wrong.
     """
+    outcome = Outcome(options.outcome_fd)
     with stop_requests_raise():
         try:
-            with bind_socket(options.host, options.port) as listening:
-                url = socket_url(listening)
-                model, environment = _prepare(options, console)
-                with environment.in_use(), run_folder() as folder:
-                    config = folder / "config.json"
-                    server = _server_settings(options, listening.getsockname()[1])
-                    write_json(
-                        config,
-                        server_config(
-                            model,
-                            uri=options.model_uri,
-                            environment=describe_environment(environment),
-                            server=server,
-                        ),
-                    )
-                    command = scoring_server_command(environment.python, config)
-                    presence = _Presence(options, model, environment, url, console)
-                    log = ServerLog(
-                        new_log_path(launcher_home() / "logs", "serve"), console.server_output
-                    )
-                    try:
-                        console.under_way("loading the model")
-                        Supervisor(
-                            command,
-                            listening,
-                            url,
-                            log,
-                            limits=Limits(
-                                ready=options.ready_timeout,
-                                graceful=options.graceful_timeout,
-                                restarts=options.max_restarts,
-                            ),
-                            report=console.step,
-                            on_ready=presence.ready,
-                            on_event=presence.event,
-                        ).run()
-                    finally:
-                        presence.gone()
-                        log.close()
+            check_access(options, console)
+            with bind_socket(options.host, options.port) as listening, run_folder() as folder:
+                _Serving(options, console, folder, listening, outcome).run()
         except StopRequested:
             pass
+        except LauncherError as error:
+            outcome.failed(error)
+            raise
         console.step("stopped")
+
+
+def serve_detached(options: ServeOptions, console: Console) -> None:
+    """Serve in the background, and return once the server is ready.
+
+    :raises LauncherError: as ``serve`` does.
+    """
+    source = resolve_model(options.model_uri, report=console.step)
+    model = read_model(source.path)
+    name = choose_name(options.name, model.name or model.path.name)
+    check_access(options, console)
+    arguments = [each for each in sys.argv[1:] if each != "--detach"]
+    if options.name is None:
+        arguments += ["--name", name]
+    log = new_log_path(launcher_home() / "logs", name)
+    start_in_background(arguments, name, log, console)
+
+
+class _Serving:
+    """One run of ``launcher serve``: makes deployments, and has them supervised."""
+
+    def __init__(
+        self,
+        options: ServeOptions,
+        console: Console,
+        folder: Path,
+        listening: Any,
+        outcome: Outcome,
+    ) -> None:
+        self._options = options
+        self._console = console
+        self._folder = folder
+        self._listening = listening
+        self._outcome = outcome
+        self._numbers = count(1)
+        scheme = "https" if options.tls_cert is not None else "http"
+        self._url = socket_url(listening).replace("http", scheme, 1)
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        options, console = self._options, self._console
+        name = options.name and choose_name(options.name, "")
+        deployment = self._deploy()
+        model = deployment.model
+        name = name or choose_name(None, model.name or model.path.name)
+        detached = options.log_file is not None
+        log = ServerLog(
+            options.log_file or new_log_path(launcher_home() / "logs", "serve"),
+            # A launcher in the background writes its own lines to the same file.
+            None if detached else console.server_output,
+            console.warn,
+        )
+        presence = Presence(
+            name=name,
+            url=self._url,
+            model_uri=options.model_uri,
+            folder=self._folder,
+            ready_file=options.ready_file,
+            log=log,
+            console=console,
+            curl_options=_curl_options(options),
+            on_ready=lambda: self._outcome.ready(self._url),
+        )
+        console.under_way("loading the model")
+        supervisor = Supervisor(
+            deployment,
+            self._listening,
+            self._url,
+            log,
+            limits=_limits(options),
+            report=console.step,
+            observer=presence,
+            redeploy=self._deploy,
+        )
+        try:
+            presence.attach(supervisor, deployment)
+            supervisor.run()
+        finally:
+            presence.detach()
+            log.close()
+
+    def _deploy(self) -> ModelDeployment:
+        """Read the model and prepare its environment, as they are now."""
+        model, environment = _prepare(self._options, self._console)
+        return ModelDeployment(
+            model,
+            environment,
+            uri=self._options.model_uri,
+            settings=server_settings(self._options, self._listening.getsockname()[1]),
+            config=self._folder / f"config-{next(self._numbers)}.json",
+        )
+
+
+def check_access(options: ServeOptions, console: Console) -> None:
+    """See that what guards the server can be read; warn where nothing does.
+
+    :raises UsageError: a file cannot be read, or a certificate lacks its key.
+    """
+    if options.token_file is None and not options.host.startswith(_LOOPBACK):
+        console.warn(
+            f"anyone who reaches {options.host} can use the model: set --token-file, "
+            "or serve on 127.0.0.1"
+        )
+    if options.token_file is not None:
+        try:
+            token = options.token_file.read_bytes().strip()
+        except OSError as error:
+            raise UsageError(
+                f"The token file {options.token_file} cannot be read: {error.strerror}."
+            ) from error
+        if not token:
+            raise UsageError(
+                f"The token file {options.token_file} is empty.", "Put the token on its first line."
+            )
+    if options.tls_key is not None and options.tls_cert is None:
+        raise UsageError("--tls-key needs --tls-cert.", "Give the certificate too.")
+    if options.tls_cert is not None:
+        import ssl
+
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(options.tls_cert, options.tls_key)
+        except OSError as error:  # ssl.SSLError is one
+            raise UsageError(
+                f"The certificate {options.tls_cert} cannot be used: {error}.",
+                "Give PEM files: --tls-cert with the chain, --tls-key with its private key.",
+            ) from error
+
+
+def _limits(options: ServeOptions) -> Limits:
+    watchdog = watchdog_seconds()
+    return Limits(
+        ready=options.ready_timeout,
+        graceful=options.graceful_timeout,
+        liveness=options.liveness_timeout or None,
+        probe_every=None if watchdog is None else watchdog / 3,
+        restarts=options.max_restarts,
+    )
+
+
+def _curl_options(options: ServeOptions) -> str:
+    parts = []
+    if options.tls_cert is not None:
+        parts.append(f"--cacert {options.tls_cert} ")
+    if options.token_file is not None:
+        parts.append(f'-H "Authorization: Bearer $(cat {options.token_file})" ')
+    return "".join(parts)
+
+
+def prepare(options: ServeOptions, console: Console, config: Path | None) -> Environment:
+    """Build or reuse the environment; write the server's configuration to ``config``, if given.
+
+    :raises LauncherError: with the exit code that belongs to what went wrong.
+    """
+    with stop_requests_raise():
+        model, environment = _prepare(options, console)
+        if config is not None:
+            deployment = ModelDeployment(
+                model,
+                environment,
+                uri=options.model_uri,
+                settings=server_settings(options, options.port),
+                config=config,
+            )
+            deployment.write_config()
+            deployment.close()
+    return environment
 
 
 def show_plan(options: ServeOptions, console: Console) -> None:
@@ -127,25 +282,32 @@ def describe_model(model: Model) -> str:
     return f"model {model.name or model.path.name}: {', '.join(parts)}"
 
 
-def describe_environment(environment: Environment) -> dict[str, Any]:
-    """The environment as the scoring server's configuration and /info have it."""
-    return {
-        "manager": environment.manager,
-        "key": environment.key,
-        "python": environment.python_version,
-    }
-
-
-def _server_settings(options: ServeOptions, port: int) -> dict[str, Any]:
+def server_settings(options: ServeOptions, port: int) -> dict[str, Any]:
+    """The ``server`` part of the scoring server's configuration."""
     return {
         "host": options.host,
         "port": port,
         "workers": options.workers,
+        "threads": options.threads,
+        "preload": options.preload,
+        "max_requests": options.max_requests,
+        "max_requests_jitter": options.max_requests_jitter,
+        "backlog": options.backlog,
         "timeout": options.timeout or None,
         "graceful_timeout": options.graceful_timeout,
         "max_body": options.max_body,
+        "token_file": _absolute(options.token_file),
+        "tls_cert": _absolute(options.tls_cert),
+        "tls_key": _absolute(options.tls_key),
+        "access_log": options.access_log,
+        "log_format": options.log_format,
+        "slow_request": options.slow_request,
         "debug": options.debug,
     }
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
 
 
 @contextmanager
@@ -165,48 +327,3 @@ def run_folder() -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
-
-
-class _Presence:
-    """How a running server is known to others: the lines on the console, the ready file."""
-
-    def __init__(
-        self,
-        options: ServeOptions,
-        model: Model,
-        environment: Environment,
-        url: str,
-        console: Console,
-    ) -> None:
-        self._options = options
-        self._model = model
-        self._environment = environment
-        self._url = url
-        self._console = console
-
-    def event(self, event: dict[str, Any]) -> None:
-        if event["event"] == "loaded":
-            self._console.step(f"model loaded in {event['seconds']:.2f} s")
-
-    def ready(self) -> None:
-        if self._options.ready_file is not None:
-            write_json(
-                self._options.ready_file,
-                {
-                    "pid": os.getpid(),
-                    "url": self._url,
-                    "environment": self._environment.key,
-                    "environment_manager": self._environment.manager,
-                },
-            )
-        self._console.clear()
-        print(f"ready: {self._url}", flush=True)
-        line = curl_line(self._model, self._url)
-        if line is not None:
-            print(f"try:   {line}", flush=True)
-        if sys.stderr.isatty():
-            self._console.step("press Ctrl-C to stop")
-
-    def gone(self) -> None:
-        if self._options.ready_file is not None:
-            self._options.ready_file.unlink(missing_ok=True)
