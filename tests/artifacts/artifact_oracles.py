@@ -39,6 +39,16 @@ def build_environment(folder: Path, requirements: Sequence[str]) -> Path:
     return python
 
 
+def build_node_package(folder: Path, package: str, program: str) -> Path:
+    """Return the path of a program of a package for Node.js, installed in `folder`."""
+    path = folder / "node_modules" / ".bin" / program
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        options = ["--no-audit", "--no-fund", "--silent", "--prefix", str(folder)]
+        subprocess.run(["npm", "install", *options, package], cwd=folder, check=True)
+    return path
+
+
 @contextlib.contextmanager
 def serving(
     command: Sequence[str], port: int, folder: Path, environment: Mapping[str, str]
