@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,9 @@ def remove_tree(folder: Path) -> None:
 
     import shutil
 
-    def make_writable(
-        _function: object, name: str, error: tuple[type[BaseException], Any, Any]
-    ) -> None:
-        if issubclass(error[0], FileNotFoundError):
+    def make_writable(_function: object, name: str, problem: Any) -> None:
+        error = problem if isinstance(problem, BaseException) else problem[1]
+        if isinstance(error, FileNotFoundError):
             return  # another process removes the same leftover
         parent = Path(name).parent
         parent.chmod(0o700)
@@ -57,7 +57,10 @@ def remove_tree(folder: Path) -> None:
     if folder.is_symlink() or folder.is_file():
         folder.unlink()
     elif folder.exists():
-        shutil.rmtree(folder, onerror=make_writable)
+        if sys.version_info >= (3, 12):
+            shutil.rmtree(folder, onexc=make_writable)
+        else:
+            shutil.rmtree(folder, onerror=make_writable)
 
 
 def disk_full(folder: Path) -> EnvError:

@@ -206,3 +206,17 @@ def test_a_lock_of_a_private_index_holds_no_credentials_and_uses_those_at_hand(
     for path in store.home.rglob("*"):
         if path.is_file():
             assert "sesame" not in path.read_text(errors="replace"), path
+
+
+def test_a_package_that_changed_on_the_index_since_is_refused(
+    model: Path,
+    store: EnvStore,
+    plain_index: str,
+    tmp_path: Path,
+    make_wheel: Callable[..., Path],
+) -> None:
+    spec = EnvSpec(requirements=(f"--index-url {plain_index}", "apple"), build_requirements=())
+    lock(spec, model, store=store)
+    make_wheel(tmp_path / "index" / "apple", "apple", "2.0", code="import os")
+    with pytest.raises(EnvError, match=r"the hash of apple==2\.0 is not the expected one"):
+        prepare(replace(spec, lockfile=model / "pylock.toml"), store=store)

@@ -384,3 +384,35 @@ def test_a_read_only_cache_is_used_and_a_missing_environment_named(
     first, second = done.stdout.splitlines()
     assert first == f"{built.key} True None"
     assert second.endswith("which cannot be written to")
+
+
+def test_read_only_folders_in_an_environment_do_not_keep_it_from_being_removed(
+    store: EnvStore,
+) -> None:
+    """In a user namespace, where root has lost the right to pass over permissions."""
+    if shutil.which("unshare") is None:
+        pytest.skip("no unshare on this machine")
+    locked = store.folder("0123456789abcdef0123") / "env" / "locked"
+    locked.mkdir(parents=True)
+    (locked / "file").touch()
+    locked.chmod(0o500)
+    code = f"""if True:
+        import os, sys
+        from pathlib import Path
+        from envs.files import remove_tree
+        try:
+            os.unlink({str(locked / "file")!r})
+            sys.exit("permissions do not count here")
+        except PermissionError:
+            remove_tree(Path({str(store.root)!r}))
+    """
+    done = subprocess.run(
+        ["unshare", "--user", sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare failed" in done.stderr:
+        pytest.skip(f"no user namespaces on this machine: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    assert not store.root.exists()
