@@ -39,7 +39,7 @@ class FrameCaster:
 
     def __init__(self, schema: Schema, casts: Optional[List[Optional[Cast]]] = None) -> None:
         self._schema = schema
-        self._casts = [_compile_cast(spec) for spec in schema.inputs] if casts is None else casts
+        self._casts = [compile_cast(spec) for spec in schema.inputs] if casts is None else casts
 
     @classmethod
     def for_csv(cls, schema: Schema) -> Optional[FrameCaster]:
@@ -48,7 +48,7 @@ class FrameCaster:
         Binary columns stay text: CSV has no rule for bytes, and MLflow has none either.
         """
         casts = [
-            _compile_cast(spec) if isinstance(spec, Tensor) or spec.type is DATETIME else None
+            compile_cast(spec) if isinstance(spec, Tensor) or spec.type is DATETIME else None
             for spec in schema.inputs
         ]
         return cls(schema, casts) if any(casts) else None
@@ -67,7 +67,9 @@ class FrameCaster:
                 # A name that was sent twice; the enforcement refuses it if the model needs it.
                 continue
             try:
-                converted[name] = cast(column)
+                values = cast(column)
+                if values is not column:
+                    converted[name] = values
             except ScoringError as error:
                 raise _failed(name, self._type_of(name), error.message) from error
             except Exception as error:
@@ -87,6 +89,8 @@ class FrameCaster:
 
 
 def _assign(frame: pd.DataFrame, converted: Dict[Any, pd.Series]) -> pd.DataFrame:
+    if not converted:
+        return frame
     frame = frame.copy(deep=False)
     for name, values in converted.items():
         frame[name] = values
@@ -97,7 +101,8 @@ def _failed(name: Any, kind: Any, reason: str) -> ScoringError:
     return ScoringError("column {!r} cannot be read as {}: {}".format(name, kind, reason))
 
 
-def _compile_cast(spec: Any) -> Optional[Cast]:
+def compile_cast(spec: Any) -> Optional[Cast]:
+    """The function that casts a column of JSON values; None for one that stays as it is."""
     if isinstance(spec, Tensor):
         return _cast_tensor_column(spec.dtype)
     kind = spec.type

@@ -43,12 +43,18 @@ class ContentType:
 
 @dataclass
 class ModelInput:
-    """A parsed request; `is_raw` answers are not wrapped in `predictions`."""
+    """A parsed request; `is_raw` answers are not wrapped in `predictions`.
+
+    `fits` says that the data is what the signature wants, so that it need not be enforced.
+    """
 
     data: Any
     params: Any = None
     is_raw: bool = False
     stream: bool = False
+    # The signature has been applied already.
+    is_enforced: bool = False
+    fits: bool = False
 
 
 def parse_content_type(value: Optional[str]) -> ContentType:
@@ -134,7 +140,12 @@ def parse_json(document: Any, signature: Signature) -> ModelInput:
         raise ScoringError(
             "expected {}, got the keys {}".format(_expected(), quote(list(document)))
         )
-    return ModelInput(_PARSERS[keys[0]](document[keys[0]], signature), params)
+    form, value = keys[0], document[keys[0]]
+    if signature.plain_rows is not None:
+        frame = signature.plain_rows.read(form, value)
+        if frame is not None:
+            return ModelInput(frame, params, fits=True)
+    return ModelInput(_PARSERS[form](value, signature), params)
 
 
 def _is_list_of_records(document: Any) -> bool:

@@ -18,7 +18,9 @@ from .datatypes import compile_check
 from .errors import ScoringError, quote, schema_error, type_name
 from .nested import compile_type
 from .params import Params
+from .plain_rows import PlainRows
 from .schema import Array, DataType, Object, Schema, read_params
+from .tables import TableReader
 from .tensors import enforce_tensors
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,9 @@ class Signature:
         self.params = params
         self.from_type_hint = from_type_hint
         self.frame_caster = None if schema is None else FrameCaster(schema)
+        self.plain_rows = None if from_type_hint else PlainRows.for_schema(schema)
+        # With type hints the model validates its input itself.
+        self.table_reader = None if from_type_hint else TableReader.for_schema(schema)
         self.csv_caster = None if schema is None else FrameCaster.for_csv(schema)
         self._checks: List[ColumnCheck] = []
         self._has_nested = False
@@ -119,13 +124,15 @@ class Signature:
 
     def _named_columns(self, frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
         columns = {}
+        changed = list(frame.columns) != schema.names
         for name, check in zip(schema.names, self._checks):
             if name in frame.columns:
                 column = frame[name]
                 if not isinstance(column, pd.Series):
                     raise schema_error("column {!r} was sent more than once".format(name))
                 columns[name] = check(column)
-        return pd.DataFrame(columns)
+                changed = changed or columns[name] is not column
+        return pd.DataFrame(columns) if changed else frame
 
     def _unnamed_columns(self, frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
         sent, wanted = len(frame.columns), len(schema)

@@ -1,0 +1,120 @@
+"""JSON rows turned at once into the table that the signature wants, where they are plain.
+
+The general way makes a table of whatever was sent, casts its columns and then enforces the
+signature on it; each step costs more than predicting a few rows does. Rows of plain numbers and
+texts, which is what clients send, need none of that. Everything else (missing values, numbers of
+another kind than the signature has, texts for numbers, an index) gives None here and takes the
+general way, which says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import Any, List, Optional, Sequence
+
+import numpy as np
+import pandas as pd
+
+from .schema import BOOLEAN, DOUBLE, FLOAT, INTEGER, LONG, STRING, DataType, Schema
+
+# The kinds of numpy arrays whose cast to a type is the same column by column and value by value.
+_KINDS = {DOUBLE: "fiu", FLOAT: "fi", LONG: "i", INTEGER: "i", BOOLEAN: "b"}
+_INT32 = np.iinfo(np.int32)
+
+
+class PlainRows:
+    """Reads rows for a signature of named columns of numbers, booleans and texts."""
+
+    def __init__(self, names: List[str], kinds: List[DataType]) -> None:
+        self._names = names
+        self._kinds = kinds
+        self._columns = pd.Index(names)
+        self._is_all_double = all(kind is DOUBLE for kind in kinds)
+        self._record = itemgetter(*names)
+
+    @classmethod
+    def for_schema(cls, schema: Optional[Schema]) -> Optional[PlainRows]:
+        """The reader for a schema; None where it has other types or no names."""
+        if schema is None or schema.is_tensor or not schema.is_named:
+            return None
+        kinds: List[Any] = [getattr(spec, "type", None) for spec in schema.inputs]
+        if len(set(schema.names)) < len(kinds):
+            return None
+        if not all(kind in _KINDS or kind is STRING for kind in kinds):
+            return None
+        return cls(list(schema.names), kinds)
+
+    def read(self, form: str, value: Any) -> Optional[pd.DataFrame]:
+        """The table for the value of `dataframe_split` or `dataframe_records`, else None."""
+        rows = None
+        if form == "dataframe_split":
+            rows = self._split(value)
+        elif form == "dataframe_records":
+            rows = self._records(value)
+        if not rows:
+            return None
+        if self._is_all_double:
+            values = _numbers(rows, "fiu")
+            if values is None or values.ndim != 2:
+                return None
+            values = values.astype(np.float64, copy=False)
+            return pd.DataFrame(values, columns=self._columns, copy=False)
+        arrays = [_column(values, kind) for values, kind in zip(zip(*rows), self._kinds)]
+        if any(array is None for array in arrays):
+            return None
+        return pd.DataFrame(dict(zip(self._names, arrays)), copy=False)
+
+    def _split(self, value: Any) -> Optional[Sequence[Any]]:
+        """The rows, in the signature's order of columns."""
+        if not isinstance(value, dict) or set(value) != {"columns", "data"}:
+            return None
+        columns, rows = value["columns"], value["data"]
+        if not isinstance(columns, list) or not isinstance(rows, list):
+            return None
+        if not _are_lists(rows, len(columns)):
+            return None
+        if columns == self._names:
+            return rows
+        try:
+            positions = [columns.index(name) for name in self._names]
+        except ValueError:
+            return None
+        if len(set(map(str, columns))) < len(columns) or len(positions) < 2:
+            return None
+        return list(map(itemgetter(*positions), rows))
+
+    def _records(self, value: Any) -> Optional[Sequence[Any]]:
+        # With one name, itemgetter gives the value and not a tuple of it.
+        if not isinstance(value, list) or len(self._names) < 2:
+            return None
+        try:
+            return list(map(self._record, value))
+        except (KeyError, TypeError):
+            return None
+
+
+def _are_lists(rows: List[Any], length: int) -> bool:
+    if set(map(type, rows)) != {list}:
+        return False
+    return set(map(len, rows)) == {length}
+
+
+def _numbers(values: Any, kinds: str) -> Optional[np.ndarray]:
+    try:
+        array = np.array(values)
+    except (ValueError, OverflowError):
+        return None
+    return array if array.dtype.kind in kinds else None
+
+
+def _column(values: Sequence[Any], kind: DataType) -> Any:
+    """The values as an array (texts: a list) of the wanted type, None where they are not plain."""
+    if kind is STRING:
+        # As a list, so that pandas makes of it what it makes of texts elsewhere.
+        return list(values) if set(map(type, values)) == {str} else None
+    array = _numbers(values, _KINDS[kind])
+    if array is None or array.ndim != 1:
+        return None
+    if kind is INTEGER and not (_INT32.min <= array.min() and array.max() <= _INT32.max):
+        return None
+    return array.astype(kind.pandas, copy=False)
