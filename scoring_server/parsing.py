@@ -52,8 +52,6 @@ class ModelInput:
     params: Any = None
     is_raw: bool = False
     stream: bool = False
-    # The signature has been applied already.
-    is_enforced: bool = False
     fits: bool = False
 
 

@@ -56,7 +56,6 @@ class Scorer:
     def apply_signature(self, model_input: ModelInput) -> ModelInput:
         """Convert parsed data and params to what the signature says."""
         if not model_input.fits:
-            if not model_input.is_enforced:
             model_input.data = self.signature.enforce(model_input.data)
         model_input.params = self.signature.enforce_params(model_input.params)
         if self._to_example is not None and isinstance(model_input.data, pd.DataFrame):

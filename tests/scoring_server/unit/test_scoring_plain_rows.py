@@ -26,7 +26,7 @@ ODD = [None, float("nan"), float("inf"), "1.5", "x", True, 2**64, 2**70, -(2**63
 
 
 def signature(types, plain=True):
-    inputs = [{"name": "c%d" % number, "type": kind} for number, kind in enumerate(types)]
+    inputs = [{"name": f"c{number}", "type": kind} for number, kind in enumerate(types)]
     made = Signature.from_config(_Model(inputs))
     if not plain:
         made.plain_rows = None
@@ -56,7 +56,7 @@ def documents(seed):
     types = [chance.choice(TYPES) for _ in range(chance.randint(1, 5))]
     if chance.random() < 0.5:
         types = types[:1] * len(types)
-    names = ["c%d" % number for number in range(len(types))]
+    names = [f"c{number}" for number in range(len(types))]
     rows = [[chance.choice(PLAIN[kind]) for kind in types] for _ in range(chance.randint(0, 4))]
     if rows and chance.random() < 0.5:
         chance.choice(rows)[chance.randrange(len(types))] = chance.choice(ODD)
