@@ -319,6 +319,7 @@ def test_no_credential_is_written_anywhere(
     store: EnvStore, local_spec: LocalSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("INDEX_PASSWORD", "sesame-1234")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     lines = (
         "--extra-index-url https://someone:${INDEX_PASSWORD}@127.0.0.1:9/simple",
         "--extra-index-url https://other:hunter22@127.0.0.1:9/simple",
