@@ -43,8 +43,16 @@ def top_level(predictions: Any) -> Any:
     if isinstance(predictions, pd.Series):
         predictions = pd.DataFrame(predictions)
     if isinstance(predictions, pd.DataFrame):
-        return predictions.to_dict(orient="records")
+        return _records(predictions)
     return predictions
+
+
+def _records(frame: pd.DataFrame) -> Any:
+    if not frame.columns.is_unique:
+        return frame.to_dict(orient="records")
+    names = list(frame.columns)
+    columns = [frame[name].tolist() for name in names]
+    return [dict(zip(names, row)) for row in zip(*columns)]
 
 
 def _array(values: np.ndarray) -> Any:

@@ -20,7 +20,6 @@ from .nested import compile_type
 from .params import Params
 from .plain_rows import PlainRows
 from .schema import Array, DataType, Object, Schema, read_params
-from .tables import TableReader
 from .tensors import enforce_tensors
 
 logger = logging.getLogger(__name__)
@@ -45,8 +44,6 @@ class Signature:
         self.from_type_hint = from_type_hint
         self.frame_caster = None if schema is None else FrameCaster(schema)
         self.plain_rows = None if from_type_hint else PlainRows.for_schema(schema)
-        # With type hints the model validates its input itself.
-        self.table_reader = None if from_type_hint else TableReader.for_schema(schema)
         self.csv_caster = None if schema is None else FrameCaster.for_csv(schema)
         self._checks: List[ColumnCheck] = []
         self._has_nested = False
