@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -18,12 +19,14 @@ from envs.conda_channels import Channel
 from envs.conda_failures import Failure, wrong_hash
 from envs.context import Context
 from envs.errors import EnvError
+from envs.files import remove_tree
 from envs.process import clean_environ, run
 from envs.uv import work_folder, write_private
 
 WORKER = Path(__file__).with_name("conda_worker.py")
 INDEX_TIMEOUT = 120  # seconds for one request; conda's setting for it wins
 PACKAGE_TIMEOUT = 1800
+ABANDONED = 86400  # seconds after which nobody is still unpacking a package
 
 
 @dataclass(frozen=True)
@@ -203,7 +206,8 @@ def install(
 
     ``lockfile`` is where they come from, if that must fulfil ``wanted`` first.
     """
-    verify_local(packages)
+    verify(packages)
+    _sweep(context.home / "conda" / "pkgs")
     request = {
         **wanted.request(context),
         "action": "install",
@@ -215,22 +219,30 @@ def install(
     call_rattler(request, context, wanted, lockfile)
 
 
-def verify_local(packages: Iterable[CondaPackage]) -> None:
+def _sweep(cache: Path) -> None:
+    """Remove what killed builds have left unfinished in the package cache."""
+    for path in cache.glob(".*/") if cache.is_dir() else ():
+        if time.time() - path.stat().st_mtime > ABANDONED:
+            remove_tree(path)
+
+
+def verify(packages: Iterable[CondaPackage]) -> None:
     """Compare packages from ``file://`` channels with their hashes: py-rattler does not.
 
-    Raises EnvError for the first that differs, is missing, or has no hash in the index.
+    What it downloads it does compare, where there is a hash. Raises EnvError for the first
+    package that differs, is missing, or has no hash in the index.
     """
     for package in packages:
-        if not package.url.startswith("file:"):
-            continue
         kind = "sha256" if package.sha256 else "md5"
         wanted = package.sha256 or package.md5
         if wanted is None:
             raise EnvError(
                 f"the conda package {package.file_name} has no hash in the index of"
                 f" {package.channel}",
-                hint="index the channel again",
+                hint="have the channel indexed again",
             )
+        if not package.url.startswith("file:"):
+            continue
         path = Path(unquote(urlsplit(package.url).path))
         try:
             with path.open("rb") as file:
@@ -270,6 +282,8 @@ def call_rattler(
             on_line=on_line,
         )
         result = read_json(target)
+    if completed.returncode != 0:
+        context.log.write(f"py-rattler ended with exit code {completed.returncode}")
     if not result:
         result = {"error": {"kind": "Ended", "message": completed.text or "it said nothing"}}
     if "error" in result:

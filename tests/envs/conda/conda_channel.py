@@ -5,12 +5,13 @@ Package and index formats: https://docs.conda.io/projects/conda-build/en/latest/
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import os
 import platform
 import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,16 @@ from envs.interpreters import find_interpreter
 # Parts of a standard library that nothing here imports: a package a third of the size.
 _LEFT_OUT = {"__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3"}
 _LEFT_OUT |= {"site-packages", "dist-packages", "pydoc_data", "EXTERNALLY-MANAGED"}
+
+
+# In a process of its own, which ends without a shutdown: py-rattler can crash in that, and these
+# tests are about what it takes to live with it. With "force" the files are seen as they are.
+_INDEX = """
+import asyncio, os, sys
+from rattler.index import index_fs
+asyncio.run(index_fs(sys.argv[1], write_zst=False, write_shards=False, force=True))
+os._exit(0)
+"""
 
 
 def subdir() -> str:
@@ -220,10 +231,7 @@ class Channel:
         self.index()
 
     def index(self) -> None:
-        from rattler.index import index_fs
-
-        # The index keeps what it knows of a file: written anew, it sees the files as they are.
-        asyncio.run(index_fs(self.folder, write_zst=False, write_shards=False, force=True))
+        subprocess.run([sys.executable, "-I", "-c", _INDEX, self.folder], check=True)
         for path in self.folder.glob("*/repodata.json"):
             # Public channels have the time of the build; this indexer adds its own of today.
             repodata = json.loads(path.read_bytes())

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from conda_channel import Channel, library
+from conda_channel import Channel, Package, library
 from conda_server import ChannelServer, serving
 
 from envs import EnvError, EnvStore
+from envs.files import remove_tree
+from envs.inventory import remove
 
 Build = Callable[..., Any]
 
@@ -93,6 +97,18 @@ def test_a_package_whose_file_is_missing(build: Build, channel: Channel) -> None
     error = refused(build, channel.url, "tiny >=2")
     assert "tiny-2.0-0.conda is in the index" in error.message
     assert "its file is missing" in error.message
+
+
+def test_a_package_without_a_hash(build: Build, channel: Channel, fresh_store: EnvStore) -> None:
+    index = channel.folder / "noarch" / "repodata.json"
+    repodata = json.loads(index.read_bytes())
+    for row in repodata["packages.conda"].values():
+        del row["sha256"], row["md5"]
+    index.unlink()
+    index.write_text(json.dumps(repodata))
+    with serving(channel.folder) as server:
+        error = refused(build, server.url, "tiny", store=fresh_store)
+    assert "has no hash in the index of" in error.message
 
 
 def test_an_unknown_channel(build: Build, channel: Channel, tmp_path: Path) -> None:
@@ -282,6 +298,57 @@ def test_a_build_killed_while_it_installs_is_done_again(
 
 
 @pytest.mark.slow
+def test_builds_killed_at_random_moments(
+    build: Build, channel: Channel, fresh_store: EnvStore
+) -> None:
+    """Whatever a kill leaves in prefix and package cache, the next build is right."""
+    moments = random.Random(20)
+    for _ in range(20):
+        process = start_build(fresh_store, channel.url, "tiny")
+        try:
+            process.communicate(timeout=moments.uniform(0.1, 1.5))
+        except subprocess.TimeoutExpired:
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            process.communicate()
+            _, alive = psutil.wait_procs(family, timeout=20)
+            assert alive == []
+        built = build(channel.url, "tiny", store=fresh_store).environment
+        check = "import tiny, ssl, json, sqlite3, encodings.idna; print(tiny.__version__)"
+        done = subprocess.run([built.python, "-I", "-c", check], capture_output=True, check=True)
+        assert done.stdout == b"2.0\n"
+        assert built.mark is not None
+        built.mark.release()
+        remove(fresh_store, built.key)
+        if moments.random() < 0.5:
+            remove_tree(fresh_store.home / "conda")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 48 MB: the index fits, the Python does not."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(folder)]
+    if subprocess.run(mount, check=False).returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk(build: Build, channel: Channel, small_disk: Path) -> None:
+    channel.add(
+        Package("large", "1.0", files={"share/large": os.urandom(60_000_000)}, noarch="generic")
+    )
+    store = EnvStore(small_disk / "home")
+    error = refused(build, channel.url, "large", store=store)
+    assert error.message == f"no space left on the disk of {store.home}"
+    assert environments(store) == []
+
+
+@pytest.mark.slow
 def test_builds_at_once_share_the_package_cache(channel: Channel, fresh_store: EnvStore) -> None:
     with serving(channel.folder) as server:
         specs = ["tiny", "tiny=1", "tiny", "tiny>=1"]
@@ -305,9 +372,11 @@ def test_the_exit_code_is_right_in_200_of_200_runs(channel: Channel, store: EnvS
     context = Context(home=store.home)
     channels = read_channels([channel.url], None, {})
     wanted = Wanted(channels, ("tiny",), {}, this_machine(context))
-    for number in range(100):  # each of them two processes: one solves, one installs
+    prefix = store.home / "conda-prefix"
+    for _ in range(100):  # each of them two processes: one solves, one installs
         solution = solve(wanted, context)
         assert {package.name for package in solution.packages} == {"tiny", "python"}
-        prefix = store.home / "conda" / f"prefix-{number}"
-        install([p for p in solution.packages if p.name == "tiny"], prefix, wanted, context)
+        install(solution.packages, prefix, wanted, context)
         assert list(prefix.glob("conda-meta/tiny-2.0-0.json"))
+        remove_tree(prefix)
+        assert not any("exit code" in line for line in context.log.tail)
