@@ -62,7 +62,7 @@ def open_tracking_store(uri: str, report: Report) -> TrackingStore:
         # sqlite:///relative, sqlite:////absolute (SQLAlchemy's form)
         path = unquote(uri.partition("://")[2].partition("?")[0])
         return DatabaseStore(local.expand(path[1:]))
-    if scheme in ("", "file"):
+    if scheme in ("", "file") and uri not in ("databricks", "databricks-uc", "uc"):
         from launcher.artifacts.mlruns import FolderStore
 
         path_of = local.path_of_file_uri if scheme == "file" else local.expand

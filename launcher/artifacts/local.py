@@ -52,6 +52,16 @@ def open_folder(uri: str, path: Path) -> ModelSource:
     Raises ModelURIError when there is no such folder, or no `MLmodel` in it.
     """
     path = Path(os.path.normpath(path))
+    try:
+        return _opened(uri, path)
+    except PermissionError as error:
+        raise ModelURIError(
+            f"No permission to read {str(error.filename or path)!r}.",
+            "Run the launcher as a user who may read the model, or change its permissions.",
+        ) from error
+
+
+def _opened(uri: str, path: Path) -> ModelSource:
     if not path.exists():
         raise NotAModel(
             f"There is no folder {str(path)!r}.",

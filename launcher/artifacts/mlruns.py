@@ -36,6 +36,11 @@ class FolderStore:
     def __init__(self, root: Path) -> None:
         self.address = str(root)
         self._root = root
+        if not root.is_dir():
+            raise ModelURIError(
+                f"There is no folder {str(root)!r} with runs in it.",
+                "Set MLFLOW_TRACKING_URI to the store that the model was logged to.",
+            )
 
     def run(self, run_id: str) -> Run:
         """See TrackingStore."""

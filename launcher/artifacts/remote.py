@@ -35,6 +35,7 @@ SUPPORTED = (
 )
 _LOCAL = ("", "file")
 _STORED = ("runs", "models")
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @cache
@@ -51,8 +52,20 @@ def this_cache() -> Cache:
 def resolve(uri: str, context: Context) -> ModelSource:
     """Return the model that `uri` leads to. Raises ModelURIError."""
     _require_supported(uri)
-    if scheme_of(uri) in _LOCAL:  # An archive: a folder does not come here.
-        return _open_archive(uri, context)
+    try:
+        if scheme_of(uri) in _LOCAL:  # An archive: a folder does not come here.
+            return _open_archive(uri, context)
+        return _resolve_remote(uri, context)
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        raise ModelURIError(
+            f"The cache {str(context.cache.root)!r} cannot be written: {error.strerror}.",
+            "Make room (`launcher models prune`), or set LAUNCHER_HOME to a folder elsewhere.",
+        ) from error
+
+
+def _resolve_remote(uri: str, context: Context) -> ModelSource:
     uri_key = _uri_key(uri)
     recalled = context.cache.recall(uri_key)
     if context.offline:
@@ -61,13 +74,6 @@ def resolve(uri: str, context: Context) -> ModelSource:
         source = _ask(uri, context)
     except Unanswered as error:
         return _without_answer(uri, recalled, context, error)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise ModelURIError(
-            f"The disk of {str(context.cache.root)!r} is full.",
-            "Make room (`launcher models prune`), or set LAUNCHER_HOME to a folder elsewhere.",
-        ) from None
     if context.cache.root in source.path.parents:
         context.cache.remember(uri_key, source.revision, immutable=source.immutable)
     return source

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
+import zipfile
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -178,6 +182,14 @@ def wrong_settings() -> dict[str, Callable[[pytest.MonkeyPatch], str]]:
         patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///nothing.db")
         return "There is no database"
 
+    def folder(patch: pytest.MonkeyPatch) -> str:
+        patch.setenv("MLFLOW_TRACKING_URI", "nothing")
+        return "with runs in it"
+
+    def databricks(patch: pytest.MonkeyPatch) -> str:
+        patch.setenv("MLFLOW_TRACKING_URI", "databricks")
+        return "'databricks' is of a kind"
+
     def number(patch: pytest.MonkeyPatch) -> str:
         patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
         patch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "soon")
@@ -193,7 +205,10 @@ def wrong_settings() -> dict[str, Callable[[pytest.MonkeyPatch], str]]:
         patch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
         return "are both set"
 
-    return {f.__name__: f for f in (unset, database, missing, number, certificate, both)}
+    return {
+        f.__name__: f
+        for f in (unset, database, missing, folder, databricks, number, certificate, both)
+    }
 
 
 @pytest.mark.parametrize("setting", wrong_settings().values(), ids=wrong_settings())
@@ -206,8 +221,6 @@ def test_wrong_settings_are_said_in_words(
 
 
 def test_a_store_whose_package_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     for package in ("fsspec", "s3fs", "gcsfs", "adlfs"):
         monkeypatch.setitem(sys.modules, package, None)
     for uri, extra in (("s3://b/m", "s3"), ("gs://b/m", "gcs"), ("az://c/m", "azure"),
@@ -227,3 +240,33 @@ def test_a_folder_of_the_servers_own_machine_is_said(monkeypatch: pytest.MonkeyP
         error = refused("models:/m-1")
         assert "of the tracking server's machine" in error.message
         assert "--artifacts-destination" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("mount", "message"),
+    [("ro", "cannot be written"), ("size=400k", "is larger than the disk's room")],
+)
+def test_a_disk_that_is_read_only_or_full(mount: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
+        archive.writestr("MLmodel", "flavors: {}")
+        archive.writestr("data", bytes(1_000_000))
+    code = (
+        "import sys; from launcher.artifacts import *\n"
+        "try: resolve_model(sys.argv[1])\n"
+        "except ModelURIError as error: print(error.message, error.hint)"
+    )
+    # A file system of its own, seen by this one process only.
+    inner = f'mount -t tmpfs -o {mount} none home && exec "$0" -c "$1" m.zip'
+    done = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", inner, sys.executable, code],
+        cwd=tmp_path,
+        env={**os.environ, "LAUNCHER_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        pytest.skip(f"no file system of its own can be had here: {done.stderr.strip()}")
+    assert message in done.stdout, done.stderr
+    assert not list((tmp_path / "home").iterdir())
