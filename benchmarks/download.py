@@ -59,6 +59,7 @@ def start_server(python: str, folder: Path) -> tuple[subprocess.Popen[bytes], st
     server = subprocess.Popen(
         [python, "-m", "mlflow", "server", *options.split(), "--artifacts-destination", "store"],
         cwd=folder,
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         stdout=(folder / "server.log").open("wb"),
         stderr=subprocess.STDOUT,
         start_new_session=True,

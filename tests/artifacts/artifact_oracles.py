@@ -98,7 +98,9 @@ def mlflow_server(
     command = [str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--workers", "1", "--backend-store-uri", "sqlite:///server.db", *options]
     folder.mkdir(parents=True, exist_ok=True)
-    with serving(command, port, folder, environment):
+    # The newest starts eight more processes for jobs that nobody asks for here.
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with serving(command, port, folder, {**quiet, **environment}):
         yield f"http://127.0.0.1:{port}"
 
 
