@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,13 @@ class BuildOptions:
     offline: bool | None = None
     python_downloads: bool = True
     wheelhouse: Path | None = None
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether no network may be touched."""
+        if self.offline is not None:
+            return self.offline
+        return os.environ.get("LAUNCHER_OFFLINE", "").lower() in ("1", "true", "yes")
 
     def keywords(self) -> dict[str, Any]:
         """Return them as `envs.prepare` takes them."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from launcher import __version__
+from launcher.build_options import BuildOptions, build_options
 from launcher.stop_signals import StopRequested
 
 if TYPE_CHECKING:
@@ -84,13 +86,33 @@ def main(debug: bool) -> None:
     """Serve MLflow Models in the environment they were logged with, supervised."""
 
 
-def _model_option(function: Function) -> Function:
-    return click.option(
-        "-m", "--model-uri", required=True, metavar="URI", help="The model: a folder or a URI."
-    )(function)
+def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    from launcher.artifacts.quantities import parse_size
+
+    try:
+        return int(parse_size(value))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _model_options(function: Function) -> Function:
+    for option in (
+        click.option(
+            "--max-model-size", metavar="SIZE", callback=_size,
+            help="Refuse a model that is larger, such as 20GB.  [default: no limit]",
+        ),
+        click.option(
+            "-m", "--model-uri", required=True, metavar="URI", help="The model: a folder or a URI."
+        ),
+    ):  # fmt: skip
+        function = option(function)
+    return function
 
 
 def _environment_options(function: Function) -> Function:
+    function = build_options(function)
     for option in reversed(
         [
             click.option(
@@ -121,16 +143,19 @@ def _environment_options(function: Function) -> Function:
     return function
 
 
-def _options(
-    env_manager: str, no_conda: bool, install_mlflow: bool, resolve_as_of: str
-) -> EnvironmentOptions:
+def _take_environment_options(given: dict[str, Any]) -> EnvironmentOptions:
+    """Take what ``_environment_options`` added out of the options of a command."""
     from launcher.environment import EnvironmentOptions
 
-    if no_conda:
+    manager = given.pop("env_manager")
+    if given.pop("no_conda"):
         click.echo("--no-conda is deprecated; use --env-manager local.", err=True)
-        env_manager = "local"
+        manager = "local"
     return EnvironmentOptions(
-        "virtualenv" if env_manager == "uv" else env_manager, install_mlflow, resolve_as_of
+        "virtualenv" if manager == "uv" else manager,
+        given.pop("install_mlflow"),
+        given.pop("resolve_as_of"),
+        BuildOptions(*(given.pop(each.name) for each in fields(BuildOptions))),
     )
 
 
@@ -145,7 +170,7 @@ def _workers(value: str) -> int:
 
 
 @main.command()
-@_model_option
+@_model_options
 @click.option(
     "-p", "--port", default=5000, envvar="MLFLOW_PORT", show_default=True,
     type=click.IntRange(0, 65535), help="The port; 0 picks a free one and prints it.",
@@ -232,6 +257,10 @@ def _workers(value: str) -> int:
     "--slow-request", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
     help="Log requests that take longer, marked as slow.",
 )  # fmt: skip
+@click.option(
+    "--watch", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+    help="Ask that often whether the model URI leads to another model now, and reload then.",
+)  # fmt: skip
 @click.option("--name", help="Name for ps, logs, reload and stop.  [default: the model's]")
 @click.option("--detach", is_flag=True, help="Serve in the background; return once ready.")
 @click.option("--log-file", type=click.Path(path_type=Path), hidden=True)
@@ -248,12 +277,7 @@ def serve(ctx: click.Context, /, **given: Any) -> None:
     if given.pop("enable_mlserver"):
         raise UsageError("--enable-mlserver is not supported yet.", "Leave the flag out.")
     dry_run, detach = given.pop("dry_run"), given.pop("detach")
-    environment = _options(
-        *(
-            given.pop(name)
-            for name in ("env_manager", "no_conda", "install_mlflow", "resolve_as_of")
-        )
-    )
+    environment = _take_environment_options(given)
     debug = bool(ctx.parent and ctx.parent.params.get("debug"))
     options = ServeOptions(environment=environment, debug=debug, **given)
     console = Console(as_json=options.log_format == "json")
@@ -266,7 +290,7 @@ def serve(ctx: click.Context, /, **given: Any) -> None:
 
 
 @main.command()
-@_model_option
+@_model_options
 @click.option("-i", "--input-path", help="What to score; standard input without it.")
 @click.option("-o", "--output-path", help="Where the predictions go; standard output without it.")
 @click.option(
@@ -276,47 +300,65 @@ def serve(ctx: click.Context, /, **given: Any) -> None:
 @_environment_options
 def predict(
     model_uri: str,
+    max_model_size: int | None,
     input_path: str | None,
     output_path: str | None,
     content_type: str | None,
-    **environment: Any,
+    **given: Any,
 ) -> None:
     """Score a file in the model's environment, in chunks."""
     from launcher.console import Console
+    from launcher.model_opening import ModelRequest
     from launcher.prediction import predict as run
 
+    environment = _take_environment_options(given)
     run(
-        model_uri,
+        ModelRequest(model_uri, max_model_size, environment.build.is_offline),
         input_path=input_path,
         output_path=output_path,
         content_type=content_type,
-        environment=_options(**environment),
+        environment=environment,
         console=Console(),
     )
 
 
 @main.command()
-@_model_option
+@_model_options
 @_environment_options
 @click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False),
     help="With --install-mlflow: also write the configuration with which the environment serves "
     "by itself (PYTHON -m scoring_server CONFIG).",
 )  # fmt: skip
-def prepare_env(model_uri: str, config: Path | None, **environment: Any) -> None:
+@click.option(
+    "--download", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Fill a folder with all that the environment is made of, for --wheelhouse on a machine "
+    "without a network, and build nothing.",
+)  # fmt: skip
+def prepare_env(
+    model_uri: str,
+    max_model_size: int | None,
+    config: Path | None,
+    download: Path | None,
+    **given: Any,
+) -> None:
     """Build a model's environment and print its path and key."""
     from launcher.console import Console
     from launcher.errors import UsageError
-    from launcher.serving import ServeOptions, prepare
+    from launcher.serving import ServeOptions, prepare, prepare_wheelhouse
 
-    options = _options(**environment)
-    if config is not None and not options.install_mlflow:
+    environment = _take_environment_options(given)
+    if config is not None and not environment.install_mlflow:
         raise UsageError(
             "--config needs --install-mlflow: without it the scoring server is not in the "
             "environment.",
             "Add --install-mlflow.",
         )
-    built = prepare(ServeOptions(model_uri, environment=options), Console(), config)
+    options = ServeOptions(model_uri, environment=environment, max_model_size=max_model_size)
+    if download is not None:
+        prepare_wheelhouse(options, Console(), download)
+        return
+    built = prepare(options, Console(), config)
     click.echo(f"path: {built.path}")
     click.echo(f"key:  {built.key}")
 

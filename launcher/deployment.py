@@ -13,6 +13,7 @@ from launcher.server_process import Command
 
 if TYPE_CHECKING:
     from envs import Environment
+    from launcher.artifacts import ModelSource
     from launcher.mlmodel import Model
 
 
@@ -28,6 +29,7 @@ def describe_environment(environment: Environment) -> dict[str, Any]:
 class ModelDeployment:
     """A model in its environment, which stays in use until ``close``.
 
+    :param source: where the model came from.
     :param uri: the model URI as given.
     :param settings: the server's settings (``server`` of its configuration).
     :param config: where the server's configuration is written.
@@ -35,6 +37,7 @@ class ModelDeployment:
 
     def __init__(
         self,
+        source: ModelSource,
         model: Model,
         environment: Environment,
         *,
@@ -42,6 +45,7 @@ class ModelDeployment:
         settings: Mapping[str, Any],
         config: Path,
     ) -> None:
+        self.source = source
         self.model = model
         self.environment = environment
         self._uri = uri

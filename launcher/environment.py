@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envs import EnvError, Environment, EnvSpec
 from envs.spec import DEFAULT_BUILD_REQUIREMENTS, requirement_name
+from launcher.build_options import BuildOptions
 from launcher.errors import EnvironmentBuildError
 from launcher.mlmodel import Model
 
@@ -15,20 +16,22 @@ if TYPE_CHECKING:
     from launcher.console import Console
 
 # Wide on purpose: these join the model's own resolution, and the model's pins win.
-SERVER_REQUIREMENTS = ("flask>=1.0", "gunicorn>=20.1", "pandas>=1.0", "numpy")
-# Of these a newer release than the model's day is better: it still serves old Python versions.
-UNDATED_REQUIREMENTS = ("gunicorn",)
+SERVER_REQUIREMENTS = ("flask>=1.0", "pandas>=1.0", "numpy")
 SCORING_SERVER = Path(__file__).resolve().parents[1] / "scoring_server"
 _MLFLOW_NAMES = ("mlflow", "mlflow-skinny")
 
 
 @dataclass(frozen=True)
 class EnvironmentOptions:
-    """How the environment is to be made; ``resolve_as_of`` is auto, today or YYYY-MM-DD."""
+    """How the environment is to be made; ``resolve_as_of`` is auto, today or YYYY-MM-DD.
+
+    ``build`` says where its parts may come from, and decides nothing of what is inside.
+    """
 
     manager: str = "virtualenv"
     install_mlflow: bool = False
     resolve_as_of: str = "auto"
+    build: BuildOptions = field(default_factory=BuildOptions)
 
 
 def environment_spec(model: Model, options: EnvironmentOptions) -> EnvSpec:
@@ -47,11 +50,20 @@ def environment_spec(model: Model, options: EnvironmentOptions) -> EnvSpec:
         base_dir=wanted.base,
         build_requirements=_with_build_defaults(wanted.build),
         server_requirements=SERVER_REQUIREMENTS,
-        undated=UNDATED_REQUIREMENTS,
         as_of=model.created,
         resolve_as_of=options.resolve_as_of,
         copied_packages=copied,
+        lockfile=_lockfile(model),
     )
+
+
+def _lockfile(model: Model) -> Path | None:
+    """The lockfile that the model carries."""
+    if not any((model.path / name).is_file() for name in ("pylock.toml", "uv.lock")):
+        return None  # as most: what reads lockfiles is slow to import
+    from envs.lockfiles import find_lockfile
+
+    return find_lockfile(model.path)
 
 
 def _conda_spec(model: Model, options: EnvironmentOptions) -> EnvSpec:
@@ -68,7 +80,6 @@ def _conda_spec(model: Model, options: EnvironmentOptions) -> EnvSpec:
         base_dir=model.path,
         build_requirements=(),  # conda's own
         server_requirements=SERVER_REQUIREMENTS,
-        undated=UNDATED_REQUIREMENTS,
         as_of=model.created,
         resolve_as_of=options.resolve_as_of,
         copied_packages=copied,
@@ -122,7 +133,11 @@ def prepare_environment(model: Model, options: EnvironmentOptions, console: Cons
         for note in model.requirements.notes:  # on what of conda.yaml was left out
             console.warn(note)
     try:
-        environment = prepare(environment_spec(model, options), report=console.under_way)
+        environment = prepare(
+            environment_spec(model, options),
+            report=console.under_way,
+            **options.build.keywords(),
+        )
     except EnvError as error:
         raise EnvironmentBuildError(error.message, error.hint, log_path=error.log_path) from error
     if environment.mismatches:

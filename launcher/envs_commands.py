@@ -175,15 +175,14 @@ def lock(
 ) -> None:
     """Write a lockfile beside a model's MLmodel: pylock.toml, for conda conda-lock.yml."""
     from envs.locking import lock as write_lock
-    from launcher.artifacts import resolve_model
     from launcher.console import Console
     from launcher.environment import EnvironmentOptions, environment_spec
-    from launcher.mlmodel import read_model
+    from launcher.model_opening import ModelRequest
     from launcher.stop_signals import stop_requests_raise
 
     console = Console(quiet=as_json)
     with stop_requests_raise():
-        model = read_model(resolve_model(model_uri, report=console.step).path)
+        model = ModelRequest(model_uri, offline=bool(offline)).open(console)
         options = EnvironmentOptions(manager=env_manager, resolve_as_of=resolve_as_of)
         written = write_lock(
             environment_spec(model, options), model.path, report=console.under_way, offline=offline

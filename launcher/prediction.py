@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from envs.home import launcher_home
-from launcher.artifacts import resolve_model
 from launcher.backends import scoring_server_command
 from launcher.console import Console
 from launcher.deployment import describe_environment
 from launcher.environment import EnvironmentOptions, prepare_environment
 from launcher.errors import LauncherError, ServerCrashedError, ServerNotReadyError, UsageError
-from launcher.mlmodel import read_model
+from launcher.model_opening import ModelRequest
 from launcher.server_config import server_config, write_json
 from launcher.server_log import ServerLog, new_log_path
 from launcher.server_process import Command, ServerProcess, describe_exit
@@ -31,7 +30,7 @@ _EXTENSIONS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "pa
 
 
 def predict(
-    model_uri: str,
+    request: ModelRequest,
     *,
     input_path: str | None,
     output_path: str | None,
@@ -53,7 +52,7 @@ def predict(
     arguments += ["--input", str(Path(input_path).absolute())] if input_path else []
     with stop_requests_raise(), _whole_output(output_path) as output:
         arguments += ["--output", str(output)] if output else []
-        model = read_model(resolve_model(model_uri, report=console.step).path)
+        model = request.open(console)
         console.step(describe_model(model))
         built = prepare_environment(model, environment, console)
         with built.in_use(), run_folder() as folder:
@@ -62,7 +61,7 @@ def predict(
                 config,
                 server_config(
                     model,
-                    uri=model_uri,
+                    uri=request.uri,
                     environment=describe_environment(built),
                     server={"timeout": None},
                 ),

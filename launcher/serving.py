@@ -13,15 +13,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envs.home import launcher_home
-from launcher.artifacts import resolve_model
+from launcher.artifacts import ModelSource
+from launcher.build_options import fill_wheelhouse
 from launcher.console import Console
 from launcher.deployment import ModelDeployment
 from launcher.detaching import Outcome, start_in_background
-from launcher.environment import EnvironmentOptions, describe_plan, prepare_environment
+from launcher.environment import (
+    EnvironmentOptions,
+    describe_plan,
+    environment_spec,
+    prepare_environment,
+)
 from launcher.errors import LauncherError, UsageError
 from launcher.instances import choose_name
 from launcher.listening_socket import bind_socket, socket_url
 from launcher.mlmodel import Model, read_model
+from launcher.model_opening import ModelRequest
+from launcher.model_watch import ModelWatch
 from launcher.presence import Presence
 from launcher.server_log import ServerLog, new_log_path
 from launcher.stop_signals import StopRequested, stop_requests_raise
@@ -64,7 +72,13 @@ class ServeOptions:
     slow_request: float | None = None
     log_file: Path | None = None
     outcome_fd: int | None = None
+    watch: float | None = None
+    max_model_size: int | None = None
     debug: bool = False
+
+    def model_request(self) -> ModelRequest:
+        """Which model is wanted, as a value of its own."""
+        return ModelRequest(self.model_uri, self.max_model_size, self.environment.build.is_offline)
 
 
 def serve(options: ServeOptions, console: Console) -> None:
@@ -91,8 +105,7 @@ def serve_detached(options: ServeOptions, console: Console) -> None:
 
     :raises LauncherError: as ``serve`` does.
     """
-    source = resolve_model(options.model_uri, report=console.step)
-    model = read_model(source.path)
+    model = options.model_request().open(console)
     name = choose_name(options.name, model.name or model.path.name)
     check_access(options, console)
     arguments = [each for each in sys.argv[1:] if each != "--detach"]
@@ -119,6 +132,7 @@ class _Serving:
         self._listening = listening
         self._outcome = outcome
         self._numbers = count(1)
+        self._revision = ""
         scheme = "https" if options.tls_cert is not None else "http"
         self._url = socket_url(listening).replace("http", scheme, 1)
 
@@ -154,21 +168,46 @@ class _Serving:
             self._url,
             log,
             limits=_limits(options),
-            report=console.step,
+            report=presence.report,
             observer=presence,
             redeploy=self._deploy,
         )
+        watch = self._watch(supervisor) if options.watch else None
         try:
             presence.attach(supervisor, deployment)
+            if watch is not None:
+                watch.start()
             supervisor.run()
         finally:
+            if watch is not None:
+                watch.stop()
             presence.detach()
             log.close()
 
+    def _watch(self, supervisor: Supervisor) -> ModelWatch:
+        """Have the server reloaded when what is behind the model URI has moved."""
+        assert self._options.watch is not None
+        request = self._options.model_request()
+
+        def moved() -> None:
+            self._console.step(f"{request.uri} has moved")
+            supervisor.post(supervisor.reload)
+
+        return ModelWatch(
+            self._options.watch,
+            lambda: request.resolve(self._console).revision,
+            self._revision,
+            on_moved=moved,
+            on_problem=self._console.warn,
+        )
+
     def _deploy(self) -> ModelDeployment:
         """Read the model and prepare its environment, as they are now."""
-        model, environment = _prepare(self._options, self._console)
+        source = self._options.model_request().resolve(self._console)
+        self._revision = source.revision
+        model, environment = _prepare(source, self._options, self._console)
         return ModelDeployment(
+            source,
             model,
             environment,
             uri=self._options.model_uri,
@@ -239,9 +278,11 @@ def prepare(options: ServeOptions, console: Console, config: Path | None) -> Env
     :raises LauncherError: with the exit code that belongs to what went wrong.
     """
     with stop_requests_raise():
-        model, environment = _prepare(options, console)
+        source = options.model_request().resolve(console)
+        model, environment = _prepare(source, options, console)
         if config is not None:
             deployment = ModelDeployment(
+                source,
                 model,
                 environment,
                 uri=options.model_uri,
@@ -253,17 +294,28 @@ def prepare(options: ServeOptions, console: Console, config: Path | None) -> Env
     return environment
 
 
+def prepare_wheelhouse(options: ServeOptions, console: Console, folder: Path) -> None:
+    """Fill ``folder`` with all that the model's environment is made of.
+
+    :raises LauncherError: with the exit code that belongs to what went wrong.
+    """
+    with stop_requests_raise():
+        model = options.model_request().open(console)
+        spec = environment_spec(model, options.environment)
+        fill_wheelhouse(spec, folder, options.environment.build, console)
+
+
 def show_plan(options: ServeOptions, console: Console) -> None:
     """Print what ``serve`` would do, build nothing and start nothing."""
-    source = resolve_model(options.model_uri, report=console.step)
-    model = read_model(source.path)
+    model = options.model_request().open(console)
     for line in describe_plan(model, options.environment):
         print(line)
     print(f"server        {options.host}:{options.port}, {options.workers} worker(s)")
 
 
-def _prepare(options: ServeOptions, console: Console) -> tuple[Model, Environment]:
-    source = resolve_model(options.model_uri, report=console.step)
+def _prepare(
+    source: ModelSource, options: ServeOptions, console: Console
+) -> tuple[Model, Environment]:
     model = read_model(source.path)
     console.step(describe_model(model))
     return model, prepare_environment(model, options.environment, console)

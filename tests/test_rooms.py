@@ -12,10 +12,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # What the scoring server may import at the top of a module, and what only inside a function,
 # because an environment may do without it.
-SERVER_TOP = {"flask", "gunicorn", "numpy", "pandas", "scoring_server"}
+SERVER_TOP = {"flask", "numpy", "pandas", "scoring_server"}
 # Where a model of that flavor is, its library is.
 FLAVORS = {"lightgbm", "xgboost", "catboost", "onnxruntime"}
-SERVER_LAZY = {"pyarrow", "orjson", "scipy", "werkzeug", "granian"}
+SERVER_LAZY = {"pyarrow", "orjson", "scipy", "werkzeug"}
 # Libraries of flavors, imported where a model is of that flavor.
 SERVER_LAZY |= {"lightgbm", "xgboost", "catboost", "onnxruntime", "torch"}
 
