@@ -91,6 +91,11 @@ class Presence(Observer):
             control=str(self._control.path),
         ).write(self._folder)
 
+    def report(self, text: str) -> None:
+        """Say what happens, on the console and to those who follow the log."""
+        self._console.step(text)
+        self._wake_followers()
+
     # --- what the supervisor tells ---------------------------------------------------------------
 
     def event(self, event: dict[str, Any]) -> None:

@@ -123,6 +123,7 @@ class Supervisor:
         self._was_ready = False
         self.is_stopping = False
         self._is_reloading = False
+        self._moving_from: SupervisedServer | None = None
         self._restart_at: float | None = None
         self._crashes: deque[float] = deque()
         self._too_many: str | None = None
@@ -194,6 +195,8 @@ class Supervisor:
         if event["event"] == "worker_crashed" and event["early"]:
             # It never answered anything: the model may not be able to.
             self._note_crash(f"A worker {event['reason']}")
+        elif event["event"] == "draining":
+            self._moved_over()
         self._observer.event(event)
 
     def _became_ready(self, server: SupervisedServer) -> None:
@@ -262,16 +265,24 @@ class Supervisor:
             self._reload_ended(str(error))
 
     def _move_over(self) -> None:
+        """Make the incoming server the one; the other one stops listening and drains."""
         old, self._server, self._incoming = self._server, self._incoming, None
         before, self._deployment = self._deployment, self._incoming_deployment
         if old is None:
             before.close()
+            self._reload_ended(None)
         else:
+            self._moving_from = old
             self._deployments[old] = before
             self._draining.append(old)
             old.ask_to_stop(old.command.drain_signal, self._limits.graceful)
         self._restart_at = None
-        self._reload_ended(None)
+
+    def _moved_over(self) -> None:
+        """The old server listens no more: from now on all connections are the new one's."""
+        if self._moving_from is not None:
+            self._moving_from = None
+            self._reload_ended(None)
 
     def _reload_ended(self, failure: str | None) -> None:
         self._is_reloading = False
@@ -335,6 +346,8 @@ class Supervisor:
             ending = describe_exit(code)
             if server in self._draining:
                 self._draining.remove(server)
+                if server is self._moving_from:
+                    self._moved_over()
                 self._deployments.pop(server).close()
             elif server is self._incoming:
                 self._incoming = None

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 import traceback
-from typing import BinaryIO, List, Optional
+from typing import BinaryIO, List, Optional, Tuple
 
 from .config import ConfigError, ServerConfig
 from .errors import ScoringError
@@ -51,7 +51,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         config = ServerConfig.read(options.config)
         if not options.predict:
             return _serve(config, options, status, lifeline)
-        model = _load(config, status)
+        model, _ = _load(config, status)
         return _predict(config, model, options, status)
     except ConfigError as error:
         return _fail(status, str(error), None)
@@ -61,12 +61,14 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return _fail(status, error.message, None)
 
 
-def _load(config: ServerConfig, status: StatusChannel) -> LoadedModel:
+def _load(config: ServerConfig, status: StatusChannel) -> Tuple[LoadedModel, float]:
+    """The model, and how many seconds loading it took."""
     started = time.monotonic()
     status.send("loading")
     model = load_model(config)
-    status.send("loaded", seconds=time.monotonic() - started)
-    return model
+    seconds = time.monotonic() - started
+    status.send("loaded", seconds=seconds)
+    return model, seconds
 
 
 def _serve(
@@ -74,9 +76,10 @@ def _serve(
 ) -> int:
     from .wsgi_server import make_application, serve
 
-    wsgi = None
+    wsgi, seconds = None, 0.0
     if config.server.preload is not False and not options.load_in_workers:
-        wsgi = make_application(config, _load(config, status))
+        model, seconds = _load(config, status)
+        wsgi = make_application(config, model)
     # A fork takes only the thread that forks along; a watching thread would be lost in it.
     lifeline.stop()
     if wsgi is not None and config.server.preload is None:
@@ -84,7 +87,7 @@ def _serve(
         if hazards:
             status.send("not_forkable", reasons=hazards)
             load_again_in_workers()
-    return serve(config, wsgi, options.socket_fd, status, lifeline)
+    return serve(config, wsgi, seconds, options.socket_fd, status, lifeline)
 
 
 def _predict(

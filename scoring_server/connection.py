@@ -44,6 +44,7 @@ class Connection(asyncio.Protocol):
         self._held = 0
         self._discarded = 0
         self._is_chunked_answer = False
+        self._has_ended = False
         self.request: Optional[Request] = None
         self.state = IDLE
         self.is_writable = True
@@ -62,6 +63,10 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         # Who has sent all it wants to may still read the answer.
+        self._has_ended = True
+        if self.state in (HEAD, BODY):
+            error = HttpError(400, "the request ended before it was complete")
+            self._front.refuse(self, error, self._head)
         return self.state in (WAITING, STREAMING)
 
     def pause_writing(self) -> None:
@@ -247,10 +252,19 @@ class Connection(asyncio.Protocol):
             return
         self.state = IDLE
         if self._buffer:
-            self.transport.resume_reading()
-            self._front.loop.call_soon(self._advance)
+            self._front.loop.call_soon(self._go_on)
+        elif self._has_ended:
+            self._finish()
         else:
             self._front.idle.add(self)
+
+    def _go_on(self) -> None:
+        """Read the next request, which came before the last one was answered."""
+        if not self._has_ended:
+            self.transport.resume_reading()
+        self._advance()
+        if self._has_ended and self.state in (HEAD, BODY):
+            self.eof_received()
 
     def _finish(self) -> None:
         """Close once the client has read: a reset would take what is still under way to it."""
@@ -262,7 +276,10 @@ class Connection(asyncio.Protocol):
         self._front.lingering.add(self)
         if self.transport.can_write_eof():
             self.transport.write_eof()
-            self.transport.resume_reading()
+            if self._has_ended:
+                self.transport.close()
+            else:
+                self.transport.resume_reading()
         else:
             self.transport.close()
 

@@ -65,7 +65,7 @@ class Front:
     :param on_ready: called once, when it listens and a worker has the model.
     :param on_crash: called with (reason, early) when a worker crashed; early: it had answered
         nothing.
-    :param let_go: closes descriptors of the front in a new worker.
+    :param on_draining: called once it takes no more connections.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Front:
         on_ready: Callable[[], None],
         on_failed: Callable[[Any], None],
         on_crash: Callable[[str, bool], None],
+        on_draining: Callable[[], None],
     ) -> None:
         self.config = config
         self.settings = config.server
@@ -90,6 +91,7 @@ class Front:
         self._tls = tls
         self._on_ready = on_ready
         self._on_failed = on_failed
+        self._on_draining = on_draining
         self.is_ready = False
         self.is_draining = False
         self.exit_code = 0
@@ -159,6 +161,7 @@ class Front:
         # What waits in the socket's queue has been taken by the kernel: it gets its answer too.
         await asyncio.sleep(0)
         self._server.close()
+        self._on_draining()
         ends = time.monotonic() + self.settings.graceful_timeout
         lingers_until = time.monotonic() + linger
         while True:

@@ -56,13 +56,11 @@ class Metrics:
 
     def __init__(self, config: ServerConfig) -> None:
         self._settings = config.server
-        self._model = config.model.name or ""
         self.total = 0
         self._requests: Dict[Tuple[str, int], int] = {}
         self._durations: Dict[str, Histogram] = {}
         self._waits = Histogram()
         self._stages: Dict[str, Histogram] = {}
-        self.load_seconds = 0.0
 
     def observe(self, request: Request, now: float) -> None:
         """Count a request that has been answered (status 499: its client has gone)."""
@@ -146,7 +144,7 @@ class Metrics:
         single("launcher_reloads_total", "counter", "Reloads of the model.", self._settings.reloads)
         single(
             "launcher_model_load_seconds", "gauge", "Time that loading the model took.",
-            pool.load_seconds or self.load_seconds,
+            pool.load_seconds,
         )  # fmt: skip
         name = "launcher_resident_memory_bytes"
         sizes = [("server", resident_bytes(os.getpid()))]

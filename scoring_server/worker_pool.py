@@ -158,7 +158,7 @@ class WorkerPool:
         self.capacity = max(1, self.settings.threads)
         self.service_seconds = _AHEAD_BELOW  # a moving mean
         self.replaced: Dict[str, int] = {}
-        self.load_seconds: Optional[float] = None
+        self.load_seconds = 0.0
         self.failure: Optional[Any] = None
         self.is_closing = False
         self._sockets: Dict[int, socket.socket] = {}

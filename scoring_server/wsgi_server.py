@@ -36,6 +36,7 @@ def make_application(config: ServerConfig, model: LoadedModel) -> Wsgi:
 def serve(
     config: ServerConfig,
     wsgi: Optional[Wsgi],
+    load_seconds: float,
     socket_fd: Optional[int],
     status: StatusChannel,
     lifeline: Lifeline,
@@ -46,6 +47,7 @@ def serve(
     open connection time to come over to the server that replaces this one.
 
     :param wsgi: the application, its model loaded; None to load it in each worker.
+    :param load_seconds: how long loading it took, for the metrics.
     :param socket_fd: a bound socket; None to bind `config.server.host` and `port` here.
     :raises ConfigError: the token or the certificate cannot be read.
     """
@@ -75,7 +77,9 @@ def serve(
         front = Front(
             config, load, _listener(config, socket_fd),
             token=token, tls=tls, on_ready=ready, on_failed=failed, on_crash=crashed,
+            on_draining=lambda: status.send("draining"),
         )  # fmt: skip
+        front.pool.load_seconds = load_seconds
         loop.add_signal_handler(signal.SIGTERM, front.stop, STOP_LINGER_SECONDS)
         loop.add_signal_handler(signal.SIGINT, front.stop, STOP_LINGER_SECONDS)
         loop.add_signal_handler(signal.SIGUSR1, front.stop, DRAIN_LINGER_SECONDS)
