@@ -274,14 +274,18 @@ class Connection(asyncio.Protocol):
         self._hold(0)
         self._front.reading.remove(self)
         self._front.lingering.add(self)
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-            if self._has_ended:
-                self.transport.close()
-            else:
-                self.transport.resume_reading()
-        else:
+        if self._has_ended or not self.transport.can_write_eof():
+            # `close` sends what is left to send, too.
             self.transport.close()
+            return
+        try:
+            self.transport.write_eof()
+        except OSError:
+            # The client has reset the connection; raised in here, it would end the channel of the
+            # worker whose answer this was.
+            self.transport.abort()
+            return
+        self.transport.resume_reading()
 
     def close(self) -> None:
         """Close an idle connection, or cut one that is in the midst of something."""
