@@ -57,7 +57,9 @@ class PlainRows:
             values = _numbers(rows, "fiu")
             if values is None or values.ndim != 2:
                 return None
-            values = values.astype(np.float64, copy=False)
+            # Column after column in memory, as pandas lays out columns that were given one by one:
+            # sums in a model may differ in their last bits otherwise.
+            values = np.asfortranarray(values, dtype=np.float64)
             return pd.DataFrame(values, columns=self._columns, copy=False)
         arrays = [_column(values, kind) for values, kind in zip(zip(*rows), self._kinds)]
         if any(array is None for array in arrays):
