@@ -12,8 +12,13 @@ from envs.context import Context
 from envs.errors import EnvError
 from envs.files import disk_full
 
+REWRITE = "write it again: launcher lock --env-manager conda"
+GIVE_CREDENTIALS = (
+    "put user name and password, or the token, into the channel's URL:"
+    " https://${NAME}:${PASSWORD}@..., https://host/t/${TOKEN}/..."
+)
 _DISK_FULL = re.compile(r"No space left on device|os error 28\b|Disk quota exceeded")
-_OFFLINE = re.compile(r"no usable repodata cache|launcher-offline")
+_OFFLINE = re.compile(r"no usable repodata cache|the shard for package .* cache|launcher-offline")
 _NO_CHANNEL = re.compile(r"could not find subdir|404 Not Found")
 _REFUSED = re.compile(r"\b(401 Unauthorized|403 Forbidden)\b")
 _HASH = re.compile(r"hash mismatch|mismatch(ed)? .*(sha256|md5)|expected .*actual", re.IGNORECASE)
@@ -43,7 +48,7 @@ class Failure:
             last = self.message.splitlines()[-1]
             return context.log.error(f"py-rattler ended without a result: {last}", "try again")
         if self.kind == "LockMismatch":
-            return EnvError(f"{lockfile} {text}", hint="write it again: launcher lock")
+            return EnvError(f"{lockfile} {text}", hint=REWRITE)
         if self.kind == "BadSpec":
             return EnvError(f"conda.yaml: {text}", hint="correct that line")
         if self.kind == "SolverError":
@@ -52,32 +57,33 @@ class Failure:
                 f"the conda requirements cannot be resolved: {_shortened(reason)}",
                 "correct conda.yaml: its versions, or its channels",
             )
-        package = re.search(r"failed to fetch (\S+)", text)
-        what = f"the conda package {package[1]}" if package else _channel(text, channels)
-        if _OFFLINE.search(text):
-            return EnvError(
-                f"{what} is not in the cache, and nothing may be downloaded",
-                hint="run it once with a network",
-            )
+        return self._of_transfer(text, context, channels)
+
+    def _of_transfer(self, text: str, context: Context, channels: Sequence[Channel]) -> EnvError:
+        """Return the error for a channel or package that could not be had."""
+        package = re.search(r"failed to fetch (\S+)|the shard for package '([^']+)'", text)
+        name = (package[1] or package[2]) if package else ""
+        what = f"the conda package {name}" if package else _channel(text, channels)
         if _HASH.search(text):
-            return wrong_hash(package[1] if package else "?")
-        if _NO_CHANNEL.search(text):
-            missing = "cannot be found" if package else "is not there"
-            return context.log.error(f"{what} {missing}", "check the channels in conda.yaml")
-        if refused := _REFUSED.search(text):
-            return context.log.error(
-                f"{what} refuses access: {refused[1]}",
-                "put user name and password, or the token, into the channel's URL:"
-                " https://${NAME}:${PASSWORD}@..., https://host/t/${TOKEN}/...",
-            )
+            return wrong_hash(name)
         cause = _shortened(self.message.strip().splitlines()[-1].removeprefix("Caused by: "))
-        if package and _DAMAGED.search(text):
-            return context.log.error(f"{what} is damaged: {cause}", "have the channel repaired")
-        if _NETWORK.search(text):
-            return context.log.error(
-                f"{what} cannot be reached: {cause}", "check the network and the channels"
-            )
-        return context.log.error(f"py-rattler failed ({self.kind}): {cause}", "see the log")
+        refused = _REFUSED.search(text)
+        if _OFFLINE.search(text):
+            message = f"{what} is not in the cache, and nothing may be downloaded"
+            hint = "run it once with a network"
+        elif _NO_CHANNEL.search(text):
+            message = f"{what} {'cannot be found' if package else 'is not there'}"
+            hint = "check the channels in conda.yaml"
+        elif refused is not None:
+            message, hint = f"{what} refuses access: {refused[1]}", GIVE_CREDENTIALS
+        elif package and _DAMAGED.search(text):
+            message, hint = f"{what} is damaged: {cause}", "have the channel repaired"
+        elif _NETWORK.search(text):
+            message = f"{what} cannot be reached: {cause}"
+            hint = "check the network and the channels"
+        else:
+            message, hint = f"py-rattler failed ({self.kind}): {cause}", "see the log"
+        return context.log.error(message, hint)
 
 
 def _channel(text: str, channels: Sequence[Channel]) -> str:

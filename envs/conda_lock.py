@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from envs.conda_failures import REWRITE
 from envs.conda_packages import CondaPackage
 from envs.errors import EnvError
 from envs.resolution import Resolution
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from envs.store import EnvStore
 
 CONDA_LOCK = "conda-lock.yml"
-REWRITE = "write it again on this platform: launcher lock --env-manager conda"
 _ARCHIVE = re.compile(
     r"(?P<channel>.*)/(?P<subdir>[^/]+)/"
     r"(?P<file>(?P<name>[^/]+)-(?P<version>[^/-]+)-(?P<build>[^/-]+)(?:\.conda|\.tar\.bz2))"

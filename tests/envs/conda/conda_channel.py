@@ -36,7 +36,8 @@ _LEFT_OUT |= {"site-packages", "dist-packages", "pydoc_data", "EXTERNALLY-MANAGE
 _INDEX = """
 import asyncio, os, sys
 from rattler.index import index_fs
-asyncio.run(index_fs(sys.argv[1], write_zst=False, write_shards=False, force=True))
+shards = len(sys.argv) > 2
+asyncio.run(index_fs(sys.argv[1], write_zst=shards, write_shards=shards, force=True))
 os._exit(0)
 """
 
@@ -229,6 +230,10 @@ class Channel:
         for package in packages:
             package.write(self.folder, old_format=old_format)
         self.index()
+
+    def index_in_shards(self) -> None:
+        """Write the index as large public channels have it: compressed, one file a package."""
+        subprocess.run([sys.executable, "-I", "-c", _INDEX, self.folder, "shards"], check=True)
 
     def index(self) -> None:
         subprocess.run([sys.executable, "-I", "-c", _INDEX, self.folder], check=True)

@@ -20,6 +20,7 @@ class ChannelServer(ThreadingHTTPServer):
         token: what a path must begin with (``/t/TOKEN/channel``), or None.
         hangs, hangs_on: answer nothing, or no path that ends so, before ``let_go`` is set.
         failures: how many requests are answered with 503 before any is served.
+        fails_on: the ending of the paths that ``failures`` is for.
         requested: the paths that were asked for.
     """
 
@@ -30,6 +31,7 @@ class ChannelServer(ThreadingHTTPServer):
         self.user = user
         self.token = token
         self.failures = 0
+        self.fails_on = ""
         self.hangs = False
         self.hangs_on: str | None = None
         self.let_go = threading.Event()
@@ -63,7 +65,7 @@ class _Handler(SimpleHTTPRequestHandler):
             server.let_go.wait()
         prefix = f"/t/{server.token}/channel" if server.token else "/channel"
         wanted = b64encode((server.user or "").encode()).decode()
-        if server.failures:
+        if server.failures and self.path.endswith(server.fails_on):
             server.failures -= 1
             self.send_error(503)
         elif server.user and self.headers.get("Authorization") != f"Basic {wanted}":

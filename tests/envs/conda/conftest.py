@@ -80,8 +80,14 @@ class Build:
 def choose(store: EnvStore) -> Callable[..., Solution]:
     """What would be linked for channels and match specs; installs nothing."""
 
-    def run(channels: str | list[str], *specs: str, **fields: Any) -> Solution:
-        context = Context(home=store.home)
+    def run(
+        channels: str | list[str],
+        *specs: str,
+        store: EnvStore = store,
+        offline: bool = False,
+        **fields: Any,
+    ) -> Solution:
+        context = Context(home=store.home, offline=offline)
         return solve(plan(conda_spec(channels, *specs, **fields), context).wanted, context)
 
     return run

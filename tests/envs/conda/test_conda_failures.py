@@ -162,12 +162,14 @@ def test_a_channel_that_does_not_answer(build: Build) -> None:
     assert "refused" in error.message
 
 
+@pytest.mark.parametrize("trouble", ["repodata.json", "tiny-2.0-0.conda"])
 def test_troubled_channels_are_asked_again(
-    build: Build, channel: Channel, fresh_store: EnvStore
+    build: Build, channel: Channel, fresh_store: EnvStore, trouble: str
 ) -> None:
     with serving(channel.folder) as server:
-        server.failures = 3
+        server.failures, server.fails_on = 2, trouble
         assert build(server.url, "tiny", store=fresh_store).versions["tiny"] == "2.0"
+        assert server.failures == 0
 
 
 @pytest.mark.slow
@@ -239,6 +241,24 @@ def test_offline(build: Build, channel: Channel, fresh_store: EnvStore) -> None:
             f"the conda channel {server.url} is not in the cache, and nothing may be downloaded"
         )
         assert len(server.requested) == asked
+
+
+def test_offline_with_an_index_in_shards(
+    choose: Callable[..., Any], channel: Channel, fresh_store: EnvStore
+) -> None:
+    channel.add(library("more", "1.0"))
+    channel.index_in_shards()
+    with serving(channel.folder) as server:
+        assert choose(server.url, "tiny", store=fresh_store).versions["tiny"] == "2.0"
+        assert any("/shards/" in path for path in server.requested)
+        asked = len(server.requested)
+        choose(server.url, "tiny=1", store=fresh_store, offline=True)
+        with pytest.raises(EnvError) as raised:
+            choose(server.url, "more", store=fresh_store, offline=True)
+        assert len(server.requested) == asked
+    assert raised.value.message == (
+        "the conda package more is not in the cache, and nothing may be downloaded"
+    )
 
 
 BUILD = """
