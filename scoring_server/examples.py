@@ -17,8 +17,11 @@ from .config import ModelConfig
 
 Convert = Callable[[pd.DataFrame], Any]
 
+FILE_NAME = "input_example.json"
+# MLflow writes DataFrames in pandas' split form.
+SPLIT_KEYS = {"columns", "data", "index"}
 # What MLflow calls the two parts of an example that was logged with params.
-DATA_KEY = "inputs"
+DATA_KEY, PARAMS_KEY = "inputs", "params"
 
 
 def example_conversion(model: ModelConfig) -> Optional[Convert]:
@@ -26,19 +29,31 @@ def example_conversion(model: ModelConfig) -> Optional[Convert]:
 
     Raises `OSError` or `ValueError` where the example cannot be read.
     """
-    info = model.saved_input_example_info
-    if not model.type_hint_from_example or not info or info.get("type") != "json_object":
+    if not model.type_hint_from_example:
         return None
-    path = Path(model.path, info.get("artifact_path") or "input_example.json")
+    info = model.saved_input_example_info
+    if info is not None and info.get("type") != "json_object":
+        return None
+    path = Path(model.path, (info or {}).get("artifact_path") or FILE_NAME)
+    if not path.exists():
+        return None
     example = json.loads(path.read_text(encoding="utf-8"))
-    if info.get("params") and isinstance(example, dict):
-        example = example.get(DATA_KEY, example)
+    if info is None and _is_table(example):
+        return None
+    has_params = set(example) == {DATA_KEY, PARAMS_KEY} if isinstance(example, dict) else False
+    if has_params if info is None else info.get(PARAMS_KEY):
+        example = example[DATA_KEY]
     if isinstance(example, dict):
         return _to_dict
     if isinstance(example, list):
         scalars = all(np.isscalar(item) for item in example)
         return _to_list if scalars else _to_records
     return _to_scalar if np.isscalar(example) else None
+
+
+def _is_table(example: Any) -> bool:
+    """Whether the file holds a DataFrame, as far as the file alone can tell."""
+    return isinstance(example, dict) and "data" in example and set(example) <= SPLIT_KEYS
 
 
 def _to_dict(frame: pd.DataFrame) -> Any:
