@@ -56,7 +56,7 @@ def answers():
             "number": [1, 2],
             "missing": [1.5, np.nan],
             "text": ["a", None],
-            "when": pd.to_datetime(["2020-01-01", "2021-01-01T12:30:00"]),
+            "when": [pd.Timestamp("2020-01-01"), pd.Timestamp("2021-01-01T12:30:00")],
             "mixed": [1, "b"],
             "flag": [True, False],
         }
