@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -167,6 +168,7 @@ def python_package(wanted: str | None = None, **changes: object) -> Package:
             path = Path(folder, name)
             if name not in _LEFT_OUT and path.is_file():
                 files[str(path.relative_to(root))] = path.read_bytes()
+    files = _without_debug_symbols(files)
     files[f"lib/python{minor}/site-packages/README.txt"] = b"packages go here\n"
     built = "2019-01-01"
     executable = frozenset({f"bin/python{minor}"})
@@ -174,6 +176,20 @@ def python_package(wanted: str | None = None, **changes: object) -> Package:
         "python", interpreter.version, (), files, links, executable, None, subdir(), built
     )
     return Package(**{**package.__dict__, **changes})
+
+
+def _without_debug_symbols(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Make binaries smaller where the tool for it is there: every test copies them."""
+    strip = shutil.which("strip")
+    if strip is None:
+        return files
+    binaries = {name: content for name, content in files.items() if content[:4] == b"\x7fELF"}
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {name: Path(folder, str(number)) for number, name in enumerate(binaries)}
+        for name, path in paths.items():
+            path.write_bytes(binaries[name])
+        subprocess.run([strip, "-g", *paths.values()], check=True)
+        return {**files, **{name: path.read_bytes() for name, path in paths.items()}}
 
 
 def pip_package(python: Package) -> Package:

@@ -70,6 +70,7 @@ def test_a_tampered_package_over_http(
     assert environments(fresh_store) == []
 
 
+@pytest.mark.slow
 def test_a_damaged_package_over_http(build: Build, channel: Channel, fresh_store: EnvStore) -> None:
     archive = channel.archive("tiny-2.0")
     content = bytearray(archive.read_bytes())
@@ -346,12 +347,12 @@ def test_builds_killed_at_random_moments(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 48 MB: the index fits, the Python does not."""
+    """A file system of 24 MB: the index fits, the packages do not."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small file system needs root")
     folder = tmp_path / "small"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
     if subprocess.run(mount, check=False).returncode != 0:
         pytest.skip("no file system can be mounted here")
     yield folder
@@ -360,7 +361,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk(build: Build, channel: Channel, small_disk: Path) -> None:
     channel.add(
-        Package("large", "1.0", files={"share/large": os.urandom(60_000_000)}, noarch="generic")
+        Package("large", "1.0", files={"share/large": os.urandom(30_000_000)}, noarch="generic")
     )
     store = EnvStore(small_disk / "home")
     error = refused(build, channel.url, "large", store=store)

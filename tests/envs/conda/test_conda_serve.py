@@ -112,6 +112,7 @@ def test_serve_from_a_channel_in_a_folder(
         assert not any("resolving" in line for line in said)
 
 
+@pytest.mark.slow
 def test_serve_from_a_channel_over_http(
     model: Callable[..., Path], channel: Channel, python: Package, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +127,7 @@ def test_serve_from_a_channel_over_http(
     assert "s3cret" not in output
 
 
+@pytest.mark.slow
 def test_lock_then_serve_from_the_lock(
     model: Callable[..., Path], channel: Channel, python: Package
 ) -> None:
