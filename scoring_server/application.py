@@ -10,11 +10,23 @@ import logging
 import os
 import sys
 from http.client import responses
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import flask
 
 from . import __version__
+from .batching import Batcher
 from .config import ServerConfig
 from .errors import ENDPOINT_NOT_FOUND, INTERNAL_ERROR, ScoringError
 from .loading import FLAVOR, LoadedModel
@@ -59,6 +71,8 @@ class Invocations:
         self.predictor = Predictor(settings.threads, settings.timeout, on_stuck)
         self.max_body = settings.max_body
         self.debug = settings.debug
+        can_batch = settings.max_batch_rows > 0 and model.predict_stream is None
+        self.batcher = Batcher(self.scorer, settings.max_batch_rows) if can_batch else None
 
     def answer(self, environ: Environ) -> Answer:
         """The answer to one request, whatever is wrong with it."""
@@ -67,10 +81,12 @@ class Invocations:
         except ScoringError as error:
             answer = self.error(error)
             return answer._replace(headers=[*answer.headers, ("Connection", "close")], is_last=True)
+        return self._answer_body(body, environ.get("CONTENT_TYPE"), environ.get("HTTP_ACCEPT", ""))
+
+    def _answer_body(self, body: bytes, content_type: Optional[str], accept: str) -> Answer:
         try:
-            content_type = environ.get("CONTENT_TYPE")
             if self.scorer.model.predict_stream is not None:
-                return self._answer_or_stream(body, content_type, environ.get("HTTP_ACCEPT", ""))
+                return self._answer_or_stream(body, content_type, accept)
             return _json(200, self.predictor.run(lambda: self.scorer.score(body, content_type)))
         except ScoringError as error:
             return self.error(error)
@@ -79,6 +95,22 @@ class Invocations:
             return self.error(
                 ScoringError("internal error: {}".format(type(error).__name__), INTERNAL_ERROR)
             )
+
+    def answer_together(self, requests: Sequence[Tuple[bytes, Optional[str]]]) -> List[Answer]:
+        """The answers to several (body, content type), in as few predictions as they allow.
+
+        Only with batching switched on.
+        """
+        assert self.batcher is not None
+        try:
+            outcomes = self.batcher.score(requests)
+        except Exception:
+            logger.exception("requests could not be answered together")
+            return [self._answer_body(body, content_type, "") for body, content_type in requests]
+        return [
+            self.error(outcome) if isinstance(outcome, ScoringError) else _json(200, outcome)
+            for outcome in outcomes
+        ]
 
     def error(self, error: ScoringError) -> Answer:
         """The answer that reports an error."""
@@ -172,24 +204,47 @@ def create_application(
     return _application(config, Invocations(config, model, on_stuck))
 
 
-def create_wsgi(
-    config: ServerConfig, model: LoadedModel, on_stuck: Optional[Callable[[], None]] = None
-) -> Callable[[Environ, Any], Iterable[bytes]]:
+class ScoringWsgi:
     """A WSGI callable: `POST /invocations` answered directly, all else by the Flask application."""
-    invocations = Invocations(config, model, on_stuck)
-    application = _application(config, invocations)
 
-    def wsgi(environ: Environ, start_response: Any) -> Iterable[bytes]:
-        if environ.get("PATH_INFO") == "/invocations" and environ["REQUEST_METHOD"] == "POST":
-            answer = invocations.answer(environ)
-            line = _STATUS_LINES.get(answer.status) or "{} Error".format(answer.status)
+    def __init__(self, invocations: Invocations, application: flask.Flask) -> None:
+        self._invocations = invocations
+        self._application = application
+        self.can_batch = invocations.batcher is not None
+
+    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        """Answer one request."""
+        if is_invocation(environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")):
+            answer = self._invocations.answer(environ)
             if answer.is_last:
                 _close_after(start_response)
-            start_response(line, answer.headers)
+            start_response(_status_line(answer.status), answer.headers)
             return answer.body
-        return application(environ, start_response)
+        return self._application(environ, start_response)
 
-    return wsgi
+    def answer_together(
+        self, requests: Sequence[Tuple[bytes, Optional[str]]]
+    ) -> Iterator[Tuple[str, List[Tuple[str, str]], bytes]]:
+        """Status line, headers and body for each (body, content type) of several invocations."""
+        for answer in self._invocations.answer_together(requests):
+            yield _status_line(answer.status), answer.headers, b"".join(answer.body)
+
+
+def create_wsgi(
+    config: ServerConfig, model: LoadedModel, on_stuck: Optional[Callable[[], None]] = None
+) -> ScoringWsgi:
+    """The WSGI callable for a loaded model; `on_stuck` as for `create_application`."""
+    invocations = Invocations(config, model, on_stuck)
+    return ScoringWsgi(invocations, _application(config, invocations))
+
+
+def is_invocation(method: str, path: str) -> bool:
+    """Whether a request asks for predictions."""
+    return path == "/invocations" and method == "POST"
+
+
+def _status_line(status: int) -> str:
+    return _STATUS_LINES.get(status) or "{} Error".format(status)
 
 
 def _close_after(start_response: Any) -> None:

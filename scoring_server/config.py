@@ -68,6 +68,10 @@ class ServerSettings:
     port: int = 5000
     workers: int = 1
     threads: int = 1
+    # Most rows that waiting requests may share in one prediction (0: each has its own), and how
+    # many seconds a request that finds the model idle waits for others.
+    max_batch_rows: int = 0
+    batch_wait: float = 0.0
     timeout: Optional[float] = 60.0
     graceful_timeout: float = 30.0
     max_body: int = DEFAULT_MAX_BODY

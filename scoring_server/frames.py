@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import marshal
 import mmap
+import select
 import socket
 import struct
+import time
 from collections import deque
 from typing import Any, Deque, Iterator, List, NamedTuple, Optional, Set
 
@@ -106,6 +108,24 @@ class Channel:
             if not self._receive():
                 return None
         return self._frames.popleft()
+
+    def read_together(self, most: int, wait: float) -> List[Frame]:
+        """The next request and those that are here by now, `most` at a time; none at the end.
+
+        :param wait: how long to wait for more after the first, in seconds.
+        """
+        first = self.read()
+        if first is None:
+            return []
+        deadline = time.monotonic() + wait
+        while len(self._frames) < most - 1:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self.connection], [], [], left)[0]:
+                break
+            if not self._receive():
+                break
+        count = min(len(self._frames), most - 1)
+        return [first, *(self._frames.popleft() for _ in range(count))]
 
     def write(self, kind: int, number: int, meta: Any = None, body: bytes = b"") -> None:
         """Send one frame."""

@@ -19,15 +19,18 @@ import traceback
 from typing import Any, Callable, Dict, List, Tuple
 
 from . import stages
-from .config import ServerConfig
-from .frames import ANSWER, BEGIN, END, FAILED, LOADED, PIECE, Begun, Channel, Frame
+from .application import is_invocation
+from .config import ServerConfig, ServerSettings
+from .frames import ANSWER, BEGIN, END, FAILED, LOADED, PIECE, Begun, Channel, Frame, encode
 from .loading import ModelLoadError
 from .process_guard import die_with_parent
 
 logger = logging.getLogger(__name__)
 
-Wsgi = Callable[[Dict[str, Any], Any], Any]
+Wsgi = Any  # a WSGI callable, `application.ScoringWsgi` where it can batch
 EXIT_LOAD_FAILED = 3
+# Requests of one batch.
+MOST_TOGETHER = 256
 
 
 class Worker:
@@ -41,6 +44,7 @@ class Worker:
         self._channel = channel
         self._begun = begun
         self._wsgi = wsgi
+        self._settings = config.server
         self._threads = config.server.threads
         self._writing = threading.Lock()
         self._stopping = False
@@ -70,6 +74,9 @@ class Worker:
                     daemon=True,
                 ).start()
             take = tasks.put
+        elif getattr(self._wsgi, "can_batch", False):
+            self._answer_batches()
+            return
         else:
             take = self._answer
         while not self._stopping:
@@ -77,6 +84,39 @@ class Worker:
             if frame is None:
                 return
             take(frame)
+
+    def _answer_batches(self) -> None:
+        """Take together what came while the model was busy."""
+        settings = self._settings
+        most = requests_at_a_time(settings)
+        while not self._stopping:
+            frames = self._channel.read_together(most, settings.batch_wait)
+            if not frames:
+                return
+            together = []
+            for frame in frames:
+                method, path = frame.meta[:2]
+                if is_invocation(method, path):
+                    together.append(frame)
+                else:
+                    self._answer(frame)
+            if together:
+                self._answer_together(together)
+
+    def _answer_together(self, together: List[Frame]) -> None:
+        for slot, frame in enumerate(together):
+            self._begun.note(slot, frame.number)
+        requests = [(each.body, each.meta[4].get("content-type")) for each in together]
+        answers = []
+        for frame, (status, headers, body) in zip(together, self._wsgi.answer_together(requests)):
+            answers += encode(ANSWER, frame.number, (status, headers, stages.take()), body)
+        try:
+            self._channel.connection.sendall(b"".join(answers))
+        except (BrokenPipeError, ConnectionResetError):
+            self._stopping = True
+        finally:
+            for slot in range(len(together)):
+                self._begun.note(slot, 0)
 
     def _stop(self, _signum: int, _frame: Any) -> None:
         """Finish the request in hand; the front gives what waits behind it to another worker."""
@@ -169,6 +209,14 @@ class Worker:
         if content_type is not None:
             environ["CONTENT_TYPE"] = content_type
         return environ
+
+
+def requests_at_a_time(settings: ServerSettings) -> int:
+    """How many requests a worker can have in hand."""
+    if settings.max_batch_rows:
+        # Each has a row at least; more than this many gain nothing.
+        return min(settings.max_batch_rows, MOST_TOGETHER)
+    return max(1, settings.threads)
 
 
 def _unquote(path: str) -> str:

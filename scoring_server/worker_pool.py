@@ -19,7 +19,7 @@ from typing import Any, Callable, Deque, Dict, List, Optional
 from . import frames
 from .config import ServerConfig
 from .request import Request
-from .worker import Wsgi, run_worker
+from .worker import Wsgi, requests_at_a_time, run_worker
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class WorkerPool:
         self._in_child = in_child
         self._loop = asyncio.get_running_loop()
         self.links: Dict[int, WorkerLink] = {}
-        self.capacity = max(1, self.settings.threads)
+        self.capacity = requests_at_a_time(self.settings)
         self.service_seconds = _AHEAD_BELOW  # a moving mean
         self.replaced: Dict[str, int] = {}
         self.load_seconds = 0.0
