@@ -97,6 +97,16 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
         raise click.BadParameter(str(error)) from error
 
 
+def _loader_option(function: Function) -> Function:
+    return click.option(
+        "--loader",
+        type=click.Choice(["auto", "mlflow"]),
+        default="auto",
+        show_default=True,
+        help="auto reads the files of known flavors without importing MLflow; mlflow never does.",
+    )(function)
+
+
 def _model_options(function: Function) -> Function:
     for option in (
         click.option(
@@ -191,6 +201,15 @@ def _workers(value: str) -> int:
     help="Requests that a worker's model answers at a time.",
 )  # fmt: skip
 @click.option(
+    "--max-batch-rows", default=0, type=click.IntRange(min=0), metavar="N",
+    help="Let requests that wait while the model is busy share one prediction of up to N rows; "
+    "for models that answer each row by itself.  [default: no batching]",
+)  # fmt: skip
+@click.option(
+    "--batch-wait", default=0.0, type=click.FloatRange(min=0), metavar="MS",
+    help="Milliseconds that a request waits for others although the model is idle.  [default: 0]",
+)  # fmt: skip
+@click.option(
     "--preload/--no-preload", default=None,
     help="Load the model once and fork workers from it, or load it in each worker.  "
     "[default: once, unless it has threads or a CUDA context]",
@@ -207,6 +226,7 @@ def _workers(value: str) -> int:
     "--max-requests-jitter", default=0, type=click.IntRange(min=0),
     help="Up to that many more, at random, so that workers are not replaced all at once.",
 )  # fmt: skip
+@_loader_option
 @_environment_options
 @click.option("--enable-mlserver", is_flag=True, help="Serve with MLServer (not supported yet).")
 @click.option(
@@ -276,6 +296,11 @@ def serve(ctx: click.Context, /, **given: Any) -> None:
 
     if given.pop("enable_mlserver"):
         raise UsageError("--enable-mlserver is not supported yet.", "Leave the flag out.")
+    if given["max_batch_rows"] and given["threads"] > 1:
+        raise UsageError(
+            "--max-batch-rows and --threads do not go together: a batch is one prediction.",
+            "Leave one of them out.",
+        )
     dry_run, detach = given.pop("dry_run"), given.pop("detach")
     environment = _take_environment_options(given)
     debug = bool(ctx.parent and ctx.parent.params.get("debug"))
@@ -297,6 +322,7 @@ def serve(ctx: click.Context, /, **given: Any) -> None:
     "-t", "--content-type", type=click.Choice(["csv", "json", "parquet"]),
     help="Format of the input.  [default: by its extension, else json]",
 )  # fmt: skip
+@_loader_option
 @_environment_options
 def predict(
     model_uri: str,
@@ -304,6 +330,7 @@ def predict(
     input_path: str | None,
     output_path: str | None,
     content_type: str | None,
+    loader: str,
     **given: Any,
 ) -> None:
     """Score a file in the model's environment, in chunks."""
@@ -317,6 +344,7 @@ def predict(
         input_path=input_path,
         output_path=output_path,
         content_type=content_type,
+        loader=loader,
         environment=environment,
         console=Console(),
     )

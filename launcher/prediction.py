@@ -35,12 +35,14 @@ def predict(
     input_path: str | None,
     output_path: str | None,
     content_type: str | None,
+    loader: str = "auto",
     environment: EnvironmentOptions,
     console: Console,
 ) -> None:
     """Score ``input_path`` (or standard input) into ``output_path`` (or standard output).
 
     :param content_type: the input's format; None goes by the extension, then json.
+    :param loader: "auto", or "mlflow" to leave reading the model's files to MLflow.
     :raises LauncherError: what went wrong; no half-written output is left behind.
     """
     if input_path is not None and not Path(input_path).is_file():
@@ -63,7 +65,7 @@ def predict(
                     model,
                     uri=request.uri,
                     environment=describe_environment(built),
-                    server={"timeout": None},
+                    server={"timeout": None, "loader": loader},
                 ),
             )
             log = ServerLog(

@@ -52,6 +52,9 @@ class ServeOptions:
     timeout: float = 60.0
     workers: int = 1
     threads: int = 1
+    max_batch_rows: int = 0
+    batch_wait: float = 0.0  # in milliseconds
+    loader: str = "auto"
     preload: bool | None = None
     max_requests: int = 0
     max_requests_jitter: int = 0
@@ -341,6 +344,9 @@ def server_settings(options: ServeOptions, port: int) -> dict[str, Any]:
         "port": port,
         "workers": options.workers,
         "threads": options.threads,
+        "max_batch_rows": options.max_batch_rows,
+        "batch_wait": options.batch_wait / 1000,
+        "loader": options.loader,
         "preload": options.preload,
         "max_requests": options.max_requests,
         "max_requests_jitter": options.max_requests_jitter,
