@@ -24,7 +24,7 @@ class Model:
     """An MLflow Model as its folder describes it.
 
     ``signature`` holds the decoded ``inputs``, ``outputs`` and ``params`` lists (each a list or
-    None); ``created`` is in UTC; ``example`` is a request body (decoded JSON) for
+    None); ``created`` is in UTC; ``example_info`` is saved_input_example_info; ``example`` is a request body (decoded JSON) for
     ``/invocations`` that the model's own input example makes, or None.
     """
 
@@ -41,6 +41,7 @@ class Model:
     is_signature_from_type_hint: bool = False
     type_hint_from_example: bool = False
     metadata: Mapping[str, Any] | None = None
+    example_info: Mapping[str, Any] | None = None
     example: Any = None
 
     @property
@@ -81,6 +82,7 @@ def read_model(path: Path) -> Model:
         is_signature_from_type_hint=bool(content.get("is_signature_from_type_hint")),
         type_hint_from_example=bool(content.get("type_hint_from_example")),
         metadata=content.get("metadata"),
+        example_info=content.get("saved_input_example_info"),
         example=_read_example(path, content.get("saved_input_example_info")),
     )
 
@@ -133,8 +135,18 @@ def _read_created(value: Any) -> datetime | None:
     return created if created.tzinfo else created.replace(tzinfo=timezone.utc)
 
 
-# Fields of a flavor that name a file or folder inside the model folder.
-_PATH_FIELDS = ("model_path", "data", "code", "python_model", "model_code_path", "pickled_model")
+# Fields of a flavor that name a file or folder inside the model folder. Of model_code_path, which
+# is where the code was when it was logged, MLflow takes the last part only.
+_PATH_FIELDS = (
+    "model_path",
+    "data",
+    "code",
+    "python_model",
+    "pickled_model",
+    "model_data",
+    "saved_model_dir",
+    "serialized_explainer",
+)
 
 
 def _refuse_outside_paths(path: Path, flavors: Mapping[str, Mapping[str, Any]]) -> None:
@@ -165,11 +177,11 @@ def _read_example(path: Path, info: Any) -> Any:
     if not isinstance(info, dict):
         return None
     try:
-        serving = info.get("serving_input_path")
-        if serving and (path / serving).is_file():
-            return json.loads((path / serving).read_text())
+        serving = path / str(info.get("serving_input_path"))
+        if serving.is_file() and serving.resolve().is_relative_to(path):
+            return json.loads(serving.read_text())
         artifact = path / str(info.get("artifact_path"))
-        if not artifact.is_file():
+        if not artifact.is_file() or not artifact.resolve().is_relative_to(path):
             return None
         example = json.loads(artifact.read_text())
     except (OSError, ValueError):

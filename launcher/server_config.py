@@ -36,6 +36,7 @@ def server_config(
             "signature": model.signature,
             "is_signature_from_type_hint": model.is_signature_from_type_hint,
             "type_hint_from_example": model.type_hint_from_example,
+            "saved_input_example_info": model.example_info,
             "metadata": model.metadata,
         },
         "environment": environment,

@@ -107,6 +107,17 @@ def test_a_folder_without_mlmodel(tmp_path: Path) -> None:
         read_model(tmp_path)
 
 
+def test_an_input_example_outside_the_model_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret.json").write_text('{"columns": ["secret"], "data": [[1]]}')
+    info = "saved_input_example_info: {artifact_path: ../secret.json, type: dataframe}\n"
+    assert read_model(write_model(tmp_path / "m", MINIMAL + info)).example is None
+
+
+def test_the_path_that_code_was_logged_from_is_no_path_in_the_model(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m", MINIMAL + "    model_code_path: /home/me/model.py\n")
+    assert read_model(folder).pyfunc["model_code_path"] == "/home/me/model.py"
+
+
 def test_a_damaged_input_example_does_not_stop_a_model(tmp_path: Path) -> None:
     info = "saved_input_example_info: {artifact_path: example.json, type: dataframe}\n"
     folder = write_model(tmp_path / "m", MINIMAL + info, example__json='{"columns": [')

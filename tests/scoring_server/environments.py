@@ -16,11 +16,11 @@ from envs.interpreters import find_interpreter
 
 # The real MLflow, newest, and the libraries of the models that the suite logs with it.
 ORACLE = [
-    "mlflow", "flask", "gunicorn", "pyarrow", "orjson", "pytest", "psutil",
+    "mlflow", "flask", "pyarrow", "orjson", "pytest", "psutil",
     "xgboost-cpu", "lightgbm", "statsmodels",
 ]  # fmt: skip
 # What the scoring server needs, and its tests.
-MINIMAL = ["numpy", "pandas", "flask", "gunicorn", "pytest"]
+MINIMAL = ["numpy", "pandas", "flask", "pytest"]
 
 
 def build(home: Path, version: str | None, requirements: list[str]) -> str:

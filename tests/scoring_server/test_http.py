@@ -1,7 +1,7 @@
 """Requests that are not as they should be, over real connections to a real server.
 
-The server is gunicorn with the WSGI application, as in production; the model follows MLflow's
-python_function conventions and is loaded without MLflow.
+The server is the one of production; the model follows MLflow's python_function conventions and is
+loaded without MLflow.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Serve many models with the scoring server under test, each below /<name>, on gunicorn.
+"""Serve many models with the scoring server under test, each below /<name>.
 
     python serve_ours.py FOLDER FD [SETTINGS]
 
@@ -11,11 +11,12 @@ import pathlib
 import sys
 
 import yaml
-from gunicorn.app.base import BaseApplication
 
-from scoring_server.application import create_wsgi
 from scoring_server.config import ServerConfig
 from scoring_server.loading import load_model
+from scoring_server.process_guard import Lifeline
+from scoring_server.status import StatusChannel
+from scoring_server.wsgi_server import make_application, serve
 
 
 def configuration(path, settings):
@@ -35,7 +36,7 @@ def dispatcher(folder, settings):
     served = {}
     for path in sorted(folder.iterdir()):
         config = configuration(path, settings)
-        served[path.name] = create_wsgi(config, load_model(config))
+        served[path.name] = make_application(config, load_model(config))
 
     def wsgi(environ, start_response):
         _, name, rest = environ["PATH_INFO"].split("/", 2)
@@ -45,31 +46,17 @@ def dispatcher(folder, settings):
     return wsgi
 
 
-class Server(BaseApplication):
-    def __init__(self, wsgi, fd):
-        self._wsgi, self._fd = wsgi, fd
-        super().__init__()
+class Announcement(StatusChannel):
+    """Says on standard output when requests are answered."""
 
-    def load_config(self):
-        settings = {
-            "bind": f"fd://{self._fd}",
-            "worker_class": "gthread",
-            "threads": 8,
-            "timeout": 0,
-            "graceful_timeout": 1,
-            "loglevel": "error",
-            "preload_app": True,
-            "post_worker_init": lambda worker: print("ready", flush=True),
-            "control_socket_disable": True,
-        }
-        for name, value in settings.items():
-            if name in self.cfg.settings:
-                self.cfg.set(name, value)
-
-    def load(self):
-        return self._wsgi
+    def send(self, event, **fields):
+        if event == "ready":
+            print("ready", flush=True)
 
 
 if __name__ == "__main__":
     settings = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
-    Server(dispatcher(pathlib.Path(sys.argv[1]), settings), int(sys.argv[2])).run()
+    served = dispatcher(pathlib.Path(sys.argv[1]), settings)
+    # The time limit is the front's: see make_application.
+    config = ServerConfig.from_dict({"model": {"path": "/"}, "server": settings})
+    sys.exit(serve(config, served, 0.0, int(sys.argv[2]), Announcement(None), Lifeline(None)))
