@@ -147,8 +147,8 @@ class Package:
 
 
 def python_package(wanted: str | None = None, **changes: object) -> Package:
-    """A ``python`` package made of an interpreter of this machine."""
-    interpreter = find_interpreter(wanted, Context())
+    """A ``python`` package made of an interpreter of this machine; EnvError without one."""
+    interpreter = find_interpreter(wanted, Context(python_downloads=False))
     minor = interpreter.minor
     binary = Path(interpreter.path)
     root = binary.parents[1]

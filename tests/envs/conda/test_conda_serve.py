@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
-from conda_channel import Channel, Package, library
+from conda_channel import Channel, Package, library, pip_package, python_package
 from conda_server import serving
+
+from envs import EnvError
 
 LOADER = """
 import os, sys
@@ -140,6 +143,25 @@ def test_lock_then_serve_from_the_lock(
     with served(path) as (url, said):
         assert predictions(url, 1) == ["1.0"]
         assert not any("resolving" in line for line in said)
+
+
+@pytest.mark.slow
+def test_a_real_model_of_2020_on_python_3_7(shared_models: Path, tmp_path: Path) -> None:
+    """Logged by MLflow 1.10: its conda.yaml, with the tests' channel in place of its own."""
+    try:
+        old = python_package("3.7")
+    except EnvError:
+        pytest.skip("no Python 3.7 on this machine")
+    channel = Channel(tmp_path / "channel")
+    old.write(channel.folder)
+    channel.add(pip_package(old))
+    path = tmp_path / "model"
+    shutil.copytree(shared_models / "mlflow-1.10.0-pyfunc", path)
+    conda = yaml.safe_load((path / "conda.yaml").read_text())
+    (path / "conda.yaml").write_text(yaml.safe_dump({**conda, "channels": [channel.url]}))
+    with served(path) as (url, said):
+        assert requests.get(f"{url}/info", timeout=10).json()["python"] == old.version
+        assert any(f"(conda, Python {old.version}, " in line for line in said)
 
 
 @pytest.mark.parametrize(
