@@ -11,6 +11,7 @@ import os
 import sys
 from http.client import responses
 from typing import (
+    TYPE_CHECKING,
     Any,
     Callable,
     Dict,
@@ -23,8 +24,6 @@ from typing import (
     Tuple,
 )
 
-import flask
-
 from . import __version__
 from .batching import Batcher
 from .config import ServerConfig
@@ -32,6 +31,9 @@ from .errors import ENDPOINT_NOT_FOUND, INTERNAL_ERROR, ScoringError
 from .loading import FLAVOR, LoadedModel
 from .predictor import Predictor
 from .scoring import Scorer
+
+if TYPE_CHECKING:
+    import flask
 
 logger = logging.getLogger(__name__)
 
@@ -207,9 +209,10 @@ def create_application(
 class ScoringWsgi:
     """A WSGI callable: `POST /invocations` answered directly, all else by the Flask application."""
 
-    def __init__(self, invocations: Invocations, application: flask.Flask) -> None:
+    def __init__(self, config: ServerConfig, invocations: Invocations) -> None:
+        self._config = config
         self._invocations = invocations
-        self._application = application
+        self._application: Optional[flask.Flask] = None
         self.can_batch = invocations.batcher is not None
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
@@ -220,6 +223,8 @@ class ScoringWsgi:
                 _close_after(start_response)
             start_response(_status_line(answer.status), answer.headers)
             return answer.body
+        if self._application is None:
+            self._application = _application(self._config, self._invocations)
         return self._application(environ, start_response)
 
     def answer_together(
@@ -234,8 +239,7 @@ def create_wsgi(
     config: ServerConfig, model: LoadedModel, on_stuck: Optional[Callable[[], None]] = None
 ) -> ScoringWsgi:
     """The WSGI callable for a loaded model; `on_stuck` as for `create_application`."""
-    invocations = Invocations(config, model, on_stuck)
-    return ScoringWsgi(invocations, _application(config, invocations))
+    return ScoringWsgi(config, Invocations(config, model, on_stuck))
 
 
 def is_invocation(method: str, path: str) -> bool:
@@ -255,6 +259,9 @@ def _close_after(start_response: Any) -> None:
 
 
 def _application(config: ServerConfig, invocations: Invocations) -> flask.Flask:
+    # A tenth of a second at every start, for what few clients ever ask for.
+    import flask
+
     application = flask.Flask(__name__, static_folder=None)
 
     @application.route("/invocations", methods=["POST"])
