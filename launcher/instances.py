@@ -6,7 +6,9 @@ Each has a folder ``run/PID`` below the launcher home with an ``instance.json``.
 from __future__ import annotations
 
 import json
+import os
 import re
+import select
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,6 +60,23 @@ class Instance:
             return None if process.status() == psutil.STATUS_ZOMBIE else process
         except psutil.NoSuchProcess:
             return None
+
+    def wait(self) -> None:
+        """Wait for its end, which is before somebody has reaped it."""
+        process = self.process()
+        if process is None:
+            return
+        if not hasattr(os, "pidfd_open"):  # not Linux
+            process.wait()
+            return
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        try:
+            select.select([descriptor], [], [])
+        finally:
+            os.close(descriptor)
 
 
 def running_instances() -> list[Instance]:

@@ -120,9 +120,7 @@ def stop(names: tuple[str, ...], everything: bool) -> None:
     for instance in instances:
         _ask(instance, "stop")
     for instance in instances:
-        process = instance.process()
-        if process is not None:
-            process.wait()
+        instance.wait()
         click.echo(f"{instance.name} has stopped.")
 
 
