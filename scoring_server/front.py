@@ -158,8 +158,16 @@ class Front:
         self.loop.create_task(self._drain(linger))
 
     async def _drain(self, linger: float) -> None:
-        # What waits in the socket's queue has been taken by the kernel: it gets its answer too.
-        await asyncio.sleep(0)
+        if linger == STOP_LINGER_SECONDS:
+            # What the kernel has let in gets its answer; from then on it refuses, so that nobody
+            # waits for a server that does not come. In a reload the next server takes them.
+            await self._iterations(2)
+            self.loop.remove_reader(self._listener)
+            self._listener.shutdown(socket.SHUT_RDWR)
+        else:
+            self.loop.remove_reader(self._listener)
+        # asyncio needs this long to make a transport of each connection that was accepted.
+        await self._iterations(4)
         self._server.close()
         self._on_draining()
         ends = time.monotonic() + self.settings.graceful_timeout
@@ -181,6 +189,11 @@ class Front:
             connection.close()
         self.pool.close()
         self._stopped.set()
+
+    @staticmethod
+    async def _iterations(number: int) -> None:
+        for _ in range(number):
+            await asyncio.sleep(0)
 
     _drained: Any = None
 

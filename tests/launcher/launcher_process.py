@@ -108,6 +108,7 @@ def invoke(url: str, body: Any, content_type: str = "application/json") -> reque
 OBEDIENT_LOADER = '''
 import ctypes, os, pathlib, signal, subprocess, sys, time
 
+LEAKED = []
 FOLDER = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -144,6 +145,8 @@ class Model:
         if command.startswith("seize "):
             # PyDLL keeps the interpreter lock: nothing else in this process runs meanwhile.
             ctypes.PyDLL(None).usleep(int(float(command.split()[1]) * 1e6))
+        if command == "leak":
+            LEAKED.append(bytearray(os.urandom(1 << 20)))
         if command == "exit":
             os._exit(9)
         if command == "raise":

@@ -1,0 +1,391 @@
+"""A served model under constant load while things go wrong; prints what became of the requests.
+
+``LAUNCHER_LONG_TESTS=1`` runs the long variants.
+"""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+from launcher_process import Launcher, ObedientModel, command, invoke
+
+pytestmark = pytest.mark.slow
+
+Launch = Callable[..., Launcher]
+CLIENTS = 4
+LONG = bool(os.environ.get("LAUNCHER_LONG_TESTS"))
+TABLE: list[str] = []
+
+
+@dataclass
+class Load:
+    """Clients that send one request after the other, and what became of each."""
+
+    url: str
+    outcomes: Counter[str] = field(default_factory=Counter)
+    answered_at: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._client) for _ in range(CLIENTS)]
+        parts = urlsplit(self.url)
+        self._address = (parts.hostname or "", parts.port or 80)
+        for thread in self._threads:
+            thread.start()
+
+    def _client(self) -> None:
+        body = json.dumps(command("done"))
+        connection = http.client.HTTPConnection(*self._address, timeout=60)
+        while not self._ended.is_set():
+            try:
+                connection.request(
+                    "POST", "/invocations", body, {"Content-Type": "application/json"}
+                )
+                answer = connection.getresponse()
+                answer.read()
+                outcome = {200: "answered", 503: "refused"}.get(answer.status, "failed")
+            except ConnectionRefusedError:
+                outcome = "refused"
+                connection.close()
+                self._ended.wait(0.02)
+            except (OSError, http.client.HTTPException):
+                outcome = "lost"
+                connection.close()
+            with self._lock:
+                self.outcomes[outcome] += 1
+                if outcome == "answered":
+                    self.answered_at.append(time.monotonic())
+        connection.close()
+
+    def wait_for_answers(self, number: int) -> None:
+        """Return after so many further answers."""
+        wanted = len(self.answered_at) + number
+        deadline = time.monotonic() + 60
+        while len(self.answered_at) < wanted:
+            assert time.monotonic() < deadline, "the load is not answered any more"
+            time.sleep(0.01)
+
+    def end(self) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def longest_gap(self, since: float) -> float:
+        """The longest time without an answer, in seconds."""
+        times = [since, *(each for each in self.answered_at if each >= since)]
+        return max((after - before for before, after in itertools.pairwise(times)), default=0.0)
+
+
+@contextmanager
+def under_load(launcher: Launcher, what: str) -> Iterator[Load]:
+    """Load while the block does something to it, and for a while after."""
+    load = Load(launcher.ready())
+    try:
+        load.wait_for_answers(100)
+        started = time.monotonic()
+        yield load
+        if launcher.process.poll() is None:
+            load.wait_for_answers(200)
+    finally:
+        load.end()
+    outcomes = load.outcomes
+    TABLE.append(
+        f"{what:<34} {sum(outcomes.values()):>6} {outcomes['answered']:>8} {outcomes['failed']:>6} "
+        f"{outcomes['refused']:>7} {outcomes['lost']:>5} {load.longest_gap(started):>8.2f} s"
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def print_the_table(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    head = f"{'fault':<34}   sent answered failed refused  lost   recovery"
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
+    assert capture is not None
+    with capture.global_and_fixture_disabled():
+        print("\n", head, *TABLE, sep="\n")
+
+
+@pytest.fixture
+def served(launch: Launch, obedient: ObedientModel) -> Callable[..., Launcher]:
+    def serve(*arguments: str, **options: dict[str, str]) -> Launcher:
+        return launch(
+            *("serve", "-m", obedient.path, "-p", "0", "--env-manager", "local", "-w", "2"),
+            *arguments, **options,
+        )  # fmt: skip
+
+    return serve
+
+
+def server_of(launcher: Launcher) -> psutil.Process:
+    return psutil.Process(launcher.process.pid).children()[0]
+
+
+def test_workers_are_killed(served: Callable[..., Launcher]) -> None:
+    launcher = served()
+    with under_load(launcher, "kill -9 a worker, 5 times") as load:
+        for _ in range(5):
+            server_of(launcher).children()[0].kill()
+            load.wait_for_answers(100)
+    assert load.outcomes["lost"] == 0
+    assert load.outcomes["failed"] <= 5
+    assert launcher.stop() == 0
+
+
+def test_the_server_is_killed(served: Callable[..., Launcher]) -> None:
+    launcher = served()
+    with under_load(launcher, "kill -9 the server") as load:
+        server_of(launcher).kill()
+    assert load.outcomes["lost"] <= CLIENTS
+    assert load.outcomes["failed"] == 0
+    assert launcher.stop() == 0
+
+
+def test_the_server_is_stopped(served: Callable[..., Launcher]) -> None:
+    launcher = served("--liveness-timeout", "1")
+    with under_load(launcher, "SIGSTOP the server (liveness 1 s)") as load:
+        server_of(launcher).suspend()
+        launcher.wait_for("has not answered /ping")
+    assert load.outcomes["lost"] <= CLIENTS
+    assert launcher.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("what", "status"), [("sleep 600", 504), ("seize 600", 504), ("segfault", 500), ("exit", 500)]
+)
+def test_the_model_fails(served: Callable[..., Launcher], what: str, status: int) -> None:
+    launcher = served("--timeout", "2")
+    with under_load(launcher, f"the model: {what}, 3 times") as load:
+        for _ in range(3):
+            assert invoke(load.url, command(what)).status_code == status
+            load.wait_for_answers(50)
+    assert load.outcomes["lost"] == 0
+    # Those that were inside the process when it was given up; here one at a time.
+    assert load.outcomes["failed"] <= 3
+    assert launcher.stop() == 0
+
+
+def test_the_model_leaks(served: Callable[..., Launcher]) -> None:
+    launcher = served("--max-requests", "100", "--max-requests-jitter", "20")
+    with under_load(launcher, "the model leaks; max-requests 100") as load:
+        for _ in range(100):
+            assert invoke(load.url, command("leak")).status_code == 200
+        load.wait_for_answers(300)
+        largest = max(each.memory_info().rss for each in server_of(launcher).children())
+        base = server_of(launcher).memory_info().rss
+    assert load.outcomes["lost"] == load.outcomes["failed"] == 0
+    assert largest < base + 80 * 2**20
+    assert launcher.stop() == 0
+
+
+def test_reloads(served: Callable[..., Launcher]) -> None:
+    launcher = served()
+    with under_load(launcher, "SIGHUP, 2 times") as load:
+        for number in (1, 2):
+            launcher.send(signal.SIGHUP)
+            while sum("reloaded; the old" in line for line in launcher.lines) < number:
+                load.wait_for_answers(10)
+    assert set(load.outcomes) == {"answered"}
+    assert launcher.stop() == 0
+
+
+def test_a_stop(served: Callable[..., Launcher]) -> None:
+    launcher = served()
+    with under_load(launcher, "SIGTERM") as load:
+        assert launcher.stop() == 0
+    assert load.outcomes["lost"] == load.outcomes["failed"] == 0
+
+
+def test_the_disk_of_the_log_is_full(served: Callable[..., Launcher], tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        launcher = served("--access-log", environ={"LAUNCHER_HOME": str(disk)})
+        with under_load(launcher, "the disk of the log is full") as load:
+            deadline = time.monotonic() + 60
+            while "cannot be written" not in launcher.output:
+                load.wait_for_answers(50)
+                assert time.monotonic() < deadline
+        assert set(load.outcomes) == {"answered"}
+        assert launcher.stop() == 0
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_clients_are_cut_in_the_midst(served: Callable[..., Launcher]) -> None:
+    launcher = served()
+    with under_load(launcher, "200 clients cut in mid-request") as load:
+        address = urlsplit(load.url)
+        head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+        for number in range(200):
+            with socket.create_connection((address.hostname, address.port)) as client:
+                client.sendall(head[: 10 + number % len(head)] + b"{" * (number % 40))
+                if number % 2:  # a reset in place of an orderly end
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    assert set(load.outcomes) == {"answered"}
+    assert launcher.stop() == 0
+
+
+FAST_CLIENTS = """
+import json, selectors, socket, sys, time
+host, (port, connections, seconds) = sys.argv[1], map(int, sys.argv[2:])
+body = json.dumps({"dataframe_records": [{"command": "done"}]}).encode()
+request = (b"POST /invocations HTTP/1.1\\r\\nHost: x\\r\\nContent-Type: application/json\\r\\n"
+           b"Content-Length: %d\\r\\n\\r\\n" % len(body)) + body
+selector, sent, took = selectors.DefaultSelector(), {}, []
+for _ in range(connections):
+    client = socket.create_connection((host, port))
+    selector.register(client, selectors.EVENT_READ)
+    client.sendall(request)
+    sent[client] = time.perf_counter()
+end = time.perf_counter() + seconds
+while time.perf_counter() < end:
+    for key, _ in selector.select(1):
+        client = key.fileobj
+        answer = client.recv(65536)
+        now = time.perf_counter()
+        assert answer.startswith(b"HTTP/1.1 200"), answer[:100]
+        took.append(now - sent[client])
+        client.sendall(request)
+        sent[client] = time.perf_counter()
+took.sort()
+print(took[int(len(took) * 0.99)])
+"""
+
+
+def test_a_thousand_slow_connections_do_not_slow_the_fast_ones(
+    served: Callable[..., Launcher],
+) -> None:
+    launcher = served()
+    address = urlsplit(launcher.ready())
+
+    def p99() -> float:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-c", FAST_CLIENTS, str(address.hostname), str(address.port)),
+                *("200", "4"),
+            ],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return float(done.stdout)
+
+    slow: list[socket.socket] = []
+    without, within = [], []
+    try:
+        # In turn, since other processes use this machine too.
+        for _ in range(3):
+            without.append(p99())
+            for _ in range(1000):
+                client = socket.create_connection((address.hostname, address.port))
+                client.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 9")
+                slow.append(client)
+            within.append(p99())
+            while slow:
+                slow.pop().close()
+    finally:
+        for client in slow:
+            client.close()
+    ratio = sorted(within)[1] / sorted(without)[1]
+    TABLE.append(
+        f"200 fast connections: p99 {sorted(without)[1] * 1e3:.0f} ms; beside 1,000 slow ones "
+        f"{sorted(within)[1] * 1e3:.0f} ms, ratio {ratio:.2f}"
+    )
+    assert ratio < 2
+    assert launcher.stop() == 0
+
+
+LARGE_LOADER = """
+import gc, sys
+
+class Model:
+    def __init__(self):
+        # A third of it is Python objects, which reference counts would copy.
+        self.large = bytearray(b"x" * 350_000_000)
+        self.objects = [(number, str(number)) for number in range(1_000_000)]
+
+    def predict(self, data):
+        return [len(self.objects) + sum(self.large[:: 1 << 12])]
+
+
+def _load_pyfunc(path):
+    return Model()
+"""
+
+
+def test_workers_share_a_large_model(launch: Launch, obedient: ObedientModel) -> None:
+    (obedient.path / "code" / "obedient_model.py").write_text(LARGE_LOADER)
+    if psutil.virtual_memory().available < 2 * 2**30:
+        pytest.skip("not enough memory for a model of 500 MB")
+    sizes = {}
+    for workers in (1, 2, 4):
+        launcher = launch(
+            *("serve", "-m", obedient.path, "-p", "0", "--env-manager", "local"),
+            *("-w", str(workers)),
+        )
+        load = Load(launcher.ready())
+        load.wait_for_answers(40 * workers)
+        load.end()
+        server = server_of(launcher)
+        family = [server, *server.children(recursive=True)]
+        sizes[workers] = sum(each.memory_full_info().pss for each in family) / 2**20
+        assert launcher.stop() == 0
+    TABLE.append(
+        "PSS of a model of 500 MB: "
+        + ", ".join(f"{workers} workers {size:.0f} MB" for workers, size in sizes.items())
+        + f"; 4 of 1: {sizes[4] / sizes[1]:.2f}"
+    )
+    assert sizes[4] < 1.3 * sizes[1]
+
+
+def test_soak(served: Callable[..., Launcher]) -> None:
+    """Full load for 15 seconds, or for 10 minutes: nothing grows."""
+    launcher = served("--access-log")
+    url = launcher.ready()
+
+    def measure() -> tuple[int, int, int]:
+        family = [psutil.Process(launcher.process.pid), *launcher.descendants()]
+        return (
+            sum(each.memory_full_info().uss for each in family),
+            sum(each.num_fds() for each in family),
+            len(family),
+        )
+
+    load = Load(url)
+    try:
+        load.wait_for_answers(3000 if LONG else 1000)
+        memory, descriptors, processes = measure()
+        end = time.monotonic() + (600 if LONG else 15)
+        while time.monotonic() < end:
+            load.wait_for_answers(100)
+        after = measure()
+    finally:
+        load.end()
+    TABLE.append(
+        f"soak: {sum(load.outcomes.values())} requests, memory {memory / 2**20:.0f} -> "
+        f"{after[0] / 2**20:.0f} MB, descriptors {descriptors} -> {after[1]}"
+    )
+    assert set(load.outcomes) == {"answered"}
+    assert after[2] == processes
+    assert after[1] <= descriptors + 2
+    assert after[0] < memory + 20 * 2**20
+    assert launcher.stop() == 0
