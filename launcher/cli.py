@@ -13,6 +13,7 @@ import click
 
 from launcher import __version__
 from launcher.build_options import BuildOptions, build_options
+from launcher.option_types import SIZE
 from launcher.stop_signals import StopRequested
 
 if TYPE_CHECKING:
@@ -86,17 +87,6 @@ def main(debug: bool) -> None:
     """Serve MLflow Models in the environment they were logged with, supervised."""
 
 
-def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    if value is None:
-        return None
-    from launcher.artifacts.quantities import parse_size
-
-    try:
-        return int(parse_size(value))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
 def _loader_option(function: Function) -> Function:
     return click.option(
         "--loader",
@@ -110,7 +100,7 @@ def _loader_option(function: Function) -> Function:
 def _model_options(function: Function) -> Function:
     for option in (
         click.option(
-            "--max-model-size", metavar="SIZE", callback=_size,
+            "--max-model-size", metavar="SIZE", type=SIZE,
             help="Refuse a model that is larger, such as 20GB.  [default: no limit]",
         ),
         click.option(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from launcher.artifacts.quantities import format_size
 from launcher.errors import LauncherError, UsageError
+from launcher.option_types import AGE, SIZE
 
 if TYPE_CHECKING:
     from envs import EnvStore
@@ -19,25 +20,6 @@ if TYPE_CHECKING:
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _key_argument = click.argument("key", metavar="KEY")
-
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds that text such as 30d, 12h or 90m stands for; BadParameter if none."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip().lower())
-    if match is None:
-        raise click.BadParameter(f"{text!r} is not a duration; write it like 30d, 12h or 90m")
-    return float(match[1]) * SECONDS[match[2]]
-
-
-def parse_size(text: str) -> int:
-    """Return the bytes that text such as 20GB, 500M or 1000 stands for; BadParameter if none."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", text.strip().lower())
-    if match is None:
-        raise click.BadParameter(f"{text!r} is not a size; write it like 20GB or 500MB")
-    return int(float(match[1]) * BYTES[match[2]])
 
 
 @click.group()
@@ -60,7 +42,7 @@ def list_(as_json: bool) -> None:
     else:
         _print_table(_rows(listed))
         shared = " (shared files counted once)"
-        click.echo(f"{len(listed)} environments, {human_size(total_size(listed))}{shared}")
+        click.echo(f"{len(listed)} environments, {format_size(total_size(listed))}{shared}")
 
 
 @envs.command()
@@ -139,10 +121,10 @@ def remove(keys: tuple[str, ...], as_json: bool) -> None:
 
 
 @envs.command()
-@click.option("--older-than", type=parse_duration, metavar="30d", help="Not used for this long.")
+@click.option("--older-than", type=AGE, metavar="30d", help="Not used for this long.")
 @click.option(
     "--max-size",
-    type=parse_size,
+    type=SIZE,
     metavar="20GB",
     help="Remove the least recently used until all the others take less than this.",
 )
@@ -236,7 +218,7 @@ def _rows(listed: list[Entry]) -> list[tuple[str, ...]]:
                 entry.manager or entry.state,
                 entry.python_version or "-",
                 str(entry.packages or "-"),
-                human_size(entry.size),
+                format_size(entry.size),
                 human_age(now - entry.created) if entry.created else "-",
                 human_age(now - entry.last_used),
                 state if entry.state == "complete" else f"{state} {entry.state}",
@@ -257,22 +239,13 @@ def _print_removed(removed: list[Removal], verb: str, as_json: bool) -> None:
         _print_json([removal.__dict__ for removal in removed])
         return
     for removal in removed:
-        click.echo(f"{verb} {removal.name} ({human_size(removal.size)}): {removal.reason}")
+        click.echo(f"{verb} {removal.name} ({format_size(removal.size)}): {removal.reason}")
     if not removed:
         click.echo("nothing to remove")
 
 
 def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
-
-
-def human_size(size: float) -> str:
-    """Return a number of bytes for people: 1.5 GB."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
 
 
 def human_age(seconds: float) -> str:

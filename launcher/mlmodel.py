@@ -24,7 +24,8 @@ class Model:
     """An MLflow Model as its folder describes it.
 
     ``signature`` holds the decoded ``inputs``, ``outputs`` and ``params`` lists (each a list or
-    None); ``created`` is in UTC; ``example_info`` is saved_input_example_info; ``example`` is a request body (decoded JSON) for
+    None); ``created`` is in UTC; ``example_info`` is saved_input_example_info; ``example`` is a
+    request body (decoded JSON) for
     ``/invocations`` that the model's own input example makes, or None.
     """
 

@@ -4,33 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.artifacts.quantities import format_size, parse_age, parse_size
+from launcher.artifacts.quantities import format_size
+from launcher.option_types import AGE, SIZE
 
 if TYPE_CHECKING:
     from launcher.artifacts.cache import Cache, Entry
-
-
-class _Quantity(click.ParamType[float]):
-    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        try:
-            return self._parse(str(value))
-        except ValueError as error:
-            return self.fail(str(error), param, ctx)
-
-
-AGE = _Quantity("age", parse_age)
-SIZE = _Quantity("size", parse_size)
 
 
 @click.group()

@@ -16,7 +16,7 @@ SHARED_MODELS = ROOT.parent / "shared" / "models"
 PR_SET_CHILD_SUBREAPER = 36
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure() -> None:
     # Orphans of the processes under test become children of this one, where a leak is seen.
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
