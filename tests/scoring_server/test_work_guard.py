@@ -1,0 +1,117 @@
+"""How much work a request and a start are, in counts that do not depend on the machine's load.
+
+The bounds are what was measured, and a little more. A test that fails here says that a change made
+every request or start dearer: it may be worth it, and then the bound goes up with a reason.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from serving_process import BODY, ROOT, serving, write_config
+
+from scoring_server.config import ServerConfig
+from scoring_server.loading import load_model
+from scoring_server.scoring import Scorer
+
+REQUESTS = 200
+# front: wait, read the request, hand it over; wait, read the answer, send it. worker: read, write.
+SYSTEM_CALLS_PER_REQUEST = 9
+# Python and C functions that are called to parse three rows, apply the signature, and encode.
+CALLS_PER_REQUEST = 250
+MODULES_OF_THE_SERVER = 120
+
+STARTED = """
+import sys
+import numpy, pandas
+before = set(sys.modules)
+sys.path.insert(0, {root!r})
+from scoring_server.config import ServerConfig
+from scoring_server.loading import load_model
+import scoring_server.command_line
+from scoring_server.wsgi_server import make_application
+config = ServerConfig.read({config!r})
+make_application(config, load_model(config))
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def test_a_start_imports_little_beyond_numpy_and_pandas(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "model")
+    script = STARTED.format(root=str(ROOT), config=str(config))
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    modules = done.stdout.split()
+    assert "scoring_server.front" in modules
+    heavy = {"flask", "werkzeug", "jinja2", "gunicorn", "mlflow", "requests", "yaml", "pyarrow"}
+    assert not heavy & {name.partition(".")[0] for name in modules}
+    assert len(modules) <= MODULES_OF_THE_SERVER, modules
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_system_calls_per_request(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    tracer = ["strace", "-f", "-o", str(trace)]
+    if subprocess.run([*tracer, "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("processes cannot be traced here")
+    with serving(write_config(tmp_path / "model"), *tracer) as (url, process):
+        with requests.Session() as session:
+            ask(session, url, 5)
+            before = len(traced_calls(trace))
+            ask(session, url, REQUESTS)
+            calls = traced_calls(trace)[before:]
+        # strace ends with what it traces, and not by the signal that `serving` sends it.
+        traced = int(re.match(r"\d+", trace.read_text())[0])  # type: ignore[index]
+        subprocess.run(["kill", str(traced)], check=True)
+        process.wait(30)
+    per_request = len(calls) / REQUESTS
+    assert per_request > 4, "the trace does not have the server's calls"
+    assert per_request <= SYSTEM_CALLS_PER_REQUEST, calls[-30:]
+
+
+def traced_calls(trace: Path) -> list[str]:
+    """The system calls; those that another process's interrupted have two lines in the trace."""
+    return [line for line in trace.read_text().splitlines() if " resumed>" not in line]
+
+
+def ask(session: requests.Session, url: str, count: int) -> None:
+    headers = {"Content-Type": "application/json"}
+    for _ in range(count):
+        answer = session.post(f"{url}/invocations", data=BODY, headers=headers, timeout=60)
+        assert answer.json() == {"predictions": [10.0, 10.0, 10.0]}
+
+
+def test_functions_called_per_request_do_not_grow_with_the_rows(tmp_path: Path) -> None:
+    config = ServerConfig.read(str(write_config(tmp_path / "model")))
+    scorer = Scorer(config, load_model(config))
+    three = calls_to_answer(scorer, 3)
+    assert three <= CALLS_PER_REQUEST
+    # Not one call a row; the two differ by branches that pandas takes for large tables.
+    assert calls_to_answer(scorer, 10_000) <= three + 50
+
+
+def calls_to_answer(scorer: Scorer, rows: int) -> int:
+    """How many functions are called to parse, apply the signature and encode."""
+    document = {"dataframe_split": {"columns": list("abcd"), "data": [[1.5, 2.0, 3.0, 4.0]] * rows}}
+    body = json.dumps(document).encode()
+    answer = scorer.predict(scorer.prepare(body, "application/json"))
+    calls = 0
+
+    def count(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        model_input = scorer.prepare(body, "application/json")
+        scorer.encode(answer, model_input)
+    finally:
+        sys.setprofile(None)
+    return calls
