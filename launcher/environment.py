@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from launcher.console import Console
 
 # Wide on purpose: these join the model's own resolution, and the model's pins win.
-SERVER_REQUIREMENTS = ("flask>=1.0", "pandas>=1.0", "numpy")
+SERVER_REQUIREMENTS = (
+    "flask>=1.0",
+    "pandas>=1.0",
+    "numpy",
+    # Three times faster than the standard library on requests of many rows. Where it has no wheels,
+    # the server does without.
+    "orjson>=3.9.15; python_version >= '3.8' and platform_python_implementation == 'CPython'"
+    " and platform_machine in 'x86_64 AMD64 aarch64 arm64'",
+)
+# Not of the model's day: earlier releases overflow the stack on deeply nested JSON.
+UNDATED_REQUIREMENTS = ("orjson",)
 SCORING_SERVER = Path(__file__).resolve().parents[1] / "scoring_server"
 _MLFLOW_NAMES = ("mlflow", "mlflow-skinny")
 
@@ -50,6 +60,7 @@ def environment_spec(model: Model, options: EnvironmentOptions) -> EnvSpec:
         base_dir=wanted.base,
         build_requirements=_with_build_defaults(wanted.build),
         server_requirements=SERVER_REQUIREMENTS,
+        undated=UNDATED_REQUIREMENTS,
         as_of=model.created,
         resolve_as_of=options.resolve_as_of,
         copied_packages=copied,
@@ -80,6 +91,7 @@ def _conda_spec(model: Model, options: EnvironmentOptions) -> EnvSpec:
         base_dir=model.path,
         build_requirements=(),  # conda's own
         server_requirements=SERVER_REQUIREMENTS,
+        undated=UNDATED_REQUIREMENTS,
         as_of=model.created,
         resolve_as_of=options.resolve_as_of,
         copied_packages=copied,
