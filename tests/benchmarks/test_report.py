@@ -1,0 +1,101 @@
+"""The benchmarks' own parts: the load they make, and what they make of samples."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import xml.etree.ElementTree as ElementTree
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import curve, report  # noqa: E402
+from benchmarks.load import post  # noqa: E402
+
+MACHINE = {"date": "2026-01-01 00:00", "processors": 2, "system": "Linux x86_64"}
+
+
+def sample(peer: str, connections: int, rate: float, p50: float, repeat: int = 0) -> dict:
+    load = {"rate": rate, "p50_ms": p50, "p99_ms": 10 * p50, "processor_ms": p50, "errors": 0}
+    return {
+        "scenario": "serving", "peer": peer, "connections": connections, "repeat": repeat, **load
+    }  # fmt: skip
+
+
+def start(peer: str) -> dict:
+    sizes = {"parent_rss_mb": 30.0, "parent_pss_mb": 18.0, "children_pss_mb": 200.0}
+    return {"scenario": "start", "peer": peer, "repeat": 0, "seconds": 2.0, **sizes}
+
+
+def test_the_table_has_medians_and_says_what_is_reached() -> None:
+    samples = [
+        *(sample("launcher", 16, rate, 2.0) for rate in (1000, 5000, 900)),
+        sample("mlflow", 16, 200, 30.0),
+        sample("litserve", 16, 1250, 10.0),
+        *map(start, ("launcher", "mlflow", "litserve")),
+    ]
+    text = report.markdown(samples, MACHINE, {"mlflow": {"mlflow": "3.17.2"}})
+    assert "| 16 connections, throughput of MLflow | at least 4 times | 5.00 | yes |" in text
+    assert "| 16 connections, throughput of LitServe | at least 1 times | 0.80 | no |" in text
+    assert "| batching, 16 connections, of MLflow | at least 10 times | not measured | |" in text
+    assert "| launcher | 1,000, 2.00, 20.00, 2.00 | 2.0 | 200 | 18 |" in text
+
+
+def test_the_chart_is_an_svg_with_a_line_for_each_peer() -> None:
+    samples = [sample(peer, c, 100 * c, c / 2) for peer in ("launcher", "mlflow") for c in (1, 16)]
+    chart = report.chart(samples)
+    assert chart is not None
+    root = ElementTree.fromstring(chart)
+    lines = root.findall("{http://www.w3.org/2000/svg}polyline")
+    assert len(lines) == 2
+    texts = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"launcher", "mlflow models serve", "median latency, ms"} <= set(texts)
+
+
+def test_points_lie_within_the_chart() -> None:
+    chart = curve.draw({"a": [(1, 1000), (1000, 0.1)]}, x_title="x", y_title="<y>")
+    root = ElementTree.fromstring(chart)
+    for circle in root.iter("{http://www.w3.org/2000/svg}circle"):
+        assert curve.LEFT <= float(circle.get("cx", 0)) <= curve.WIDTH - curve.RIGHT
+        assert curve.TOP <= float(circle.get("cy", 0)) <= curve.HEIGHT - curve.BOTTOM
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers every second request with 500."""
+
+    protocol_version = "HTTP/1.1"
+    count = 0
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        Handler.count += 1
+        self.send_response(500 if Handler.count % 2 else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+def test_load_counts_answers_other_than_200_as_errors(tmp_path: Path) -> None:
+    body = tmp_path / "body.json"
+    body.write_text('{"a": 1}')
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/invocations"
+        load = post(url, body, "application/json", 2, 1)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert load.requests > 2
+    assert load.errors == pytest.approx(load.requests / 2, abs=3)
+    assert 0 < load.p50_ms <= load.p99_ms <= load.max_ms
