@@ -47,7 +47,10 @@ class Connection(asyncio.Protocol):
         self._has_ended = False
         self.request: Optional[Request] = None
         self.state = IDLE
-        self.is_writable = True
+        # Bytes that the client had not read when it was last looked at; the worker that waits
+        # for it to read on.
+        self.unsent: Optional[int] = None
+        self.held_up: Any = None
 
     # --- what the transport calls --------------------------------------------------------------
 
@@ -70,11 +73,9 @@ class Connection(asyncio.Protocol):
         return self.state in (WAITING, STREAMING)
 
     def pause_writing(self) -> None:
-        self.is_writable = False
         self._front.client_is_slow(self)
 
     def resume_writing(self) -> None:
-        self.is_writable = True
         self._front.client_caught_up(self)
 
     def data_received(self, data: bytes) -> None:
@@ -227,6 +228,7 @@ class Connection(asyncio.Protocol):
             return
         if self._is_chunked_answer and request.head.method != "HEAD":
             self.transport.write(b"0\r\n\r\n")
+        self._front.client_caught_up(self)
         self._answered(request)
 
     def _answer_head(self, request: Request, status: str, headers: List[Tuple[str, str]]) -> bytes:

@@ -9,29 +9,24 @@ from __future__ import annotations
 import asyncio
 import errno
 import hmac
-import json
 import logging
-import math
 import os
 import resource
 import socket
 import time
-from collections import deque
-from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Optional, Set
 
-from . import frames
 from .access_log import AccessLog
 from .application import too_large
 from .config import ServerConfig
-from .connection import IDLE, WAITING, Connection, http_date, status_line
+from .connection import IDLE, STREAMING, WAITING, Connection, http_date
 from .deadlines import Deadlines
-from .errors import DEADLINE_EXCEEDED, INTERNAL_ERROR
+from .dispatcher import JSON_HEADERS, Dispatcher
 from .http1 import Head, HttpError
 from .metrics import CONTENT_TYPE as METRICS_TYPE
 from .metrics import Metrics
 from .request import Request
 from .worker import Wsgi
-from .worker_pool import WorkerLink, WorkerPool
 
 logger = logging.getLogger(__name__)
 
@@ -96,32 +91,25 @@ class Front:
         self.is_draining = False
         self.exit_code = 0
         self._stopped = asyncio.Event()
-        self._queue: Deque[Request] = deque()
-        self._gone_in_queue = 0
         self._connections: Set[Connection] = set()
         self._held = 0
         self._date = ("", 0.0)
         self.reading = Deadlines(self.loop, READ_SECONDS, self._read_too_slowly)
         self.idle = Deadlines(self.loop, KEEP_ALIVE_SECONDS, Connection.close)
-        self.lingering = Deadlines(self.loop, LINGER_SECONDS, Connection.close)
-        self._slow_readers = Deadlines(self.loop, SLOW_READER_SECONDS, Connection.close)
-        self._answers = (
-            Deadlines(self.loop, self.settings.timeout, self._timed_out)
-            if self.settings.timeout
-            else None
-        )
+        self.lingering = Deadlines(self.loop, LINGER_SECONDS, self._lingers_too_long)
+        self._slow_readers = Deadlines(self.loop, SLOW_READER_SECONDS, self._reads_too_slowly)
         self.metrics = Metrics(config)
         self.access_log = AccessLog(self.loop, config.server)
-        self.pool = WorkerPool(
+        self._dispatcher = Dispatcher(
             config,
             load,
-            on_frame=self._on_frame,
-            on_lost=self._on_lost,
-            on_returned=self._on_returned,
-            on_change=self._on_workers_changed,
+            self.metrics,
+            on_change=self._workers_changed,
             on_crash=on_crash,
             in_child=self._let_go,
+            on_done=self.done,
         )
+        self.pool = self._dispatcher.pool
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft < hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -151,7 +139,7 @@ class Front:
         if self.is_draining:
             return
         self.is_draining = True
-        if self._server is None:
+        if not self._server:
             self.pool.close()
             self._stopped.set()
             return
@@ -198,7 +186,10 @@ class Front:
     _drained: Any = None
 
     def _in_flight(self) -> bool:
-        return any(connection.state != IDLE for connection in self._connections)
+        return any(
+            connection.state != IDLE or connection.transport.get_write_buffer_size()
+            for connection in self._connections
+        )
 
     def _wake_drain(self) -> None:
         if self._drained is not None and not self._drained.done():
@@ -229,18 +220,12 @@ class Front:
     def closed(self, connection: Connection) -> None:
         """A client's connection has ended."""
         self._connections.discard(connection)
-        for each in (self.reading, self.idle, self.lingering, self._slow_readers):
+        self.client_caught_up(connection)
+        for each in (self.reading, self.idle, self.lingering):
             each.remove(connection)
         request = connection.request
         if request is not None and not request.status:
-            request.status = 499  # as nginx logs it: the client has gone
-            self._forget(request)
-            if request.worker is None:
-                # Left in the queue, where finding it would cost more than skipping it.
-                self._gone_in_queue += 1
-            elif request.number in request.worker.outstanding:
-                request.worker.cancel(request)
-            self.done(request)
+            self._dispatcher.client_gone(request)
         self._wake_drain()
 
     def hold(self, change: int) -> None:
@@ -255,7 +240,7 @@ class Front:
             raise HttpError(401, "a valid bearer token is needed")
         if head.length is not None and head.length > self.max_body:
             raise HttpError(413, too_large(self.max_body).message)
-        if head.headers.get("expect") and self._queue_length() >= self.settings.backlog:
+        if head.headers.get("expect") and self._dispatcher.is_full:
             raise HttpError(503, "the queue is full")
 
     def _may_come_in(self, head: Head) -> bool:
@@ -272,174 +257,66 @@ class Front:
         head.keep_alive = False
         connection.request = Request(connection, head, b"", time.monotonic())
         connection.state = WAITING
-        self._answer_error(connection.request, error.status, error.message)
+        self._dispatcher.answer_error(connection.request, error.status, error.message)
 
     def _read_too_slowly(self, connection: Connection) -> None:
         self.refuse(connection, HttpError(408, "the request did not come in time"), None)
 
     def client_is_slow(self, connection: Connection) -> None:
-        """The client does not read as fast as a worker writes: the worker has to wait."""
+        """The client does not read as fast as there is something to write."""
+        connection.unsent = connection.transport.get_write_buffer_size()
         self._slow_readers.add(connection)
         request = connection.request
-        if request is not None and request.worker is not None:
-            request.worker.transport.pause_reading()
+        if connection.state == STREAMING and request is not None and request.worker is not None:
+            connection.held_up = request.worker
+            connection.held_up.transport.pause_reading()
 
     def client_caught_up(self, connection: Connection) -> None:
-        """The client has read what there was."""
+        """The client has read what there was, or has gone: nobody waits for it any more."""
         self._slow_readers.remove(connection)
-        request = connection.request
-        if request is not None and request.worker is not None:
-            request.worker.transport.resume_reading()
+        link, connection.held_up = connection.held_up, None
+        if link is not None and not link.transport.is_closing():
+            link.transport.resume_reading()
+
+    def _reads_too_slowly(self, connection: Connection) -> None:
+        self._close_unless_it_reads(connection, self._slow_readers)
+
+    def _lingers_too_long(self, connection: Connection) -> None:
+        self._close_unless_it_reads(connection, self.lingering)
+
+    @staticmethod
+    def _close_unless_it_reads(connection: Connection, deadlines: Deadlines) -> None:
+        unsent = connection.transport.get_write_buffer_size()
+        if unsent and (connection.unsent is None or unsent < connection.unsent):
+            connection.unsent = unsent
+            deadlines.add(connection)
+        else:
+            connection.transport.abort()
 
     # --- requests ------------------------------------------------------------------------------
 
     def handle(self, request: Request) -> None:
-        """Answer a complete request, or queue it for the workers."""
+        """Answer a complete request, or have a worker do it."""
         path = request.head.path
         if path in _OPEN_ROUTES and request.head.method in _PING_METHODS:
-            healthy = bool(self.pool.loaded)
-            self._reply(request, 200 if healthy else 503, _JSON, b"\n")
-            return
-        if path == "/metrics" and request.head.method in _PING_METHODS:
-            text = self.metrics.render(self.pool, self._queue_length(), self._in_workers())
-            self._reply(request, 200, [("Content-Type", METRICS_TYPE)], text)
-            return
-        link = self.pool.free() if not self._queue else None
-        if link is not None:
-            link.send(request)
-        elif self._queue_length() >= self.settings.backlog:
-            self._answer_error(request, 503, "the queue is full")
-            return
+            status = 200 if self.pool.loaded else 503
+            self._dispatcher.reply(request, status, JSON_HEADERS, b"\n")
+        elif path == "/metrics" and request.head.method in _PING_METHODS:
+            queued, in_workers = self._dispatcher.queue_length(), self._dispatcher.in_workers()
+            text = self.metrics.render(self.pool, queued, in_workers)
+            self._dispatcher.reply(request, 200, [("Content-Type", METRICS_TYPE)], text)
         else:
-            self._queue.append(request)
-        if self._answers is not None:
-            self._answers.add(request)
+            self._dispatcher.put(request)
 
-    def _dispatch(self) -> None:
-        while self._queue:
-            if self._queue[0].status:
-                self._queue.popleft()
-                self._gone_in_queue -= 1
-                continue
-            link = self.pool.free()
-            if link is None:
-                return
-            link.send(self._queue.popleft())
-
-    def _queue_length(self) -> int:
-        return len(self._queue) - self._gone_in_queue
-
-    def _in_workers(self) -> int:
-        return sum(len(link.outstanding) for link in self.pool.links.values())
-
-    def _on_frame(self, link: WorkerLink, frame: frames.Frame) -> None:
-        request = link.outstanding.get(frame.number)
-        if request is None:
-            return
-        waits = not request.status
-        connection = request.connection
-        if frame.kind in (frames.ANSWER, frames.BEGIN):
-            status, headers, request.stages = frame.meta
-            self.metrics.observe_stages(request.stages)
-        if frame.kind == frames.ANSWER:
-            self.pool.finished(link, request)
-            if waits:
-                self._forget(request)
-                request.status = int(status[:3])
-                connection.answer(request, status, headers, frame.body)
-            self._dispatch()
-        elif frame.kind == frames.BEGIN:
-            if waits:
-                connection.begin(request, status, headers)
-        elif frame.kind == frames.PIECE:
-            if waits:
-                if self._answers is not None:
-                    self._answers.add(request)
-                connection.piece(request, frame.body)
-        elif frame.kind == frames.END:
-            self.pool.finished(link, request)
-            if waits:
-                self._forget(request)
-                request.status = 200 if frame.meta is None else 500
-                connection.end(request, complete=frame.meta is None)
-            self._dispatch()
-        if link.is_retiring and link.outstanding and not link.has_hope:
-            link.kill()
-
-    def _on_lost(self, requests: List[Request], reason: str) -> None:
-        for request in requests:
-            if request.status:
-                continue
-            self._forget(request)
-            message = "the process that answered this request {}".format(reason)
-            self._answer_error(request, 500, message, INTERNAL_ERROR)
-
-    def _on_returned(self, requests: List[Request]) -> None:
-        for request in reversed(requests):
-            request.worker = request.dispatched = None
-            if not request.status:
-                self._queue.appendleft(request)
-        self._dispatch()
-
-    def _on_workers_changed(self) -> None:
+    def _workers_changed(self) -> None:
         if self.pool.loaded:
             if not self.is_ready and self._server is None:
                 self._server = False
                 self.loop.create_task(self._listen())
-            self._dispatch()
         elif not self.is_ready and self.pool.failure is not None and not self._stopped.is_set():
             self.exit_code = 1
             self._on_failed(self.pool.failure)
             self._stopped.set()
-
-    def _timed_out(self, request: Request) -> None:
-        link = request.worker
-        limit = "{:g} s".format(self.settings.timeout or 0)
-        if link is None:
-            message = "the model was busy with other requests for " + limit
-            self._gone_in_queue += 1
-        else:
-            message = "the prediction took longer than " + limit
-        if request.connection.state != WAITING:
-            request.status = 504
-            request.connection.end(request, complete=False)
-            self.done(request)
-        else:
-            self._answer_error(request, 504, message, DEADLINE_EXCEEDED)
-        if link is not None and request in link.begun():
-            logger.warning("worker %d: %s; it is replaced", link.pid, message)
-            self.pool.replace(link, "timeout", kill=not link.has_hope)
-        self._dispatch()
-
-    # --- answers -------------------------------------------------------------------------------
-
-    def _answer_error(
-        self, request: Request, status: int, message: str, code: str = "BAD_REQUEST"
-    ) -> None:
-        headers = list(_JSON)
-        if status == 503:
-            code = "TEMPORARILY_UNAVAILABLE"
-            headers.append(("Retry-After", str(self._retry_after())))
-        elif status == 401:
-            code = "UNAUTHENTICATED"
-            headers.append(("WWW-Authenticate", "Bearer"))
-        body = json.dumps({"error_code": code, "message": message}).encode("ascii")
-        self._reply(request, status, headers, body)
-
-    def _retry_after(self) -> int:
-        """Seconds until the queue may be worked off."""
-        workers = max(1, len(self.pool.loaded)) * self.pool.capacity
-        return min(60, max(1, math.ceil(len(self._queue) * self.pool.service_seconds / workers)))
-
-    def _reply(
-        self, request: Request, status: int, headers: List[Tuple[str, str]], body: bytes
-    ) -> None:
-        request.status = status
-        request.connection.answer(request, status_line(status), headers, body)
-
-    def _forget(self, request: Request) -> None:
-        if self._answers is not None:
-            self._answers.remove(request)
 
     def done(self, request: Request) -> None:
         """The answer has been written, or nobody waits for it any more."""
@@ -463,5 +340,5 @@ class Front:
         return {
             "requests": self.metrics.total,
             "workers": sorted(link.pid for link in self.pool.loaded),
-            "queue": self._queue_length(),
+            "queue": self._dispatcher.queue_length(),
         }

@@ -145,6 +145,8 @@ class Model:
         if command.startswith("seize "):
             # PyDLL keeps the interpreter lock: nothing else in this process runs meanwhile.
             ctypes.PyDLL(None).usleep(int(float(command.split()[1]) * 1e6))
+        if command == "large":
+            return ["x" * 20_000_000]
         if command == "leak":
             LEAKED.append(bytearray(os.urandom(1 << 20)))
         if command == "exit":

@@ -184,6 +184,27 @@ def test_slow_clients_take_no_worker(launch: Launch, obedient: ObedientModel) ->
     assert launcher.stop() == 0
 
 
+@pytest.mark.parametrize("closing", [b"", b"Connection: close\r\n"])
+def test_a_client_that_reads_slowly_gets_all_and_holds_nobody_up(
+    launch: Launch, obedient: ObedientModel, closing: bytes
+) -> None:
+    launcher = serve_locally(launch, obedient)
+    url = launcher.ready()
+    body = json.dumps(command("large")).encode()
+    with connection_to(url) as slow:
+        slow.sendall(HEAD + closing + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        received = slow.recv(1 << 16)
+        assert received.startswith(b"HTTP/1.1 200 ")
+        for _ in range(5):
+            assert invoke(url, command("done")).json() == {"predictions": ["done"]}
+        size = len(received)
+        while size < 20_000_000:
+            piece = slow.recv(1 << 20)
+            assert piece
+            size += len(piece)
+    assert launcher.stop() == 0
+
+
 @pytest.mark.parametrize("kind", ["sleep", "seize"])
 def test_a_prediction_past_its_time_is_given_up_and_its_worker_replaced(
     launch: Launch, obedient: ObedientModel, kind: str
