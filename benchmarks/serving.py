@@ -70,7 +70,11 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"Error: {error}", file=sys.stderr)
                 return 1
     options.results.mkdir(parents=True, exist_ok=True)
-    record: dict[str, Any] = {"machine": _machine(), "versions": _versions(plan), "samples": samples}
+    record: dict[str, Any] = {
+        "machine": _machine(),
+        "versions": _versions(plan),
+        "samples": samples,
+    }
     (options.results / "serving.json").write_text(json.dumps(record, indent=1) + "\n")
     text = report.markdown(samples, record["machine"], record["versions"])
     (options.results / "serving.md").write_text(text)

@@ -175,15 +175,16 @@ def describe_plan(model: Model, options: EnvironmentOptions) -> list[str]:
     from envs import describe
     from launcher.backends import scoring_server_command
 
+    spec = environment_spec(model, options)
     try:
-        plan = describe(environment_spec(model, options))
+        plan = describe(spec)
     except EnvError as error:
         raise EnvironmentBuildError(error.message, error.hint, log_path=error.log_path) from error
     python = plan.path / "bin" / "python"
     command = scoring_server_command(python, Path("CONFIG.json"))
     return [
         f"model         {model.path}",
-        f"environment   {plan.key} ({plan.manager}, Python {model.requirements.python or 'any'}), "
+        f"environment   {plan.key} ({plan.manager}, Python {spec.python or 'of the launcher'}), "
         + ("built already" if plan.is_built else "to be built"),
         f"path          {plan.path}",
         *(f"requirement   {line}" for line in plan.requirements),

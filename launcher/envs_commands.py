@@ -42,7 +42,8 @@ def list_(as_json: bool) -> None:
     else:
         _print_table(_rows(listed))
         shared = " (shared files counted once)"
-        click.echo(f"{len(listed)} environments, {format_size(total_size(listed))}{shared}")
+        noun = "environment" if len(listed) == 1 else "environments"
+        click.echo(f"{len(listed)} {noun}, {format_size(total_size(listed))}{shared}")
 
 
 @envs.command()

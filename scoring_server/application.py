@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from http.client import responses
 from typing import (
@@ -48,15 +49,11 @@ Environ = Dict[str, Any]
 
 
 class Answer(NamedTuple):
-    """An HTTP answer: `body` is all of it or, for a stream, its pieces.
-
-    `is_last` where the request was not read to its end, so that its connection is of no more use.
-    """
+    """An HTTP answer: `body` is all of it or, for a stream, its pieces."""
 
     status: int
     headers: List[Tuple[str, str]]
     body: Iterable[bytes]
-    is_last: bool = False
 
 
 class Invocations:
@@ -82,7 +79,8 @@ class Invocations:
             body = read_body(environ, self.max_body)
         except ScoringError as error:
             answer = self.error(error)
-            return answer._replace(headers=[*answer.headers, ("Connection", "close")], is_last=True)
+            # The request was not read to its end: its connection is of no more use.
+            return answer._replace(headers=[*answer.headers, ("Connection", "close")])
         return self._answer_body(body, environ.get("CONTENT_TYPE"), environ.get("HTTP_ACCEPT", ""))
 
     def _answer_body(self, body: bytes, content_type: Optional[str], accept: str) -> Answer:
@@ -219,8 +217,6 @@ class ScoringWsgi:
         """Answer one request."""
         if is_invocation(environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")):
             answer = self._invocations.answer(environ)
-            if answer.is_last:
-                _close_after(start_response)
             start_response(_status_line(answer.status), answer.headers)
             return answer.body
         if self._application is None:
@@ -249,13 +245,6 @@ def is_invocation(method: str, path: str) -> bool:
 
 def _status_line(status: int) -> str:
     return _STATUS_LINES.get(status) or "{} Error".format(status)
-
-
-def _close_after(start_response: Any) -> None:
-    """Have the connection closed by gunicorn, which takes no Connection header from WSGI."""
-    response: Any = getattr(start_response, "__self__", None)
-    if hasattr(response, "force_close"):
-        response.force_close()
 
 
 def _application(config: ServerConfig, invocations: Invocations) -> flask.Flask:
@@ -296,6 +285,12 @@ def _application(config: ServerConfig, invocations: Invocations) -> flask.Flask:
     return application
 
 
+def _is_remote(uri: Optional[str]) -> bool:
+    """Whether a model URI names no path on this machine."""
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", uri or "")
+    return scheme is not None and scheme.group().lower() != "file:"
+
+
 def describe(config: ServerConfig) -> Dict[str, Any]:
     """What `/info` answers: the model, and the Python and environment that really run."""
     model, environment = config.model, config.environment
@@ -305,7 +300,7 @@ def describe(config: ServerConfig) -> Dict[str, Any]:
             "uuid": model.uuid,
             "model_id": model.model_id,
             "run_id": model.run_id,
-            "uri": model.uri,
+            "uri": model.uri if config.server.debug or _is_remote(model.uri) else None,
             "flavors": sorted(name for name in model.flavors if name != FLAVOR),
             "loader_module": (model.flavors.get(FLAVOR) or {}).get("loader_module"),
             "mlflow_version": model.mlflow_version,

@@ -178,3 +178,14 @@ def test_a_wrong_flag_is_bad_usage(run: Run) -> None:
     done = run("serve", "--modle", "x")
     assert done.returncode == 2
     assert "No such option" in done.stderr
+
+
+def test_info_names_no_path_of_this_machine_without_debug(
+    launch: Launch, obedient: ObedientModel
+) -> None:
+    plain = launch("serve", "-m", obedient.path, "-p", "0", "--env-manager", "local")
+    assert str(obedient.path) not in requests.get(f"{plain.ready()}/info", timeout=60).text
+    plain.stop()
+    debug = launch("--debug", "serve", "-m", obedient.path, "-p", "0", "--env-manager", "local")
+    assert str(obedient.path) in requests.get(f"{debug.ready()}/info", timeout=60).text
+    debug.stop()

@@ -155,9 +155,7 @@ def test_systemd_hears_of_readiness_life_reload_and_stop(
             path.unlink()
 
 
-def test_a_token_and_a_certificate(
-    launch: Launch, obedient: ObedientModel, tmp_path: Path
-) -> None:
+def test_a_token_and_a_certificate(launch: Launch, obedient: ObedientModel, tmp_path: Path) -> None:
     token, certificate, key = tmp_path / "token", tmp_path / "cert.pem", tmp_path / "key.pem"
     token.write_text("sesame\n")
     subprocess.run(
