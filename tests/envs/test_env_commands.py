@@ -43,7 +43,7 @@ def test_list_shows_what_is_there(built: Environment, launch: Launch) -> None:
     rows = launch("envs", "list").stdout.splitlines()
     assert rows[0].split("  ")[0] == "KEY"
     assert rows[1].split()[:4] == [built.key, "virtualenv", built.python_version, "2"]
-    assert rows[2].startswith("1 environments")
+    assert rows[2].startswith("1 environment,")
     listed = json.loads(launch("envs", "list", "--json").stdout)
     (entry,) = listed["environments"]
     assert (entry["key"], entry["packages"], entry["users"]) == (built.key, 2, [])
