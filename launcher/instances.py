@@ -12,13 +12,14 @@ import select
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import psutil
+from typing import TYPE_CHECKING, Any
 
 from envs.home import launcher_home
 from launcher.control import ask
 from launcher.errors import UsageError
+
+if TYPE_CHECKING:
+    import psutil
 
 INSTANCE_FILE = "instance.json"
 _STATUS_TIMEOUT = 2.0
@@ -53,6 +54,8 @@ class Instance:
 
     def process(self) -> psutil.Process | None:
         """The running process; None where it has ended (and its id may be another's)."""
+        import psutil
+
         try:
             process = psutil.Process(self.pid)
             if abs(process.create_time() - self.created) > 1:
@@ -166,6 +169,8 @@ def describe_instance(instance: Instance) -> dict[str, Any]:
 
 
 def _memory(instance: Instance) -> int | None:
+    import psutil
+
     process = instance.process()
     if process is None:
         return None

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from launcher.console import Console
 from launcher.control import Client, ControlServer
 from launcher.deployment import ModelDeployment
@@ -78,6 +76,8 @@ class Presence(Observer):
 
     def _write_instance(self, deployment: ModelDeployment) -> None:
         assert self._control is not None
+        import psutil
+
         Instance(
             pid=os.getpid(),
             created=psutil.Process().create_time(),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
 import time
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from launcher.errors import UsageError
+
+if TYPE_CHECKING:
+    import http.client
 
 
 def ping(url: str, timeout: float = 5.0, *, verify: bool = True) -> str | None:
@@ -18,6 +21,9 @@ def ping(url: str, timeout: float = 5.0, *, verify: bool = True) -> str | None:
     :returns: None when it answered 200, else one line that says what happened.
     :raises UsageError: ``url`` is not an HTTP URL.
     """
+    # Here and below: the server starts without waiting for these imports.
+    import http.client
+
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"{url!r} is not an HTTP URL.", "For example: http://127.0.0.1:5000")
@@ -45,6 +51,8 @@ def ping(url: str, timeout: float = 5.0, *, verify: bool = True) -> str | None:
 def _connection(
     scheme: str, host: str, port: int | None, timeout: float, verify: bool
 ) -> http.client.HTTPConnection:
+    import http.client
+
     if scheme == "http":
         return http.client.HTTPConnection(host, port, timeout=timeout)
     import ssl
