@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
 from pathlib import Path
-from typing import List
+from typing import Dict, List, Tuple
 
+_OMP_PAUSE_HARD = 2  # omp.h, OpenMP 5.0
 # Accelerators whose driver does not survive a fork keep one of these open.
 _DEVICES = ("/dev/nvidia", "/dev/kfd", "/dev/accel", "/dev/davinci")
 
@@ -15,8 +17,9 @@ _DEVICES = ("/dev/nvidia", "/dev/kfd", "/dev/accel", "/dev/davinci")
 def fork_hazards() -> List[str]:
     """What the loaded model has that a fork would lose or break; empty where nothing was found.
 
-    Threads are lost in a fork, with whatever locks they hold. Threads that libraries start below
-    Python (OpenMP, OpenBLAS) cannot be told from harmless ones and are not looked at.
+    Threads are lost in a fork, with whatever locks they hold. Of the threads that libraries start
+    below Python, those of GNU's OpenMP are ended here: it waits for them for ever in a fork. Others
+    (OpenBLAS, LLVM's OpenMP) look after a fork themselves, or cannot be told from harmless ones.
     """
     this = threading.current_thread()
     hazards = [
@@ -24,6 +27,7 @@ def fork_hazards() -> List[str]:
         for thread in threading.enumerate()
         if thread is not this
     ]
+    hazards += _openmp_hazards()
     torch = sys.modules.get("torch")
     cuda = getattr(torch, "cuda", None)
     if cuda is not None and cuda.is_initialized():
@@ -31,6 +35,47 @@ def fork_hazards() -> List[str]:
     else:
         hazards += ["{} is open".format(device) for device in _open_devices()]
     return hazards
+
+
+def _openmp_hazards() -> List[str]:
+    """End the idle threads of GNU's OpenMP; the copies of it that have threads and cannot."""
+    hazards = []
+    for path, spans in _mappings("libgomp").items():
+        pause = getattr(ctypes.CDLL(path), "omp_pause_resource_all", None)
+        # Since GCC 9. It gives back what this thread has started, to be started anew when needed.
+        if pause is not None and pause(_OMP_PAUSE_HARD) == 0:
+            continue
+        if any(start <= place < end for place in _waiting_places() for start, end in spans):
+            hazards.append("threads of {} run".format(Path(path).name))
+    return hazards
+
+
+def _mappings(name: str) -> Dict[str, List[Tuple[int, int]]]:
+    """The address ranges of the shared libraries whose file name starts with `name`, by path."""
+    found: Dict[str, List[Tuple[int, int]]] = {}
+    maps = Path("/proc/self/maps")
+    for line in maps.read_text().splitlines() if maps.exists() else ():
+        fields = line.split(None, 5)
+        if len(fields) == 6 and Path(fields[5]).name.startswith(name):
+            start, _, end = fields[0].partition("-")
+            found.setdefault(fields[5], []).append((int(start, 16), int(end, 16)))
+    return found
+
+
+def _waiting_places() -> List[int]:
+    """Where in the program each thread waits in the kernel; see proc(5), /proc/pid/syscall.
+
+    GNU's OpenMP makes its system calls itself, so that the place tells its threads from others.
+    """
+    places = []
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            fields = (task / "syscall").read_text().split()
+        except (FileNotFoundError, ProcessLookupError):  # it has ended
+            continue
+        if len(fields) > 1:
+            places.append(int(fields[-1], 16))
+    return places
 
 
 def _open_devices() -> List[str]:

@@ -13,6 +13,7 @@ import sys
 import yaml
 
 from scoring_server.config import ServerConfig
+from scoring_server.fork_safety import fork_hazards
 from scoring_server.loading import load_model
 from scoring_server.process_guard import Lifeline
 from scoring_server.status import StatusChannel
@@ -57,6 +58,8 @@ class Announcement(StatusChannel):
 if __name__ == "__main__":
     settings = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
     served = dispatcher(pathlib.Path(sys.argv[1]), settings)
+    # As the server does before it forks: what the libraries of the models run is ended.
+    assert not fork_hazards()
     # The time limit is the front's: see make_application.
     config = ServerConfig.from_dict({"model": {"path": "/"}, "server": settings})
     sys.exit(serve(config, served, 0.0, int(sys.argv[2]), Announcement(None), Lifeline(None)))
