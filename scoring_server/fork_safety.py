@@ -9,7 +9,8 @@ import threading
 from pathlib import Path
 from typing import Dict, List, Tuple
 
-_OMP_PAUSE_HARD = 2  # omp.h, OpenMP 5.0
+# omp.h, OpenMP 5.0
+_OMP_PAUSE, _OMP_PAUSE_HARD = "omp_pause_resource_all", 2
 # Accelerators whose driver does not survive a fork keep one of these open.
 _DEVICES = ("/dev/nvidia", "/dev/kfd", "/dev/accel", "/dev/davinci")
 
@@ -41,7 +42,7 @@ def _openmp_hazards() -> List[str]:
     """End the idle threads of GNU's OpenMP; the copies of it that have threads and cannot."""
     hazards = []
     for path, spans in _mappings("libgomp").items():
-        pause = getattr(ctypes.CDLL(path), "omp_pause_resource_all", None)
+        pause = getattr(ctypes.CDLL(path), _OMP_PAUSE, None)
         # Since GCC 9. It gives back what this thread has started, to be started anew when needed.
         if pause is not None and pause(_OMP_PAUSE_HARD) == 0:
             continue
