@@ -50,6 +50,9 @@ class Scorer:
             return self.apply_signature(parse(body, kind, self.signature, self._max_decoded))
         except RecursionError as error:
             raise ScoringError("the body is nested too deeply") from error
+        except UnicodeEncodeError as error:
+            # JSON can write half of a surrogate pair; tables and Arrow's texts cannot hold it.
+            raise ScoringError("the body has text that is not Unicode: {}".format(error)) from error
         except MemoryError as error:
             raise ScoringError("the body does not fit into memory", status=413) from error
 

@@ -270,3 +270,12 @@ def test_same_answer_with_and_without_orjson(plain, monkeypatch):
     monkeypatch.setattr(jsontext, "orjson", None)
     assert answer(post(plain, body)) == with_orjson
     assert math.copysign(1, with_orjson["input"]["a"][2]) == -1
+
+
+def test_half_a_surrogate_pair_in_a_column_name_is_refused(models):
+    pytest.importorskip("pyarrow")
+    tensor = [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]
+    columns = ["a", "\ud800", "a", "b", 1.5]
+    body = {"dataframe_split": {"columns": columns, "data": -1, "index": [3]}}
+    message = error(post(models.client(inputs=tensor), body), 400)
+    assert "not Unicode" in message
