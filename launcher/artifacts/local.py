@@ -101,13 +101,14 @@ def name_some(names: list[str]) -> str:
 def revision_of(folder: Path) -> str:
     """Return a string that changes when a file in `folder` is added, removed or written.
 
-    Made of names, sizes and modification times: contents are not read.
+    Made of names, sizes and modification times: contents are not read, bytecode is left out.
     """
     import hashlib
 
     digest = hashlib.sha256()
     for parent, folders, files in os.walk(folder):
-        folders.sort()
+        # Bytecode is written there by whoever imports the model's code: the server itself, say.
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
         for name in sorted(files):
             path = os.path.join(parent, name)  # noqa: PTH118 - once a file, and Path is slow
             try:

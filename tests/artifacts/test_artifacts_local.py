@@ -135,3 +135,14 @@ def test_a_local_path_imports_nothing_slow(model: Path) -> None:
         [sys.executable, "-c", code, str(model)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_bytecode_of_the_model_s_code_is_no_other_revision(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "MLmodel").write_text("flavors: {}\n")
+    before = resolve_model(str(tmp_path)).revision
+    (tmp_path / "code" / "__pycache__").mkdir()
+    (tmp_path / "code" / "__pycache__" / "loader.cpython-311.pyc").write_bytes(b"x")
+    assert resolve_model(str(tmp_path)).revision == before
+    (tmp_path / "code" / "loader.py").write_text("x = 1\n")
+    assert resolve_model(str(tmp_path)).revision != before
