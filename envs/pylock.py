@@ -26,14 +26,12 @@ class LockedPackage:
         version: None where the lockfile gives none (version control, folders).
         marker: the environments it is for, "" for all.
         wheels: file names of its wheels.
-        has_source: whether there is anything but wheels to install it from.
     """
 
     name: str
     version: str | None
     marker: str
     wheels: tuple[str, ...]
-    has_source: bool
 
 
 def load_pylock(text: str, origin: str) -> dict[str, Any]:
@@ -87,13 +85,11 @@ def packages(document: Mapping[str, Any], environment: dict[str, str]) -> Iterat
         marker = row.get("marker", "")
         if marker and not Marker(marker).evaluate(environment):
             continue
-        sources = {"sdist", "vcs", "directory", "archive"} & set(row)
         yield LockedPackage(
             name=normalize_name(row["name"]),
             version=row.get("version"),
             marker=marker,
             wheels=tuple(file_name(wheel) for wheel in row.get("wheels", ())),
-            has_source=bool(sources),
         )
 
 

@@ -25,7 +25,6 @@ from launcher.server_process import Command, ServerProcess, describe_exit
 from launcher.serving import describe_model, run_folder
 from launcher.stop_signals import stop_requests_raise
 
-FORMATS = ("csv", "json", "parquet")
 _EXTENSIONS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 
 

@@ -22,8 +22,6 @@ from .scoring import Scorer
 
 Progress = Callable[[int, int], None]
 
-FORMATS = ("csv", "json", "parquet")
-
 
 def run_batch(
     config: ServerConfig,

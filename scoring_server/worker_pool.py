@@ -163,7 +163,6 @@ class WorkerPool:
         self.is_closing = False
         self._sockets: Dict[int, socket.socket] = {}
         self._early_crashes: Deque[float] = deque(maxlen=10)
-        self._starts_planned = 0
 
     def start(self) -> None:
         """Fork the workers. Call it within the running loop."""
@@ -333,11 +332,9 @@ class WorkerPool:
             self._fork()
             return
         delay = min(_BACKOFF_FIRST * 2 ** max(len(recent) - 1, 0), _BACKOFF_LONGEST)
-        self._starts_planned += 1
         self._loop.call_later(delay, self._fork_planned)
 
     def _fork_planned(self) -> None:
-        self._starts_planned -= 1
         if not self.is_closing:
             self._fork()
 

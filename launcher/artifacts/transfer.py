@@ -16,7 +16,6 @@ from launcher.artifacts.source import ModelURIError, NotAModel, Report
 from launcher.artifacts.uris import redact, require_inside
 
 MLMODEL = "MLmodel"
-MLMODEL_LIMIT = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)

@@ -56,3 +56,10 @@ def run() -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture
 def obedient(tmp_path: Path) -> ObedientModel:
     return ObedientModel(tmp_path / "obedient")
+
+
+@pytest.fixture
+def fresh_home(tmp_path: Path, launcher_home: Path) -> dict[str, str]:
+    """A launcher home of the test's own; only the installer's cache is shared."""
+    cache = str(launcher_home / "uv-cache")
+    return {"LAUNCHER_HOME": str(tmp_path / "home"), "UV_CACHE_DIR": cache}

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,13 +14,6 @@ from launcher_process import Launcher, ObedientModel, wait_until_gone
 
 Launch = Callable[..., Launcher]
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def fresh_home(tmp_path: Path, launcher_home: Path) -> dict[str, str]:
-    """A launcher home of the test's own; only the installer's cache is shared."""
-    cache = str(launcher_home / "uv-cache")
-    return {"LAUNCHER_HOME": str(tmp_path / "home"), "UV_CACHE_DIR": cache}
 
 
 def key_in(output: str) -> str:
@@ -122,20 +115,6 @@ def test_a_python_version_that_cannot_be_found(run: Run, obedient: ObedientModel
     assert done.returncode == 3
     [error] = error_lines(done)
     assert "3.5.99" in error
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
-    if subprocess.run(mount, check=False).returncode != 0:
-        pytest.skip("no file system can be mounted here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_full_disk(

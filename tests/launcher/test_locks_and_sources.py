@@ -9,19 +9,11 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import requests
 from launcher_process import Launcher, ObedientModel, command, invoke
 
 Launch = Callable[..., Launcher]
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def fresh_home(tmp_path: Path, launcher_home: Path) -> dict[str, str]:
-    """A launcher home of the test's own; only the installer's cache is shared."""
-    cache = str(launcher_home / "uv-cache")
-    return {"LAUNCHER_HOME": str(tmp_path / "home"), "UV_CACHE_DIR": cache}
 
 
 def test_a_model_is_installed_from_the_lock_that_it_carries(
