@@ -16,7 +16,7 @@ CONTENT_TYPES = {
     "csv": "text/csv",
     "parquet": "application/vnd.apache.parquet",
 }
-# What the model of the fixture says to the rows of `three_rows`.
+# What the models say to the rows of `three_rows`.
 THREE_SPECIES = ["setosa", "versicolor", "virginica"]
 
 

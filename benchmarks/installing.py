@@ -15,7 +15,6 @@ from benchmarks.peers import PYTHON, Peer
 from benchmarks.peers.registry import PEERS
 
 ROOT = Path(__file__).resolve().parents[1]
-FIXTURE = ROOT / "fixtures" / "iris"
 INSTALL_SECONDS = 1800
 MODEL_SECONDS = 300
 
@@ -26,7 +25,7 @@ def install(peer: Peer, cache: Path) -> Path:
     The launcher's own environment is made by `launcher prepare-env` and its path asked for.
     """
     if not peer.requirements:
-        return install_launcher(FIXTURE, cache)
+        return install_launcher(model_for(peer, "logistic", cache), cache)
     folder = cache / peer.environment_name
     python = folder / "bin" / "python"
     done = folder / "installed.json"
@@ -67,10 +66,8 @@ def run_uv(*arguments: str) -> None:
 
 
 def model_for(peer: Peer, kind: str, cache: Path) -> Path:
-    """The folder of a model (`iris` or `forest`) that the peer's environment can load."""
-    if kind == "iris" and not peer.own_model:
-        return FIXTURE
-    # The releases of MLflow's environment are the fixture's: what it logs, the others can read.
+    """The folder of a model (`logistic` or `forest`) that the peer's environment can load."""
+    # The others have the releases of MLflow's environment, and can read what it logs.
     maker = peer if peer.own_model else PEERS["mlflow"]
     folder = cache / "models" / f"{kind}-{maker.environment_name}"
     if not (folder / "MLmodel").is_file():

@@ -20,7 +20,7 @@ import psutil
 import requests
 
 from benchmarks import bodies
-from benchmarks.installing import FIXTURE, ROOT, install, launcher_environ, model_for
+from benchmarks.installing import ROOT, install, launcher_environ, model_for
 from benchmarks.load import post
 from benchmarks.peers.registry import LAUNCHER, PEERS
 from benchmarks.running import HOST, Running, free_port, serve
@@ -62,7 +62,7 @@ def serving(plan: Plan) -> Iterator[Sample]:
     body.write_bytes(bodies.three_rows())
     for name in plan.peers:
         peer = PEERS[name]
-        python, model = install(peer, plan.cache), model_for(peer, "iris", plan.cache)
+        python, model = install(peer, plan.cache), model_for(peer, "logistic", plan.cache)
         with serve(peer, python, model, plan.cache) as running:
             url = running.url + "/invocations"
             check_answer(url, body.read_bytes(), "application/json", bodies.THREE_SPECIES)
@@ -74,6 +74,11 @@ def serving(plan: Plan) -> Iterator[Sample]:
                 busy = (running.processor_seconds() - before) * 1e3 / load.requests
                 found = {"rate": load.rate, "processor_ms": busy, **asdict(load)}
                 yield {"scenario": "serving", "peer": name, **found}
+
+
+def _logistic(plan: Plan) -> Path:
+    """The model of most scenarios, as the launcher and the peers with its releases serve it."""
+    return model_for(PEERS[LAUNCHER], "logistic", plan.cache)
 
 
 def _start_sample(name: str, running: Running) -> Sample:
@@ -100,7 +105,7 @@ def floor(plan: Plan) -> Iterator[Sample]:
     python = install(PEERS[LAUNCHER], plan.cache)
     body = plan.cache / "three.json"
     body.write_bytes(bodies.three_rows())
-    found = inside(python, "one_request", str(FIXTURE), str(body), "2000")
+    found = inside(python, "one_request", str(_logistic(plan)), str(body), "2000")
     yield {"scenario": "floor", "peer": "one process", **found}
 
 
@@ -127,7 +132,7 @@ def tables(plan: Plan) -> Iterator[Sample]:
     wanted = None
     for name in TABLE_PEERS:
         peer = PEERS[name]
-        with serve(peer, install(peer, plan.cache), FIXTURE, plan.cache) as running:
+        with serve(peer, install(peer, plan.cache), _logistic(plan), plan.cache) as running:
             url = running.url + "/invocations"
             for form, path in paths.items():
                 if name == "mlflow" and form == "parquet":
@@ -140,9 +145,9 @@ def tables(plan: Plan) -> Iterator[Sample]:
                 check_answer(url, path.read_bytes(), kind, wanted)
                 load = post(url, path, kind, 1, plan.seconds)
                 yield {"scenario": "table", "peer": name, "format": form, "p50_ms": load.p50_ms}
-    config = write_config(plan.cache)
+    config = write_config(_logistic(plan), plan.cache)
     for peer_name, what, subject in (
-        ("pandas", "table_floor", str(FIXTURE)),
+        ("pandas", "table_floor", str(_logistic(plan))),
         ("scoring server", "table_server", str(config)),
     ):
         for form, stages in inside(own, what, subject, "30", *listed).items():
@@ -154,18 +159,22 @@ def starts(plan: Plan) -> Iterator[Sample]:
     own, mlflow = install(PEERS[LAUNCHER], plan.cache), install(PEERS["mlflow"], plan.cache)
     for way in ("pickle", "mlflow"):
         started = time.perf_counter()
-        inside(own, "start", str(FIXTURE), way)
+        inside(own, "start", str(_logistic(plan)), way)
         took = time.perf_counter() - started
         yield {"scenario": "start", "peer": f"bare Python, {way}", "seconds": took}
     for name, python in ((LAUNCHER, own), ("mlflow", mlflow)):
-        with serve(PEERS[name], python, FIXTURE, plan.cache) as running:
+        with serve(PEERS[name], python, _logistic(plan), plan.cache) as running:
             yield _start_sample(name, running)
-    yield {"scenario": "launch", "peer": LAUNCHER, "seconds": seconds_to_launch(plan.cache)}
+    yield {
+        "scenario": "launch",
+        "peer": LAUNCHER,
+        "seconds": seconds_to_launch(_logistic(plan), plan.cache),
+    }
 
 
-def seconds_to_launch(cache: Path) -> float:
+def seconds_to_launch(model: Path, cache: Path) -> float:
     """From the call of `launcher serve` until the server's process is there."""
-    command = [sys.executable, "-m", "launcher", "serve", "-m", str(FIXTURE), "-h", HOST]
+    command = [sys.executable, "-m", "launcher", "serve", "-m", str(model), "-h", HOST]
     started = time.perf_counter()
     process = subprocess.Popen(
         [*command, "-p", str(free_port())],
@@ -186,13 +195,14 @@ def seconds_to_launch(cache: Path) -> float:
 def batch(plan: Plan) -> Iterator[Sample]:
     """`predict` on a large CSV file, and a chunk loop written by hand in the same environment."""
     python = install(PEERS[LAUNCHER], plan.cache)
+    model = _logistic(plan)
     source, target = plan.cache / "large.csv", plan.cache / "predictions.csv"
     size = bodies.write_csv(source, plan.csv_megabytes) / 1e6
-    command = [sys.executable, "-m", "launcher", "predict", "-m", str(FIXTURE)]
+    command = [sys.executable, "-m", "launcher", "predict", "-m", str(model)]
     command += ["-i", str(source), "-o", str(target)]
     for name, arguments in (
         (LAUNCHER, command),
-        ("chunk loop", [str(python), INSIDE, "chunk_loop", str(FIXTURE), str(source), str(target)]),
+        ("chunk loop", [str(python), INSIDE, "chunk_loop", str(model), str(source), str(target)]),
     ):
         seconds, peak = _timed_with_peak(arguments, plan.cache)
         with target.open() as file:
@@ -221,13 +231,13 @@ def _timed_with_peak(command: list[str], cache: Path) -> tuple[float, float]:
     return time.perf_counter() - started, peak
 
 
-def write_config(cache: Path) -> Path:
-    """The scoring server's configuration for the fixture."""
+def write_config(model: Path, cache: Path) -> Path:
+    """The scoring server's configuration for a model."""
     from launcher.mlmodel import read_model
     from launcher.server_config import server_config, write_json
 
     path = cache / "config.json"
-    write_json(path, server_config(read_model(FIXTURE), uri="iris", environment={}, server={}))
+    write_json(path, server_config(read_model(model), uri="iris", environment={}, server={}))
     return path
 
 

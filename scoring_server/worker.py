@@ -219,6 +219,15 @@ def requests_at_a_time(settings: ServerSettings) -> int:
     return max(1, settings.threads)
 
 
+def _has_a_processor_each(settings: ServerSettings) -> bool:
+    """Whether the workers leave a processor free, and each runs its requests one by one."""
+    try:
+        processors = len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        processors = os.cpu_count() or 1
+    return settings.threads <= 1 and processors > settings.workers
+
+
 def _unquote(path: str) -> str:
     from urllib.parse import unquote_to_bytes
 
@@ -244,7 +253,7 @@ def run_worker(
         die_with_parent()
         if os.getppid() != parent:
             os._exit(0)
-        channel = Channel(connection)
+        channel = Channel(connection, stay_awake=_has_a_processor_each(config.server))
         started = time.monotonic()
         try:
             wsgi = load()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# The Python of the fixture's environment, so that all run the same interpreter.
+# All run the same interpreter.
 PYTHON = "3.11"
 HERE = Path(__file__).parent
 

