@@ -17,11 +17,10 @@ from launcher.stop_signals import StopRequested, stop_requests_raise
 _TAIL = 20
 
 
-def start_in_background(arguments: list[str], name: str, log: Path, console: Console) -> None:
+def start_in_background(arguments: list[str], log: Path, console: Console) -> None:
     """Start ``launcher ARGUMENTS`` in the background and return once it is ready.
 
-    :param arguments: the command line, without ``--detach``, with ``--name``.
-    :param name: the instance's name.
+    :param arguments: the command line, without ``--detach``.
     :param log: takes its output.
     :raises LauncherError: what the launcher in the background failed with.
     """
@@ -43,7 +42,7 @@ def start_in_background(arguments: list[str], name: str, log: Path, console: Con
     finally:
         os.close(theirs)
         os.close(output)
-    console.under_way(f"starting {name} in the background, log: {log}")
+    console.under_way(f"starting in the background, log: {log}")
     try:
         with stop_requests_raise(), os.fdopen(outcome, "rb") as lines:
             line = lines.readline()
@@ -64,7 +63,7 @@ def start_in_background(arguments: list[str], name: str, log: Path, console: Con
         raise error
     console.clear()
     print(f"ready: {told['url']}")
-    print(f"name:  {name}")
+    print(f"name:  {told['name']}")
     print(f"pid:   {process.pid}")
     print(f"log:   {log}")
 
@@ -78,9 +77,9 @@ class Outcome:
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
 
-    def ready(self, url: str) -> None:
-        """It serves."""
-        self._tell({"url": url})
+    def ready(self, url: str, name: str) -> None:
+        """It serves, under that name."""
+        self._tell({"url": url, "name": name})
 
     def failed(self, error: LauncherError) -> None:
         """It will not serve."""

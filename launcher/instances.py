@@ -1,6 +1,6 @@
 """The launchers that serve on this machine, as ``launcher ps`` and its kin find them.
 
-Each has a folder ``run/PID`` below the launcher home with an ``instance.json``.
+Each has a run folder with an ``instance.json``, and the lock of its name.
 """
 
 from __future__ import annotations
@@ -9,17 +9,22 @@ import json
 import os
 import re
 import select
-import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envs.home import launcher_home
+from envs.locks import holder_of, remove_lock_file, sign, try_exclusive
 from launcher.control import ask
 from launcher.errors import UsageError
+from launcher.run_folders import all_run_folders, remove_if_left
 
 if TYPE_CHECKING:
     import psutil
+
+    from launcher.mlmodel import Model
 
 INSTANCE_FILE = "instance.json"
 _STATUS_TIMEOUT = 2.0
@@ -85,13 +90,14 @@ class Instance:
 def running_instances() -> list[Instance]:
     """Those that run, by name; what is left of others is removed."""
     found = []
-    for path in (launcher_home() / "run").glob(f"*/{INSTANCE_FILE}"):
+    for folder in all_run_folders().glob("[!.]*"):
         try:
-            instance = Instance(**json.loads(path.read_text()))
-        except FileNotFoundError:
-            continue  # it has just ended
+            instance = Instance(**json.loads((folder / INSTANCE_FILE).read_text()))
+        except FileNotFoundError:  # it has just begun or ended, or it is no server's
+            remove_if_left(folder)
+            continue
         if instance.process() is None:
-            shutil.rmtree(path.parent, ignore_errors=True)
+            remove_if_left(folder)
         else:
             found.append(instance)
     return sorted(found, key=lambda instance: instance.name)
@@ -110,31 +116,49 @@ def find_instance(name: str) -> Instance:
     raise UsageError(f"Nothing named {name!r} is being served.", f"Running now: {names}.")
 
 
-def choose_name(wanted: str | None, fallback: str) -> str:
-    """The name of a new instance.
+def default_name(model: Model) -> str:
+    """The name of the first instance that serves ``model`` and is given none."""
+    name = model.name or model.path.name
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:50] or "model"
 
-    :param wanted: the name that was asked for; None takes ``fallback``, with a number if needed.
+
+def check_name(name: str) -> None:
+    """See that it can be an instance's name.
+
+    :raises UsageError: it cannot.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be a name.", "Use letters, digits, dots, dashes, underscores."
+        )
+
+
+@contextmanager
+def claimed_name(wanted: str | None, default: str = "") -> Iterator[str]:
+    """A name that no other instance can have within the block.
+
+    :param wanted: the name that was asked for; None takes ``default``, with a number if needed.
     :raises UsageError: it is taken, or cannot be a name.
     """
-    taken = {instance.name for instance in running_instances()}
     if wanted is not None:
-        if not _NAME.fullmatch(wanted):
-            raise UsageError(
-                f"{wanted!r} cannot be a name.", "Use letters, digits, dots, dashes, underscores."
-            )
-        if wanted in taken:
-            raise UsageError(
-                f"{wanted!r} is being served already.",
-                f"Choose another --name, or stop it: launcher stop {wanted}",
-            )
-        return wanted
-    base = re.sub(r"[^A-Za-z0-9._-]+", "-", fallback).strip("-._")[:50] or "model"
-    number = 1
-    name = base
-    while name in taken:
-        number += 1
-        name = f"{base}-{number}"
-    return name
+        check_name(wanted)
+        candidates: Iterable[str] = (wanted,)
+    else:
+        candidates = chain((default,), (f"{default}-{number}" for number in count(2)))
+    for name in candidates:
+        lock = all_run_folders() / ".names" / f"{name}.lock"
+        with try_exclusive(lock) as is_ours:
+            if is_ours:
+                sign(lock)
+                try:
+                    yield name
+                finally:
+                    remove_lock_file(lock)
+                return
+    raise UsageError(
+        f"{wanted!r} is being served already, by process {holder_of(lock)}.",
+        f"Choose another --name, or stop it: launcher stop {wanted}",
+    )
 
 
 def describe_instance(instance: Instance) -> dict[str, Any]:

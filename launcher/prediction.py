@@ -19,10 +19,11 @@ from launcher.deployment import describe_environment
 from launcher.environment import EnvironmentOptions, prepare_environment
 from launcher.errors import LauncherError, ServerCrashedError, ServerNotReadyError, UsageError
 from launcher.model_opening import ModelRequest
+from launcher.run_folders import run_folder
 from launcher.server_config import server_config, write_json
 from launcher.server_log import ServerLog, new_log_path
 from launcher.server_process import Command, ServerProcess, describe_exit
-from launcher.serving import describe_model, run_folder
+from launcher.serving import describe_model
 from launcher.stop_signals import stop_requests_raise
 
 _EXTENSIONS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}

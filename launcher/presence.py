@@ -12,7 +12,7 @@ from typing import Any
 from launcher.console import Console
 from launcher.control import Client, ControlServer
 from launcher.deployment import ModelDeployment
-from launcher.instances import Instance
+from launcher.instances import INSTANCE_FILE, Instance
 from launcher.request_example import curl_line
 from launcher.server_config import write_json
 from launcher.server_log import ServerLog
@@ -68,9 +68,10 @@ class Presence(Observer):
         self._write_instance(deployment)
 
     def detach(self) -> None:
-        """Be gone."""
+        """Be gone: once this has returned, the name may be another's."""
         if self._control is not None:
             self._control.close()
+        (self._folder / INSTANCE_FILE).unlink(missing_ok=True)
         if self._ready_file is not None:
             self._ready_file.unlink(missing_ok=True)
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -25,12 +21,13 @@ from launcher.environment import (
     prepare_environment,
 )
 from launcher.errors import LauncherError, UsageError
-from launcher.instances import choose_name
+from launcher.instances import check_name, claimed_name, default_name
 from launcher.listening_socket import bind_socket, socket_url
 from launcher.mlmodel import Model, read_model
 from launcher.model_opening import ModelRequest
 from launcher.model_watch import ModelWatch
 from launcher.presence import Presence
+from launcher.run_folders import run_folder
 from launcher.server_log import ServerLog, new_log_path
 from launcher.stop_signals import StopRequested, stop_requests_raise
 from launcher.supervisor import Limits, Supervisor
@@ -108,14 +105,13 @@ def serve_detached(options: ServeOptions, console: Console) -> None:
 
     :raises LauncherError: as ``serve`` does.
     """
+    if options.name is not None:
+        check_name(options.name)
     model = options.model_request().open(console)
-    name = choose_name(options.name, model.name or model.path.name)
     check_access(options, console)
     arguments = [each for each in sys.argv[1:] if each != "--detach"]
-    if options.name is None:
-        arguments += ["--name", name]
-    log = new_log_path(launcher_home() / "logs", name)
-    start_in_background(arguments, name, log, console)
+    log = new_log_path(launcher_home() / "logs", options.name or default_name(model))
+    start_in_background(arguments, log, console)
 
 
 class _Serving:
@@ -141,11 +137,16 @@ class _Serving:
 
     def run(self) -> None:
         """Serve until told to stop."""
+        if self._options.name is not None:
+            with claimed_name(self._options.name):  # refused before anything is built
+                self._serve(self._options.name, self._deploy())
+        else:
+            deployment = self._deploy()
+            with claimed_name(None, default_name(deployment.model)) as name:
+                self._serve(name, deployment)
+
+    def _serve(self, name: str, deployment: ModelDeployment) -> None:
         options, console = self._options, self._console
-        name = options.name and choose_name(options.name, "")
-        deployment = self._deploy()
-        model = deployment.model
-        name = name or choose_name(None, model.name or model.path.name)
         detached = options.log_file is not None
         log = ServerLog(
             options.log_file or new_log_path(launcher_home() / "logs", "serve"),
@@ -162,7 +163,7 @@ class _Serving:
             log=log,
             console=console,
             curl_options=_curl_options(options),
-            on_ready=lambda: self._outcome.ready(self._url),
+            on_ready=lambda: self._outcome.ready(self._url, name),
         )
         console.under_way("loading the model")
         supervisor = Supervisor(
@@ -366,22 +367,3 @@ def server_settings(options: ServeOptions, port: int) -> dict[str, Any]:
 
 def _absolute(path: Path | None) -> str | None:
     return None if path is None else str(path.absolute())
-
-
-@contextmanager
-def run_folder() -> Iterator[Path]:
-    """A folder for this process's own files, removed at the end.
-
-    :raises LauncherError: it cannot be made.
-    """
-    path = launcher_home() / "run" / str(os.getpid())
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LauncherError(
-            f"{path} cannot be made: {error.strerror}.", "Set LAUNCHER_HOME to another folder."
-        ) from error
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)

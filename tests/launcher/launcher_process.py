@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,19 @@ LONGEST = 240.0
 
 
 class Launcher:
-    """One launcher process; its output is collected line by line as it comes."""
+    """One launcher process; its output is collected line by line as it comes.
 
-    def __init__(self, *arguments: str | Path, environ: dict[str, str] | None = None) -> None:
+    ``through``: the beginning of a command that runs the rest of it.
+    """
+
+    def __init__(
+        self,
+        *arguments: str | Path,
+        environ: dict[str, str] | None = None,
+        through: Sequence[str] = (),
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "launcher", *map(str, arguments)],
+            [*through, sys.executable, "-m", "launcher", *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import re
@@ -112,7 +113,7 @@ def test_names_are_made_from_the_model_and_requests_are_counted(
     first, second = launch(*arguments), launch(*arguments)
     url = first.ready()
     second.ready()
-    assert {each["name"] for each in listed(run)} in ({"obedient", "obedient-2"}, {"obedient"})
+    assert [each["name"] for each in listed(run)] == ["obedient", "obedient-2"]
     for _ in range(5):
         invoke(url, command("done"))
     pid = first.process.pid
@@ -120,6 +121,57 @@ def test_names_are_made_from_the_model_and_requests_are_counted(
         assert first.process.poll() is None
     assert run("stop", "--all").returncode == 0
     assert first.wait() == second.wait() == 0
+
+
+@pytest.mark.usefixtures("own_home")
+def test_names_differ_whoever_starts_at_the_same_moment(
+    launch: Launch, run: Run, obedient: ObedientModel
+) -> None:
+    obedient.hold("load")  # all have their names before the first of them serves
+    arguments = ("serve", "-m", obedient.path, "-p", "0", "--env-manager", "local")
+    unnamed = [launch(*arguments) for _ in range(4)]
+    named = [launch(*arguments, "--name", "mine") for _ in range(2)]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        ends = {pool.submit(each.wait): each for each in named}
+        done, _ = concurrent.futures.wait(ends, return_when=concurrent.futures.FIRST_COMPLETED)
+        [refused] = [ends[end] for end in done]
+        [kept] = [each for each in named if each is not refused]
+        assert refused.wait() == 2
+        taken = f"'mine' is being served already, by process {kept.process.pid}"
+        assert taken in refused.output
+        while len(instances := listed(run)) < 5:
+            assert all(each.process.poll() is None for each in (*unnamed, kept))
+        names = ["mine", "obedient", "obedient-2", "obedient-3", "obedient-4"]
+        assert [each["name"] for each in instances] == names
+        assert run("stop", "--all").returncode == 0
+    assert [each.wait() for each in (*unnamed, kept)] == [0] * 5
+
+
+def test_launchers_with_the_same_pid_are_not_in_each_other_s_way(
+    launch: Launch, run: Run, obedient: ObedientModel, own_home: Path
+) -> None:
+    """Containers that share a launcher home, and one that was killed and starts again."""
+    container = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+    try:
+        subprocess.run([*container, "true"], check=True, capture_output=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip("no process namespaces can be made here")
+    arguments = ("serve", "-m", obedient.path, "-p", "0", "--env-manager", "local")
+    first = launch(*arguments, "--name", "mine", through=container)
+    first.ready()
+    second = launch(*arguments, through=container)
+    url = second.ready()
+    assert listed(run) == []  # they are not of this namespace...
+    assert len(list(own_home.glob("run/1-*/control"))) == 2  # ... and are left alone
+    family = first.descendants()
+    first.process.kill()
+    first.wait()
+    wait_until_gone(family)
+    again = launch(*arguments, "--name", "mine", through=container)
+    assert invoke(again.ready(), command("done")).status_code == 200
+    assert listed(run) == []
+    assert len(list(own_home.glob("run/1-*/control"))) == 2, "the dead one's was to be removed"
+    assert invoke(url, command("done")).status_code == 200
 
 
 def test_systemd_hears_of_readiness_life_reload_and_stop(
