@@ -26,6 +26,7 @@ from benchmarks.peers.registry import PEERS
 from benchmarks.running import StartError
 
 RESULTS = Path(__file__).with_name("results")
+README_MARKS = ("<!-- speed: begin -->", "<!-- speed: end -->")
 SCENARIOS: dict[str, Callable[[scenarios.Plan], Iterator[scenarios.Sample]]] = {
     "floor": scenarios.floor,
     "serving": scenarios.serving,
@@ -81,6 +82,10 @@ def main(arguments: list[str] | None = None) -> int:
     chart = report.chart(samples)
     if chart:
         (options.results / "latency.svg").write_text(chart)
+    if options.readme is not None:
+        table = report.readme_table(samples)
+        readme = report.put_between(options.readme.read_text(), *README_MARKS, table)
+        options.readme.write_text(readme)
     print(text)
     return 0
 
@@ -93,6 +98,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
     parser.add_argument("--results", type=Path, default=RESULTS, help="a folder for the results")
+    parser.add_argument("--readme", type=Path, help="a file whose table of peers is renewed")
     parser.add_argument(
         "--cache",
         type=Path,

@@ -46,6 +46,30 @@ def test_the_table_has_medians_and_says_what_is_reached() -> None:
     assert "| launcher | 1,000, 2.00, 20.00, 2.00 | 2.0 | 200 | 18 |" in text
 
 
+def test_the_table_of_the_readme_takes_the_place_of_the_last_one() -> None:
+    numbers = ((1, 900, 1.25), (16, 1000, 2.0), (64, 1100, 3.0))
+    table = report.readme_table(
+        [*(sample("launcher", *each) for each in numbers), start("launcher")]
+    )
+    assert "| launcher | 900, 1.25 | 1,000, 20.00 | 1,100, 30.00 | 2.0 | 200 | 18 |" in table
+    text = report.put_between(
+        "a\n<!-- b -->\nold\n<!-- e -->\nz\n", "<!-- b -->", "<!-- e -->", "new\n"
+    )
+    assert text == "a\n<!-- b -->\n\nnew\n\n<!-- e -->\nz\n"
+    assert report.put_between(text, "<!-- b -->", "<!-- e -->", "new\n") == text
+    with pytest.raises(ValueError, match="<!-- e -->"):
+        report.put_between("a\n<!-- b -->\n", "<!-- b -->", "<!-- e -->", "new\n")
+
+
+def test_the_floor_is_compared_with_what_was_measured_beside_it() -> None:
+    samples = [
+        {"scenario": "floor", "peer": "one process", "repeat": 0, "total": 2.0},
+        {"scenario": "floor", "peer": "launcher", "repeat": 0, "p50_ms": 2.5},
+    ]
+    text = report.markdown(samples, MACHINE, {})
+    assert "parse + predict + encode in one process | at most 1.3 times | 1.25 | yes |" in text
+
+
 def test_the_chart_is_an_svg_with_a_line_for_each_peer() -> None:
     samples = [sample(peer, c, 100 * c, c / 2) for peer in ("launcher", "mlflow") for c in (1, 16)]
     chart = report.chart(samples)
