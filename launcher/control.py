@@ -8,9 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import selectors
-import shutil
 import socket
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,6 +83,8 @@ class ControlServer:
         self._own_folder: str | None = None
         self.path = folder / "control"
         if len(str(self.path)) > _LONGEST_PATH:
+            import tempfile
+
             self._own_folder = tempfile.mkdtemp(prefix="launcher-")
             self.path = Path(self._own_folder) / "control"
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -119,6 +119,8 @@ class ControlServer:
         self._listening.close()
         self.path.unlink(missing_ok=True)
         if self._own_folder is not None:
+            import shutil
+
             shutil.rmtree(self._own_folder, ignore_errors=True)
 
 

@@ -13,7 +13,6 @@ from launcher.console import Console
 from launcher.control import Client, ControlServer
 from launcher.deployment import ModelDeployment
 from launcher.instances import INSTANCE_FILE, Instance
-from launcher.request_example import curl_line
 from launcher.server_config import write_json
 from launcher.server_log import ServerLog
 from launcher.supervisor import Deployment, Observer, Supervisor
@@ -65,7 +64,8 @@ class Presence(Observer):
         self._supervisor = supervisor
         self._control = ControlServer(self._folder, supervisor.selector, self._handle)
         self._log.on_write = self._wake_followers
-        self._write_instance(deployment)
+        # Not yet: what it takes to write it is imported while the server starts.
+        supervisor.post(lambda: self._write_instance(deployment))
 
     def detach(self) -> None:
         """Be gone: once this has returned, the name may be another's."""
@@ -130,6 +130,8 @@ class Presence(Observer):
         if self._was_ready:
             return
         self._was_ready = True
+        from launcher.request_example import curl_line
+
         line = curl_line(deployment.model, self._url)
         if line is not None:
             print(f"try:   {line.replace('curl ', 'curl ' + self._curl_options, 1)}", flush=True)

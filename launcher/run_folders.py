@@ -8,8 +8,6 @@ container about the others that share a launcher home.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +33,8 @@ def run_folder() -> Iterator[Path]:
     parent = all_run_folders()
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        path = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
+        path = parent / f"{os.getpid()}-{os.urandom(4).hex()}"
+        path.mkdir(mode=0o700)
     except OSError as error:
         raise LauncherError(
             f"No folder can be made in {parent}: {error.strerror}.",
@@ -45,11 +44,17 @@ def run_folder() -> Iterator[Path]:
         with exclusive(path / _LOCK):
             yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
 
 
 def remove_if_left(folder: Path) -> None:
     """Remove the folder of a process that has died; nothing happens to that of a living one."""
     with try_exclusive(folder / _LOCK) as has_died:
         if has_died:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    import shutil  # here: no server waits for it
+
+    shutil.rmtree(folder, ignore_errors=True)

@@ -25,7 +25,6 @@ from launcher.instances import check_name, claimed_name, default_name
 from launcher.listening_socket import bind_socket, socket_url
 from launcher.mlmodel import Model, read_model
 from launcher.model_opening import ModelRequest
-from launcher.model_watch import ModelWatch
 from launcher.presence import Presence
 from launcher.run_folders import run_folder
 from launcher.server_log import ServerLog, new_log_path
@@ -35,6 +34,7 @@ from launcher.systemd import watchdog_seconds
 
 if TYPE_CHECKING:
     from envs import Environment
+    from launcher.model_watch import ModelWatch
 
 _LOOPBACK = ("127.", "::1", "localhost")
 
@@ -190,6 +190,8 @@ class _Serving:
 
     def _watch(self, supervisor: Supervisor) -> ModelWatch:
         """Have the server reloaded when what is behind the model URI has moved."""
+        from launcher.model_watch import ModelWatch
+
         assert self._options.watch is not None
         request = self._options.model_request()
 

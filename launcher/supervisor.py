@@ -15,15 +15,17 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from launcher.errors import ServerCrashedError, ServerNotReadyError
 from launcher.inbox import Inbox
 from launcher.inherited_processes import reap_inherited
-from launcher.liveness import LivenessWatch
 from launcher.server_log import ServerLog
 from launcher.server_process import Command, describe_exit
 from launcher.supervised_server import Failure, SupervisedServer
+
+if TYPE_CHECKING:
+    from launcher.liveness import LivenessWatch
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SIGNALS = (*_STOP_SIGNALS, signal.SIGHUP, signal.SIGCHLD)
@@ -212,6 +214,8 @@ class Supervisor:
             self._liveness = None
         if server is None or self._limits.liveness is None:
             return
+        from launcher.liveness import LivenessWatch  # here: the server starts without it
+
         self._liveness = LivenessWatch(
             self._url,
             self._limits.liveness,

@@ -169,6 +169,33 @@ def test_help_imports_nothing_slow() -> None:
     assert "serve" in done.stdout
 
 
+AT_THE_START_OF_THE_SERVER = """
+import os, subprocess, sys
+from launcher import cli, server_process
+
+def start(*_arguments, **_options):
+    print(*sys.modules, flush=True)
+    os._exit(0)
+
+server_process.subprocess.Popen = start
+cli.main(["serve", "-m", sys.argv[1], "-p", "0", "--env-manager", "local"])
+"""
+
+
+def test_the_server_is_started_before_what_only_follows_it_is_imported(
+    obedient: ObedientModel,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_THE_START_OF_THE_SERVER, obedient.path],
+        stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    modules = set(done.stdout.split())
+    assert "launcher.supervisor" in modules
+    later = {"launcher.liveness", "launcher.model_watch", "launcher.request_example"}
+    slow = {"pandas", "numpy", "flask", "virtualenv", "requests", "uv", "http", "psutil"}
+    assert not modules & (later | slow)
+
+
 @pytest.mark.parametrize("name", ["serve", "predict", "prepare-env", "ping"])
 def test_every_command_has_a_line_of_help(name: str) -> None:
     assert cli.main.commands[name].get_short_help_str(200)
