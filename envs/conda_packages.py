@@ -7,7 +7,6 @@ import json
 import os
 import re
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,18 +14,17 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from envs.conda import Machine, rattler_folder, read_json
+from envs.conda_cache import cache_folder, cache_in_use, sweep
 from envs.conda_channels import Channel
 from envs.conda_failures import Failure, wrong_hash
 from envs.context import Context
 from envs.errors import EnvError
-from envs.files import remove_tree
 from envs.process import clean_environ, run
 from envs.uv import work_folder, write_private
 
 WORKER = Path(__file__).with_name("conda_worker.py")
 INDEX_TIMEOUT = 120  # seconds for one request; conda's setting for it wins
 PACKAGE_TIMEOUT = 1800
-ABANDONED = 86400  # seconds after which nobody is still unpacking a package
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ class Wanted:
             "channels": [channel.url for channel in self.channels],
             "access": [access for channel in self.channels if (access := channel.access())],
             "subdir": self.machine.subdir,
-            "cache": str(context.home / "conda"),
+            "cache": str(cache_folder(context.home)),
             "offline": is_offline(context),
             "specs": list(self.specs),
             "instead": dict(self.instead),
@@ -169,7 +167,8 @@ def solve(wanted: Wanted, context: Context) -> Solution:
         "virtual_packages": [list(row) for row in wanted.machine.virtual_packages],
         "attempts": wanted.attempts(),
     }
-    result = call_rattler(request, context, wanted)
+    with cache_in_use(context.home):
+        result = call_rattler(request, context, wanted)
     attempt = request["attempts"][result["attempt"]]
     packages = tuple(CondaPackage.from_row(row) for row in result["records"])
     notes = []
@@ -207,7 +206,6 @@ def install(
     ``lockfile`` is where they come from, if that must fulfil ``wanted`` first.
     """
     verify(packages)
-    _sweep(context.home / "conda" / "pkgs")
     request = {
         **wanted.request(context),
         "action": "install",
@@ -216,14 +214,9 @@ def install(
         "prefix": str(prefix),
         "check": lockfile is not None,
     }
-    call_rattler(request, context, wanted, lockfile)
-
-
-def _sweep(cache: Path) -> None:
-    """Remove what killed builds have left unfinished in the package cache."""
-    for path in cache.glob(".*/") if cache.is_dir() else ():
-        if time.time() - path.stat().st_mtime > ABANDONED:
-            remove_tree(path)
+    with cache_in_use(context.home) as cache:
+        sweep(cache)
+        call_rattler(request, context, wanted, lockfile)
 
 
 def verify(packages: Iterable[CondaPackage]) -> None:

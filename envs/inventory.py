@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from envs.conda_cache import prune_cache
 from envs.errors import EnvError
 from envs.files import folder_files, remove_tree
 from envs.locks import remove_lock_file, try_exclusive, users
@@ -118,7 +119,9 @@ def prune(
     used first, what is needed to get all environments below ``max_size`` bytes.
 
     Leftovers are builds that died, damaged environments, marks and locks of the dead. What a
-    live process builds or uses stays. Returns what went (with ``dry_run``: what would go).
+    live process builds or uses stays. Of the conda cache go the packages that no environment has
+    then, and indexes that were not fetched for ``older_than``. Returns what went (with
+    ``dry_run``: what would go).
     """
     removed = [*_prune_trash(store, dry_run)]
     listed = entries(store)
@@ -131,6 +134,9 @@ def prune(
             if locked and not users(store.users_folder(entry.key), remove_dead=True):
                 _discard(store, entry.key)
                 removed.append(Removal(entry.key, reason, entry.size))
+    gone = {removal.name for removal in removed}
+    kept = [store.folder(key) / "env" for key in keys(store) if key not in gone]
+    removed += [Removal(*row) for row in prune_cache(store.home, kept, older_than, dry_run)]
     if not dry_run:
         _sweep(store)
     return removed

@@ -32,6 +32,21 @@ def exclusive(path: Path, waiting: Callable[[str], None] | None = None) -> Itera
 
 
 @contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Hold the lock of ``path`` together with others that hold it so; waits for an exclusive one.
+
+    Raises OSError where the file cannot be made.
+    """
+    descriptor = None
+    while descriptor is None:
+        descriptor = _open_locked(path, fcntl.LOCK_SH)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def try_exclusive(path: Path) -> Iterator[bool]:
     """Like `exclusive`, but yield False at once where another process has the lock."""
     descriptor = _open_locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)

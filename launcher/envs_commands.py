@@ -134,7 +134,8 @@ def remove(keys: tuple[str, ...], as_json: bool) -> None:
 def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json: bool) -> None:
     """Remove what dead builds left, damaged environments, and on request unused ones.
 
-    What a live process uses or builds stays.
+    What a live process uses or builds stays. conda packages that no environment has any more go
+    from their cache as well.
     """
     from envs.inventory import prune as prune_all
 
