@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ class ModelDeployment:
     :param uri: the model URI as given.
     :param settings: the server's settings (``server`` of its configuration).
     :param config: where the server's configuration is written.
+    :param warn: called with one line for each thing of the environment that failed.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class ModelDeployment:
         uri: str,
         settings: Mapping[str, Any],
         config: Path,
+        warn: Callable[[str], None],
     ) -> None:
         self.source = source
         self.model = model
@@ -53,7 +55,7 @@ class ModelDeployment:
         self._config = config
         self._held = contextlib.ExitStack()
         self._held.enter_context(environment.in_use())
-        self.command: Command = scoring_server_command(environment.python, config)
+        self.command: Command = scoring_server_command(environment, config, warn=warn)
 
     def write_config(self, *, restarts: int = 0, reloads: int = 0) -> None:
         """Write the configuration, with what /metrics reports of the launcher."""

@@ -173,7 +173,7 @@ def _mismatch_warning(environment: Environment) -> str:
 def describe_plan(model: Model, options: EnvironmentOptions) -> list[str]:
     """The lines of ``--dry-run`` on the model and its environment; builds nothing."""
     from envs import describe
-    from launcher.backends import scoring_server_command
+    from launcher.backends import scoring_server_argv
 
     spec = environment_spec(model, options)
     try:
@@ -181,12 +181,12 @@ def describe_plan(model: Model, options: EnvironmentOptions) -> list[str]:
     except EnvError as error:
         raise EnvironmentBuildError(error.message, error.hint, log_path=error.log_path) from error
     python = plan.path / "bin" / "python"
-    command = scoring_server_command(python, Path("CONFIG.json"))
+    command = scoring_server_argv(python, Path("CONFIG.json"))
     return [
         f"model         {model.path}",
         f"environment   {plan.key} ({plan.manager}, Python {spec.python or 'of the launcher'}), "
         + ("built already" if plan.is_built else "to be built"),
         f"path          {plan.path}",
         *(f"requirement   {line}" for line in plan.requirements),
-        f"command       {' '.join(command.argv)}",
+        f"command       {' '.join(command)}",
     ]

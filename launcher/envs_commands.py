@@ -99,7 +99,15 @@ def run(key: str, command: tuple[str, ...]) -> None:
     if environment.mark is not None:
         # The command takes this process over, and with the descriptor the mark of being in use.
         os.set_inheritable(environment.mark.fileno(), True)
-    variables = clean_environ({"PATH": search, "VIRTUAL_ENV": str(environment.path)})
+    variables = clean_environ({"PATH": search})
+    if environment.manager == "conda":
+        from envs.conda_activation import activated_environ
+
+        variables = activated_environ(
+            environment.path, variables, lambda line: click.echo(f"warning: {line}", err=True)
+        )
+    else:
+        variables["VIRTUAL_ENV"] = str(environment.path)
     os.execve(program, command, variables)
 
 

@@ -75,7 +75,7 @@ def predict(
             console.under_way("loading the model")
             try:
                 run_job(
-                    scoring_server_command(built.python, config, *arguments),
+                    scoring_server_command(built, config, *arguments, warn=console.warn),
                     log,
                     on_event=_Progress(size, console).event,
                 )

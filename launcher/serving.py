@@ -219,6 +219,7 @@ class _Serving:
             uri=self._options.model_uri,
             settings=server_settings(self._options, self._listening.getsockname()[1]),
             config=self._folder / f"config-{next(self._numbers)}.json",
+            warn=self._console.warn,
         )
 
 
@@ -294,6 +295,7 @@ def prepare(options: ServeOptions, console: Console, config: Path | None) -> Env
                 uri=options.model_uri,
                 settings=server_settings(options, options.port),
                 config=config,
+                warn=console.warn,
             )
             deployment.write_config()
             deployment.close()

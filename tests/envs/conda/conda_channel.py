@@ -231,6 +231,12 @@ def library(
     return Package(name, version, tuple(depends), files, built=built, build=build)
 
 
+def data_package(name: str, files: Mapping[str, str]) -> Package:
+    """A package of files that are no Python."""
+    content = {path: text.encode() for path, text in files.items()}
+    return Package(name, "1.0", (), content, noarch="generic", built="2019-01-01")
+
+
 class Channel:
     """A channel in a folder."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
-from conda_channel import Channel, Package, library, pip_package, python_package
+from conda_channel import Channel, Package, data_package, library, pip_package, python_package
 from conda_server import serving
 
 from envs import EnvError
@@ -78,6 +78,20 @@ def served(model: Path, *options: str) -> Iterator[tuple[str, list[str]]]:
         assert process.wait(30) == 0
 
 
+ENVIRON_LOADER = """
+import os
+
+
+class Model:
+    def predict(self, data):
+        return [dict(os.environ)]
+
+
+def _load_pyfunc(path):
+    return Model()
+"""
+
+
 def predictions(url: str, rows: int = 4) -> list[str]:
     body = {"dataframe_records": [{"x": number} for number in range(rows)]}
     answer = requests.post(f"{url}/invocations", json=body, timeout=60)
@@ -113,6 +127,51 @@ def test_serve_from_a_channel_in_a_folder(
         assert predictions(url, 1) == ["1.0"]
         assert any("reused" in line for line in said)
         assert not any("resolving" in line for line in said)
+
+
+def test_the_server_has_the_variables_of_the_activated_environment(
+    model: Callable[..., Path], channel: Channel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    scripts = "etc/conda/activate.d"
+    channel.add(
+        data_package(
+            "geo",
+            {
+                f"{scripts}/geo.sh": 'export GEO_DATA="$CONDA_PREFIX/share/geo" OLD="was $MINE"\n',
+                f"{scripts}/broken.sh": "export HALF=1\necho no such sensor >&2\nexit 3\n",
+                "etc/conda/env_vars.d/geo.json": '{"GEO_LICENSE": "a $HOME \\"b\\""}',
+                "share/geo/table": "1",
+            },
+        )
+    )
+    monkeypatch.setenv("MINE", "mine")
+    monkeypatch.setenv("CONDA_PREFIX", "/nowhere")
+    path = model(channel.url, "geo", "pip", {"pip": ["six"]})
+    (path / "code" / "needs_tiny.py").write_text(ENVIRON_LOADER)
+    with served(path) as (url, said):
+        environ = dict(predictions(url, 1)[0])
+        key = requests.get(f"{url}/info", timeout=10).json()["environment"]["key"]
+        prefix = environ["CONDA_PREFIX"]
+        assert f"/{key}/env" in prefix
+        assert Path(environ["GEO_DATA"], "table").read_text() == "1"
+        assert environ["GEO_DATA"].startswith(prefix)
+        assert environ["GEO_LICENSE"] == 'a $HOME "b"'
+        assert environ["PATH"].startswith(f"{prefix}/bin:")
+        assert (environ["OLD"], environ["HALF"]) == ("was mine", "1")
+        [warning] = [line for line in said if "warning: " in line]
+        failed = f"the activation script {prefix}/{scripts}/broken.sh failed with code 3"
+        assert warning.endswith(f"{failed}: no such sensor")
+    inside = run("envs", "run", key, "--", "sh", "-c", "echo $GEO_DATA")
+    assert inside.stdout.strip() == environ["GEO_DATA"]
+    assert failed in inside.stderr
+    scores = tmp_path / "scores.json"
+    (tmp_path / "rows.json").write_text('{"dataframe_records": [{"x": 1}]}')
+    done = run(
+        *("predict", "-m", path, "-i", tmp_path / "rows.json", "-o", scores),
+        *("--env-manager", "conda"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert environ["GEO_DATA"] in scores.read_text()
 
 
 @pytest.mark.slow
