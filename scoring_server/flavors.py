@@ -11,42 +11,37 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
-import os
 import pickle
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
-import numpy as np
-import pandas as pd
+from .config import ModelConfig
+from .onnx_model import load_onnx
+from .pickle_permission import check_allowed
+from .pytorch_model import load_pytorch
 
 logger = logging.getLogger(__name__)
 
 Settings = Dict[str, Any]
 
-# MLflow's switch (since 3.0, default true): no file is read that can run code when it is.
-ALLOW_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
-
-ONNX_CPU = "CPUExecutionProvider"
-
-
-class PickleRefused(Exception):
-    """The model's file can run code when it is read, and MLflow's switch forbids that."""
-
-
-def load_directly(flavors: Dict[str, Settings], model_path: str) -> Optional[Any]:
+def load_directly(model: ModelConfig, model_config: Optional[Settings]) -> Optional[Any]:
     """The model, with a ``predict`` method, or None where MLflow has to load it.
 
-    `flavors` are all flavors of the MLmodel file, `model_path` the model's folder. Raises
-    `PickleRefused`, `ImportError`, and what the flavor's library raises.
+    `model_config` is what MLflow would give its loader beside the path. Raises `PickleRefused`,
+    `ImportError`, and what the flavor's library raises.
     """
-    pyfunc = flavors["python_function"]
+    pyfunc = model.flavors["python_function"]
     package, _, name = str(pyfunc.get("loader_module")).partition(".")
-    load = _LOADERS.get(name) if package == "mlflow" else None
-    if load is None or name not in flavors or pyfunc.get("config"):
+    if package != "mlflow" or name not in model.flavors:
         return None
-    path = Path(model_path, pyfunc.get("data") or "")
-    return load(flavors[name], pyfunc, path)
+    path = Path(model.path, pyfunc.get("data") or "")
+    if name == "pytorch":
+        return load_pytorch(model, path, model_config)
+    load = _LOADERS.get(name)
+    if load is None or model_config:
+        return None
+    return load(model.flavors[name], pyfunc, path)
 
 
 def _load_sklearn(flavor: Settings, pyfunc: Settings, path: Path) -> Optional[Any]:
@@ -94,39 +89,13 @@ def _load_catboost(flavor: Settings, _: Settings, path: Path) -> Optional[Any]:
 
 
 def _load_onnx(flavor: Settings, _: Settings, path: Path) -> Optional[Any]:
-    if not path.is_file() or flavor.get("onnx_session_options"):
-        return None
-    import onnxruntime
-
-    return _OnnxModel(_onnx_session(onnxruntime, str(path), _onnx_providers(onnxruntime, flavor)))
-
-
-def _onnx_providers(onnxruntime: Any, flavor: Settings) -> List[Any]:
-    """The execution providers that the model was logged with and this machine has."""
-    wanted = flavor.get("providers") or ["CUDAExecutionProvider", ONNX_CPU]
-    # A provider with options is a list of two in YAML; onnxruntime takes tuples only.
-    wanted = [tuple(each) if isinstance(each, list) else each for each in wanted]
-    available = onnxruntime.get_available_providers()
-    return [
-        each for each in wanted if (each if isinstance(each, str) else each[0]) in available
-    ] or [ONNX_CPU]
-
-
-def _onnx_session(onnxruntime: Any, path: str, providers: List[Any]) -> Any:
-    try:
-        return onnxruntime.InferenceSession(path, providers=providers)
-    except Exception:
-        if providers == [ONNX_CPU]:
-            raise
-        # Built in, but its driver is missing or another one than it needs.
-        logger.warning("ONNX Runtime cannot use %s; it runs on the processor", providers)
-        return onnxruntime.InferenceSession(path, providers=[ONNX_CPU])
+    return load_onnx(flavor, path) if path.is_file() else None
 
 
 def _load_statsmodels(_flavor: Settings, _: Settings, path: Path) -> Optional[Any]:
     if not path.is_file():
         return None
-    _check_allowed(path)
+    check_allowed(path)
     results = importlib.import_module("statsmodels.iolib.api").load_pickle(str(path))
     time_series = importlib.import_module("statsmodels.tsa.base.tsa_model").TimeSeriesModel
     return _TimeSeriesModel(results) if isinstance(results.model, time_series) else results
@@ -150,7 +119,7 @@ def _file_of(flavor: Settings, path: Path) -> Optional[str]:
 
 def _read(path: Path, serialization_format: str, flavor: Settings) -> Optional[Any]:
     """Read a pickle, cloudpickle or skops file; None for a format of another name."""
-    _check_allowed(path)
+    check_allowed(path)
     if serialization_format == "skops":
         return importlib.import_module("skops.io").load(
             str(path), trusted=flavor.get("skops_trusted_types")
@@ -160,15 +129,6 @@ def _read(path: Path, serialization_format: str, flavor: Settings) -> Optional[A
     # cloudpickle's own load is pickle's: what it wrote imports it where it needs it.
     with path.open("rb") as file:
         return pickle.load(file)
-
-
-def _check_allowed(path: Path) -> None:
-    if os.environ.get(ALLOW_PICKLE, "true").lower() not in ("true", "1"):
-        raise PickleRefused(
-            "reading {} can run code of the model, and {} forbids that".format(
-                path.name, ALLOW_PICKLE
-            )
-        )
 
 
 class _XGBoostModel:
@@ -193,48 +153,6 @@ class _XGBoostModel:
         if unknown:
             logger.warning("params that the model does not take: %s", unknown)
         return self._predict(*self._convert(data), **dict(self._checks_names, **known))
-
-
-class _OnnxModel:
-    """An ONNX Runtime session that takes tables, arrays and dicts of arrays.
-
-    A table gives a table with a column an output, everything else a dict of arrays.
-    """
-
-    def __init__(self, session: Any) -> None:
-        self._session = session
-        self._types = {each.name: each.type for each in session.get_inputs()}
-        self._outputs = [each.name for each in session.get_outputs()]
-
-    def predict(self, data: Any, params: Optional[Dict[str, Any]] = None) -> Any:  # noqa: ARG002
-        feed = {
-            name: values.astype(np.float32)
-            if self._types.get(name) == "tensor(float)" and values.dtype == np.float64
-            else values
-            for name, values in self._feed(data).items()
-        }
-        answers = self._session.run(self._outputs, feed)
-        if not isinstance(data, pd.DataFrame):
-            return dict(zip(self._outputs, answers))
-        # An output can be a list (of dicts, for the probabilities of a classifier).
-        columns = {name: np.asarray(each) for name, each in zip(self._outputs, answers)}
-        return pd.DataFrame({name: each.reshape(-1) for name, each in columns.items()})
-
-    def _feed(self, data: Any) -> Dict[str, Any]:
-        if isinstance(data, dict):
-            return data
-        if isinstance(data, pd.DataFrame) and len(self._types) > 1:
-            return {name: data[name].values for name in self._types}
-        if not isinstance(data, (pd.DataFrame, np.ndarray)):
-            raise TypeError("expected a table or arrays, got {}".format(type(data).__name__))
-        if len(self._types) > 1:
-            raise ValueError(
-                "one array for a model with the inputs {}: send them by name".format(
-                    ", ".join(self._types)
-                )
-            )
-        values = data.values if isinstance(data, pd.DataFrame) else data
-        return {next(iter(self._types)): values}
 
 
 class _TimeSeriesModel:

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
 from .config import ModelConfig, ServerConfig
-from .flavors import ALLOW_PICKLE, PickleRefused, load_directly
+from .flavors import load_directly
+from .pickle_permission import ALLOW_PICKLE, PickleRefused
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ def load_model(config: ServerConfig) -> LoadedModel:
     try:
         implementation = None
         if config.server.loader == "auto":
-            implementation = load_directly(model.flavors, model.path)
+            implementation = load_directly(model, effective_model_config(flavor))
         if implementation is None:
             implementation = _load_pyfunc(model, flavor)
     except ModelLoadError:
