@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
 import threading
@@ -28,7 +29,7 @@ def fork_hazards() -> List[str]:
         for thread in threading.enumerate()
         if thread is not this
     ]
-    hazards += _openmp_hazards()
+    hazards += _openmp_hazards() + _onnx_hazards()
     torch = sys.modules.get("torch")
     cuda = getattr(torch, "cuda", None)
     if cuda is not None and cuda.is_initialized():
@@ -49,6 +50,25 @@ def _openmp_hazards() -> List[str]:
         if any(start <= place < end for place in _waiting_places() for start, end in spans):
             hazards.append("threads of {} run".format(Path(path).name))
     return hazards
+
+
+def _onnx_hazards() -> List[str]:
+    """ONNX Runtime's sessions that run the parts of a model side by side, on threads.
+
+    In a fork they wait for those for ever. What only shares the work of one part out among threads
+    does all of it itself then.
+    """
+    onnxruntime = sys.modules.get("onnxruntime")
+    session = getattr(onnxruntime, "InferenceSession", None)
+    if session is None:
+        return []
+    parallel = onnxruntime.ExecutionMode.ORT_PARALLEL  # type: ignore[union-attr]
+    return [
+        "an ONNX Runtime session with execution mode parallel has threads"
+        for each in gc.get_objects()
+        # Not isinstance: it would ask proxies for what they stand for.
+        if issubclass(type(each), session) and each.get_session_options().execution_mode == parallel
+    ]
 
 
 def _mappings(name: str) -> Dict[str, List[Tuple[int, int]]]:
