@@ -98,7 +98,7 @@ def statsmodels_arima(path):
     mlflow.statsmodels.save_model(ARIMA(VALUES, order=(1, 0, 0)).fit(), path, **QUIET)
 
 
-def onnx_graph(path, inputs, nodes, shape):
+def onnx_graph(path, inputs, nodes, shape, **options):
     import onnx
     from onnx import TensorProto, helper
 
@@ -112,21 +112,28 @@ def onnx_graph(path, inputs, nodes, shape):
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
-    mlflow.onnx.save_model(model, path, **QUIET)
+    mlflow.onnx.save_model(model, path, **QUIET, **options)
 
 
-def onnx_one_input(path):
+def onnx_one_input(path, **options):
     from onnx import TensorProto, helper
 
     nodes = [helper.make_node("MatMul", ["table", "weight"], ["answer"])]
-    onnx_graph(path, [("table", TensorProto.FLOAT, [None, 3])], nodes, [None, 1])
+    onnx_graph(path, [("table", TensorProto.FLOAT, [None, 3])], nodes, [None, 1], **options)
+
+
+def onnx_options(**options):
+    return lambda path: onnx_one_input(path, onnx_session_options=options)
+
+
+def onnx_provider_text(path):
+    """Only text where MLflow writes a list: by hand."""
+    onnx_one_input(path)
+    change(path, lambda flavors: flavors["onnx"].update(providers="CPUExecutionProvider"))
 
 
 def onnx_tensor(path):
-    from onnx import TensorProto, helper
-
-    nodes = [helper.make_node("MatMul", ["table", "weight"], ["answer"])]
-    onnx_graph(path, [("table", TensorProto.FLOAT, [None, 3])], nodes, [None, 1])
+    onnx_one_input(path)
     model = mlflow.models.Model.load(path)
     model.signature = infer_signature(NUMBERS.to_numpy())
     model.save(str(pathlib.Path(path, "MLmodel")))
@@ -138,6 +145,13 @@ def onnx_two_inputs(path):
     nodes = [helper.make_node("Mul", ["a", "c"], ["answer"])]
     inputs = [("a", TensorProto.FLOAT, [None]), ("c", TensorProto.FLOAT, [None])]
     onnx_graph(path, inputs, nodes, [None])
+
+
+def change(path, edit):
+    """Edit the flavors in the MLmodel file of a folder."""
+    model = mlflow.models.Model.load(path)
+    edit(model.flavors)
+    model.save(str(pathlib.Path(path, "MLmodel")))
 
 
 MODELS = {
@@ -158,6 +172,17 @@ MODELS = {
     "onnx_one_input": onnx_one_input,
     "onnx_tensor": onnx_tensor,
     "onnx_two_inputs": onnx_two_inputs,
+    "onnx_parallel": onnx_options(
+        execution_mode="parallel", inter_op_num_threads=2, graph_optimization_level=1
+    ),
+    "onnx_sequential": onnx_options(
+        execution_mode="Sequential",
+        intra_op_num_threads=1,
+        inter_op_num_threads=0,
+        graph_optimization_level=99,
+        extra_session_config={"session.intra_op.allow_spinning": "0"},
+    ),
+    "onnx_provider_text": onnx_provider_text,
 }
 
 
@@ -169,8 +194,9 @@ def request(name):
     return {"dataframe_split": NUMBERS.head(7).to_dict(orient="split", index=False)}
 
 
-def main(folder):
-    for name, save in MODELS.items():
+def log(folder, models, request):
+    """Save the models, a function of the path each, by name; `request` gives a body by name."""
+    for name, save in models.items():
         path = pathlib.Path(folder, name)
         if not (path / "request.json").exists():
             save(str(path))
@@ -178,4 +204,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    log(sys.argv[1], MODELS, request)
