@@ -18,19 +18,15 @@ from typing import TYPE_CHECKING, Any
 from envs.conda_channels import Channel, read_channels
 from envs.errors import EnvError
 from envs.manifest import Contents
-from envs.requirements import Requirements, flatten
-from envs.spec import EnvSpec, hash_folder, hash_lock, normalize_name, requirement_name
+from envs.pip_requirements import PipRequirements, join
+from envs.spec import EnvSpec, hash_folder, hash_lock
 
 if TYPE_CHECKING:
-    from datetime import date, datetime
-
     from envs.conda_packages import Wanted
     from envs.context import Context
-    from envs.resolution import Request
 
 MISSING = "--env-manager conda needs the package py-rattler, which is not installed"
 INSTALL_IT = "pip install 'mlmodel-launcher[conda]'"
-_PINNED = re.compile(r"^[^;]*(==|@)")
 
 
 @dataclass(frozen=True)
@@ -59,10 +55,7 @@ class CondaPlan:
         channels: in order of priority.
         specs: match specs, Python's first.
         machine: what for.
-        pip: the pip section and the server's requirements, flattened.
-        day: the day to resolve as of, None for today.
-        bound: the moment (UTC) up to which builds and uploads count, None for no bound.
-        undated: packages of the pip section that the bound does not hold for.
+        pip: the pip section and the server's requirements; its bound holds for builds as well.
         lockfile: the conda-lock.yml to install from, None where requirements are resolved.
         copied_packages: folders to copy into site-packages.
         canonical: what the key is the hash of.
@@ -71,17 +64,14 @@ class CondaPlan:
     channels: tuple[Channel, ...]
     specs: tuple[str, ...]
     machine: Machine
-    pip: Requirements
-    day: date | None
-    bound: datetime | None
-    undated: tuple[str, ...]
+    pip: PipRequirements
     lockfile: Path | None
     copied_packages: tuple[Path, ...]
     canonical: Mapping[str, Any]
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        return (*self.specs, *self.pip.canonical)
+        return (*self.specs, *self.pip.wanted.canonical)
 
     @property
     def wanted(self) -> Wanted:
@@ -96,28 +86,14 @@ class CondaPlan:
             specs=self.specs,
             instead={self.specs[0]: f"python={minor[1]}"} if minor else {},
             machine=self.machine,
-            bound=int(self.bound.timestamp() * 1000) if self.bound else None,
-            day=self.day.isoformat() if self.day else None,
-            constraints=conda_constraints(self.pip.lines),
-        )
-
-    def request(self, python: Path) -> Request:
-        """What is asked of the package index, for an environment's Python."""
-        from envs.resolution import Request
-
-        return Request(
-            lines=self.pip.lines,
-            constraints=self.pip.constraints,
-            indexes=self.pip.indexes,
-            python=str(python),
-            day=self.day,
-            bound=self.bound,
-            undated=self.undated,
+            bound=int(self.pip.bound.timestamp() * 1000) if self.pip.bound else None,
+            day=self.pip.day.isoformat() if self.pip.day else None,
+            constraints=conda_constraints(self.pip.wanted.lines),
         )
 
     def secrets(self) -> set[str]:
         """Return the credentials in channels and requirements, for masking."""
-        return set(self.pip.secrets).union(*(channel.secrets() for channel in self.channels))
+        return set(self.pip.wanted.secrets).union(*(channel.secrets() for channel in self.channels))
 
     def build(self, prefix: Path, context: Context) -> Contents:
         from envs.conda_building import build
@@ -134,23 +110,13 @@ def plan(spec: EnvSpec, context: Context) -> CondaPlan:
     channels, specs = _channels_and_specs(spec)
     specs = (_python_spec(spec.python), *specs)
     machine = this_machine(context)
-    model = flatten(spec.requirements, spec.base_dir)
-    pinned = {requirement_name(line) for line in model.canonical if _PINNED.match(line)}
-    named = {requirement_name(line) for line in model.canonical}
-    added = [line for line in spec.server_requirements if requirement_name(line) not in pinned]
-    pip = flatten([*spec.requirements, *added], spec.base_dir)
-    undated = tuple(sorted({normalize_name(name) for name in spec.undated} - named))
-    bound = spec.upload_bound()
+    pip = join(spec, spec.server_requirements)
     canonical = {
         "manager": "conda",
         **machine.canonical(),
         "channels": [channel.url for channel in channels],
         "specs": sorted(specs),
-        "requirements": pip.canonical,
-        "constraints": pip.canonical_constraints,
-        "indexes": pip.indexes.canonical(os.environ),
-        "upload_bound": bound.isoformat() if bound else None,
-        "undated": undated,
+        **pip.canonical(),
         "lockfile": hash_lock(spec.lockfile) if spec.lockfile else None,
         "copied_packages": [[path.name, hash_folder(path)] for path in spec.copied_packages],
     }
@@ -159,9 +125,6 @@ def plan(spec: EnvSpec, context: Context) -> CondaPlan:
         specs=specs,
         machine=machine,
         pip=pip,
-        day=spec.resolution_date(),
-        bound=bound,
-        undated=undated,
         lockfile=spec.lockfile,
         copied_packages=spec.copied_packages,
         canonical=canonical,

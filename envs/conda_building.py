@@ -57,7 +57,7 @@ def _add_pip(
 ) -> Resolution:
     """Install the pip section: from the lock, then what it lacks; else resolved."""
     python = Path(interpreter.path)
-    request = plan.request(python)
+    request = plan.pip.request(python)
     if lock is None:
         linked = find_linked(site_packages, interpreter, "conda installs")
         resolution = resolve_beside(linked, request, context)

@@ -270,7 +270,7 @@ def _pip_packages(
     }
     versions = {n: v for n, v in everything.versions.items() if n not in linked}
     pins = tuple(f"{name}=={version}" for name, version in versions.items())
-    request = plan.request(environment.python)
+    request = plan.pip.request(environment.python)
     request = replace(request, constraints=(*request.constraints, *pins))
     stay = replace(everything, distributions=linked)
     text = resolve_beside(stay, request, context, "pylock.toml").text

@@ -54,7 +54,7 @@ def lock(
     from envs.virtualenv import plan
 
     planned = plan(replace(spec, lockfile=None), context)
-    context.log.secrets.update(planned.wanted.secrets)
+    context.log.secrets.update(planned.pip.wanted.secrets)
     target = folder.absolute() / PYLOCK
     resolution = write_pylock(planned.request, target, planned.interpreter, context)
     count = resolution.text.count("[[packages]]")

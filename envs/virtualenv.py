@@ -5,8 +5,6 @@ Read at every start, so it imports little; how they are made is in `envs.virtual
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +14,12 @@ from envs.errors import EnvError
 from envs.files import DISK_FULL, disk_full
 from envs.interpreters import Interpreter, find_interpreter
 from envs.manifest import Contents
-from envs.requirements import Requirements, flatten
-from envs.spec import EnvSpec, hash_folder, hash_lock, normalize_name, requirement_name
+from envs.pip_requirements import PipRequirements, join
+from envs.spec import EnvSpec, hash_folder, hash_lock
 
 if TYPE_CHECKING:
-    from datetime import date, datetime
-
     from envs.context import Context
     from envs.resolution import Request
-
-_PINNED = re.compile(r"^[^;]*(==|@)")
 
 
 @dataclass(frozen=True)
@@ -34,42 +28,26 @@ class VirtualenvPlan:
 
     Attributes:
         interpreter: the base Python.
-        wanted: all requirements, flattened.
-        day: the day to resolve as of, None for today.
-        bound: the moment (UTC) up to which uploads count, None for no bound.
-        undated: packages that the bound does not hold for.
+        pip: all requirements.
         lockfile: the lockfile to install from, None where requirements are resolved.
         copied_packages: folders to copy into site-packages.
         canonical: what the key is the hash of.
     """
 
     interpreter: Interpreter
-    wanted: Requirements
-    day: date | None
-    bound: datetime | None
-    undated: tuple[str, ...]
+    pip: PipRequirements
     lockfile: Path | None
     copied_packages: tuple[Path, ...]
     canonical: Mapping[str, Any]
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        return self.wanted.canonical
+        return self.pip.wanted.canonical
 
     @property
     def request(self) -> Request:
         """What is to be resolved."""
-        from envs.resolution import Request
-
-        return Request(
-            lines=self.wanted.lines,
-            constraints=self.wanted.constraints,
-            indexes=self.wanted.indexes,
-            python=self.interpreter.path,
-            day=self.day,
-            bound=self.bound,
-            undated=self.undated,
-        )
+        return self.pip.request(self.interpreter.path)
 
     def build(self, prefix: Path, context: Context) -> Contents:
         from envs.virtualenv_building import build
@@ -78,41 +56,22 @@ class VirtualenvPlan:
 
 
 def plan(spec: EnvSpec, context: Context) -> VirtualenvPlan:
-    """Return the plan for a spec: requirements read, interpreter found.
-
-    What the model pins wins: a build or server requirement for a package that the model pins
-    itself is left out, and such a package is never newer than the model's day allows.
-    """
+    """Return the plan for a spec: requirements read, interpreter found."""
     interpreter = find_interpreter(spec.python, context)
-    model = flatten(spec.requirements, spec.base_dir)
-    pinned = {requirement_name(line) for line in model.canonical if _PINNED.match(line)}
-    named = {requirement_name(line) for line in model.canonical}
     # A lockfile says itself what else there is to be: nothing that builds comes with it.
     build = () if spec.lockfile else spec.build_requirements
-    added = [
-        line for line in (*build, *spec.server_requirements) if requirement_name(line) not in pinned
-    ]
-    wanted = flatten([*spec.requirements, *added], spec.base_dir)
-    undated = tuple(sorted({normalize_name(name) for name in spec.undated} - named))
-    bound = spec.upload_bound()
+    pip = join(spec, (*build, *spec.server_requirements))
     canonical = {
         "manager": "virtualenv",
         "python": [interpreter.version, interpreter.implementation],
         "platform": [interpreter.platform, interpreter.abi],
-        "requirements": wanted.canonical,
-        "constraints": wanted.canonical_constraints,
-        "indexes": wanted.indexes.canonical(os.environ),
-        "upload_bound": bound.isoformat() if bound else None,
-        "undated": undated,
+        **pip.canonical(),
         "lockfile": hash_lock(spec.lockfile) if spec.lockfile else None,
         "copied_packages": [[path.name, hash_folder(path)] for path in spec.copied_packages],
     }
     return VirtualenvPlan(
         interpreter=interpreter,
-        wanted=wanted,
-        day=spec.resolution_date(),
-        bound=bound,
-        undated=undated,
+        pip=pip,
         lockfile=spec.lockfile,
         copied_packages=spec.copied_packages,
         canonical=canonical,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def build(plan: VirtualenvPlan, prefix: Path, context: Context) -> Contents:
     """Make and fill the environment of a plan (see `envs.managers.Plan.build`)."""
-    context.log.secrets.update(plan.wanted.secrets)
+    context.log.secrets.update(plan.pip.wanted.secrets)
     python = prefix / "bin" / "python"
     stored = stored_list(context.wheelhouse, key_of(plan.canonical))
     # The two do not depend on each other: the environment is made while uv resolves.
@@ -38,8 +38,8 @@ def build(plan: VirtualenvPlan, prefix: Path, context: Context) -> Contents:
         resolution = stored or resolution_of(plan, lock, context)
         _check_created(creation.wait(), context)
     if lock is not None:
-        install_lock(lock, plan.wanted.indexes, python, context)
-    install(resolution, plan.wanted.indexes, python, context)
+        install_lock(lock, plan.pip.wanted.indexes, python, context)
+    install(resolution, plan.pip.wanted.indexes, python, context)
     site_packages = _site_packages(prefix)
     _drop_unreadable_hook(site_packages, plan.interpreter)
     copy_packages(plan.copied_packages, site_packages, context)

@@ -41,7 +41,7 @@ def download(plan: VirtualenvPlan, folder: Path, context: Context) -> list[Path]
     from envs.pylock import load_pylock
     from envs.virtualenv_building import resolution_of
 
-    context.log.secrets.update(plan.wanted.secrets)
+    context.log.secrets.update(plan.pip.wanted.secrets)
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[Mapping[str, Any]] = []
     lock = None
@@ -165,7 +165,7 @@ class _Fetcher:
 
     def _credentials(self, url: str) -> tuple[str, str] | None:
         """Return user name and password of the index that a file belongs to, by its host."""
-        indexes = self.plan.wanted.indexes
+        indexes = self.plan.pip.wanted.indexes
         host = urlsplit(url).hostname
         for index in (indexes.index_url or "", *indexes.extra_index_urls, *indexes.find_links):
             parts = urlsplit(index)
@@ -181,7 +181,7 @@ class _Fetcher:
             output = folder / "dist"
             arguments: list[str | Path] = ["build", source, "--wheel", "--out-dir", output]
             arguments += ["--python", self.plan.interpreter.path, *self.resolution.dates]
-            completed = run_uv(arguments, self.plan.wanted.indexes, self.context, folder)
+            completed = run_uv(arguments, self.plan.pip.wanted.indexes, self.context, folder)
             if completed.returncode != 0:
                 raise uv_error(completed.text, self.context, f"{name} could not be built")
             (wheel,) = output.glob("*.whl")
