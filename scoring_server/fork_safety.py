@@ -12,6 +12,8 @@ from typing import Dict, List, Tuple
 
 # omp.h, OpenMP 5.0
 _OMP_PAUSE, _OMP_PAUSE_HARD = "omp_pause_resource_all", 2
+# PyTorch's name for the threads of `torch.jit.fork`; in a fork of the process it waits for them.
+_TORCH_TASKS = "PTThreadPool"
 # Accelerators whose driver does not survive a fork keep one of these open.
 _DEVICES = ("/dev/nvidia", "/dev/kfd", "/dev/accel", "/dev/davinci")
 
@@ -31,6 +33,8 @@ def fork_hazards() -> List[str]:
     ]
     hazards += _openmp_hazards() + _onnx_hazards()
     torch = sys.modules.get("torch")
+    if torch is not None and _TORCH_TASKS in _thread_names():
+        hazards.append("threads of TorchScript run")
     cuda = getattr(torch, "cuda", None)
     if cuda is not None and cuda.is_initialized():
         hazards.append("CUDA is initialised")
@@ -97,6 +101,17 @@ def _waiting_places() -> List[int]:
         if len(fields) > 1:
             places.append(int(fields[-1], 16))
     return places
+
+
+def _thread_names() -> List[str]:
+    names = []
+    folder = Path("/proc/self/task")
+    for task in folder.iterdir() if folder.is_dir() else ():
+        try:
+            names.append((task / "comm").read_text().strip())
+        except (FileNotFoundError, ProcessLookupError):  # it has ended
+            continue
+    return names
 
 
 def _open_devices() -> List[str]:

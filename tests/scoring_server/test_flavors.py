@@ -113,13 +113,14 @@ def test_every_flavor_answers_as_when_mlflow_loads_it(score: Score) -> None:
 
 def test_pytorch_answers_as_when_mlflow_loads_it(score_pytorch: Score) -> None:
     direct, oracle = score_pytorch("auto"), score_pytorch("mlflow")
-    assert len(oracle) == 18
+    assert len(oracle) == 19
     assert outcomes(direct) == outcomes(oracle)
     for name, each in direct.items():
         assert ("status" in each) == name.startswith("wrong_"), each
         assert not each["mlflow"], name
-        assert not each["hazards"], name
     assert all(each["mlflow"] for each in oracle.values())
+    # Threads that a fork would wait for; they live on, so that the models after it have them too.
+    assert next(name for name, each in direct.items() if each["hazards"]) == "script_with_tasks"
 
 
 def test_pytorch_is_on_the_device_that_is_asked_for(score_pytorch: Score) -> None:

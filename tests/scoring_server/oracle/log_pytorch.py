@@ -55,6 +55,13 @@ class Two(Scaled):
         return self.linear(table), table
 
 
+class Tasks(Scaled):
+    """Has PyTorch start threads for it, once it is TorchScript."""
+
+    def forward(self, table):
+        return torch.jit.wait(torch.jit.fork(self.linear, table))
+
+
 def save(model, signature=None, **options):
     """Save in MLflow's older format, a pickle or a TorchScript archive."""
     options = {"serialization_format": "pickle", **QUIET, **options}
@@ -81,6 +88,7 @@ MODELS = {
     "table": save(linear()),
     "script": save(torch.jit.script(linear()), COLUMNS),
     "script_tensor": save(torch.jit.trace(linear().eval(), torch.from_numpy(FLOATS)), TENSOR),
+    "script_with_tasks": save(torch.jit.script(Tasks()), COLUMNS),
     "exported": save(linear().eval(), TENSOR, serialization_format="pt2", input_example=FLOATS),
     "params": save(Scaled(), parameter("scale", "float", 1.0)),
     "params_default": save(Scaled(), parameter("scale", "float", 0.5)),
