@@ -28,7 +28,8 @@ def parse_csv(body: bytes, header: Optional[bool], signature: Signature) -> pd.D
         raise ScoringError("the body is not UTF-8: {}".format(error)) from error
     if header is None:
         header = not _is_one_numeric_line(text)
-    source = io.StringIO(text)
+    # Of bytes: pandas would encode text again.
+    source = io.BytesIO(body)
     try:
         frame = read_csv(source, signature) if header else _read_rows(source, signature)
     except ScoringError:
