@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, Iterator, List, Tuple
 
 # omp.h, OpenMP 5.0
 _OMP_PAUSE, _OMP_PAUSE_HARD = "omp_pause_resource_all", 2
@@ -33,7 +33,7 @@ def fork_hazards() -> List[str]:
     ]
     hazards += _openmp_hazards() + _onnx_hazards()
     torch = sys.modules.get("torch")
-    if torch is not None and _TORCH_TASKS in _thread_names():
+    if torch is not None and _TORCH_TASKS in _of_each_thread("comm"):
         hazards.append("threads of TorchScript run")
     cuda = getattr(torch, "cuda", None)
     if cuda is not None and cuda.is_initialized():
@@ -92,26 +92,18 @@ def _waiting_places() -> List[int]:
 
     GNU's OpenMP makes its system calls itself, so that the place tells its threads from others.
     """
-    places = []
-    for task in Path("/proc/self/task").iterdir():
-        try:
-            fields = (task / "syscall").read_text().split()
-        except (FileNotFoundError, ProcessLookupError):  # it has ended
-            continue
-        if len(fields) > 1:
-            places.append(int(fields[-1], 16))
-    return places
+    calls = [text.split() for text in _of_each_thread("syscall")]
+    return [int(fields[-1], 16) for fields in calls if len(fields) > 1]
 
 
-def _thread_names() -> List[str]:
-    names = []
+def _of_each_thread(name: str) -> Iterator[str]:
+    """What the system has in the file `name` of each thread of this process."""
     folder = Path("/proc/self/task")
     for task in folder.iterdir() if folder.is_dir() else ():
         try:
-            names.append((task / "comm").read_text().strip())
+            yield (task / name).read_text().strip()
         except (FileNotFoundError, ProcessLookupError):  # it has ended
             continue
-    return names
 
 
 def _open_devices() -> List[str]:

@@ -219,7 +219,7 @@ def requests_at_a_time(settings: ServerSettings) -> int:
     return max(1, settings.threads)
 
 
-def _has_a_processor_each(settings: ServerSettings) -> bool:
+def _leaves_a_processor(settings: ServerSettings) -> bool:
     """Whether the workers leave a processor free, and each runs its requests one by one."""
     try:
         processors = len(os.sched_getaffinity(0))
@@ -253,7 +253,7 @@ def run_worker(
         die_with_parent()
         if os.getppid() != parent:
             os._exit(0)
-        channel = Channel(connection, stay_awake=_has_a_processor_each(config.server))
+        channel = Channel(connection, stay_awake=_leaves_a_processor(config.server))
         started = time.monotonic()
         try:
             wsgi = load()
