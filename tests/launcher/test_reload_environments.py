@@ -42,6 +42,14 @@ def write(model: ObedientModel, tag: str, requirement: str) -> None:
     (model.path / "requirements.txt").write_text(requirement)
 
 
+def serve_old(launch: Launch, model: ObedientModel, requirement: str) -> tuple[Launcher, str, str]:
+    """Serve the model, tagged old, from a virtualenv: launcher, URL, the environment's key."""
+    write(model, "old", requirement)
+    launcher = launch("serve", "-m", model.path, "-p", "0", "--env-manager", "virtualenv")
+    url = launcher.ready()
+    return launcher, url, key_at(url)
+
+
 def key_at(url: str) -> str:
     key: str = requests.get(f"{url}/info", timeout=60).json()["environment"]["key"]
     return key
@@ -86,10 +94,7 @@ def load(url: str) -> Iterator[Counter[tuple[int, str]]]:
 def test_a_reload_moves_to_the_changed_environment_and_loses_no_request(
     launch: Launch, run: Run, obedient: ObedientModel
 ) -> None:
-    write(obedient, "old", "six==1.16.0")
-    launcher = launch("serve", "-m", obedient.path, "-p", "0", "--env-manager", "virtualenv")
-    url = launcher.ready()
-    old = key_at(url)
+    launcher, url, old = serve_old(launch, obedient, "six==1.16.0")
     tag, version, prefix = answer(url)
     assert (tag, version) == ("old", "1.16.0")
     assert f"/{old}/" in prefix
@@ -116,10 +121,7 @@ def test_a_reload_moves_to_the_changed_environment_and_loses_no_request(
 def test_a_changed_environment_that_cannot_be_built_leaves_the_old_one(
     launch: Launch, run: Run, obedient: ObedientModel
 ) -> None:
-    write(obedient, "old", "")
-    launcher = launch("serve", "-m", obedient.path, "-p", "0", "--env-manager", "virtualenv")
-    url = launcher.ready()
-    old = key_at(url)
+    launcher, url, old = serve_old(launch, obedient, "")
     with load(url) as answers:
         write(obedient, "new", "six==99.99")
         failed = run("reload", str(launcher.process.pid))
