@@ -233,7 +233,7 @@ def readme_table(samples: list[Sample]) -> str:
 def put_between(text: str, begin: str, end: str, table: str) -> str:
     """`text` with `table` between the lines `begin` and `end`.
 
-    :raises ValueError: the text does not have the two lines, once each and in this order.
+    :raises ValueError: the text does not have the two lines, in this order.
     """
     before, found, rest = text.partition(begin + "\n")
     _, also_found, after = rest.partition(end + "\n")

@@ -137,13 +137,14 @@ def workers(plan: Plan) -> Iterator[Sample]:
 def tables(plan: Plan) -> Iterator[Sample]:
     """10,000 rows in one request, in each format: over HTTP, and each step in one process."""
     own, mlflow = install(PEERS[LAUNCHER], plan.cache), install(PEERS["mlflow"], plan.cache)
+    model = _logistic(plan)
     frame = bodies.many_rows(TABLE_ROWS)
     paths = bodies.write_bodies(frame, plan.cache, mlflow)
     listed = [str(path) for path in paths.values()]
     wanted = None
     for name in TABLE_PEERS:
         peer = PEERS[name]
-        with serve(peer, install(peer, plan.cache), _logistic(plan), plan.cache) as running:
+        with serve(peer, install(peer, plan.cache), model, plan.cache) as running:
             url = running.url + "/invocations"
             for form, path in paths.items():
                 if name == "mlflow" and form == "parquet":
@@ -156,9 +157,9 @@ def tables(plan: Plan) -> Iterator[Sample]:
                 check_answer(url, path.read_bytes(), kind, wanted)
                 load = post(url, path, kind, 1, plan.seconds)
                 yield {"scenario": "table", "peer": name, "format": form, "p50_ms": load.p50_ms}
-    config = write_config(_logistic(plan), plan.cache)
+    config = write_config(model, plan.cache)
     for peer_name, what, subject in (
-        ("pandas", "table_floor", str(_logistic(plan))),
+        ("pandas", "table_floor", str(model)),
         ("scoring server", "table_server", str(config)),
     ):
         for form, stages in inside(own, what, subject, "30", *listed).items():
@@ -168,18 +169,19 @@ def tables(plan: Plan) -> Iterator[Sample]:
 def starts(plan: Plan) -> Iterator[Sample]:
     """From nothing to the first 200 on /ping, the environment being there; and less than that."""
     own, mlflow = install(PEERS[LAUNCHER], plan.cache), install(PEERS["mlflow"], plan.cache)
+    model = _logistic(plan)
     for way in ("pickle", "mlflow"):
         started = time.perf_counter()
-        inside(own, "start", str(_logistic(plan)), way)
+        inside(own, "start", str(model), way)
         took = time.perf_counter() - started
         yield {"scenario": "start", "peer": f"bare Python, {way}", "seconds": took}
     for name, python in ((LAUNCHER, own), ("mlflow", mlflow)):
-        with serve(PEERS[name], python, _logistic(plan), plan.cache) as running:
+        with serve(PEERS[name], python, model, plan.cache) as running:
             yield _start_sample(name, running)
     yield {
         "scenario": "launch",
         "peer": LAUNCHER,
-        "seconds": seconds_to_launch(_logistic(plan), plan.cache),
+        "seconds": seconds_to_launch(model, plan.cache),
     }
 
 

@@ -59,6 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
         repeats=options.repeats or (1 if options.quick else 3),
         csv_megabytes=options.csv_megabytes or (100 if options.quick else 1000),
     )
+    if options.readme is not None:
+        # What is wrong with it is said now, and not after the measurements.
+        report.put_between(options.readme.read_text(), *README_MARKS, "")
     plan.cache.mkdir(parents=True, exist_ok=True)
     samples: list[scenarios.Sample] = []
     for repeat in range(plan.repeats):
