@@ -27,7 +27,7 @@ from pathlib import Path
 import uv
 
 from envs import EnvError, EnvSpec, EnvStore, prepare
-from envs.process import clean_environ
+from envs.building.process import clean_environ
 
 LINES = ("scikit-learn", "pandas", "mlflow-skinny", "flask", "gunicorn", "pip", "setuptools")
 REUSE = """
@@ -110,8 +110,8 @@ def show(rows: list[tuple[str, float, float]], lines: tuple[str, ...]) -> None:
 
 def models(folder: Path, resolve_as_of: str, home: Path) -> None:
     """Build every model's environment, load the model in it, and print how that went."""
-    from launcher.environment import EnvironmentOptions, environment_spec
-    from launcher.mlmodel import read_model
+    from launcher.commands.environment import EnvironmentOptions, environment_spec
+    from launcher.model.mlmodel import read_model
 
     loaded = total = 0
     for path in sorted(p for p in folder.iterdir() if (p / "MLmodel").is_file()):

@@ -101,8 +101,8 @@ def table_floor(model, count, json_path, csv_path, parquet_path):
 def table_server(config_path, count, json_path, csv_path, parquet_path):
     """What the scoring server's own steps take for the same bodies, in ms."""
     from scoring_server.config import ServerConfig
-    from scoring_server.loading import load_model
-    from scoring_server.scoring import Scorer
+    from scoring_server.model.loading import load_model
+    from scoring_server.scoring.scorer import Scorer
 
     config = ServerConfig.read(config_path)
     scorer = Scorer(config, load_model(config))

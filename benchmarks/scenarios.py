@@ -246,8 +246,8 @@ def _timed_with_peak(command: list[str], cache: Path) -> tuple[float, float]:
 
 def write_config(model: Path, cache: Path) -> Path:
     """The scoring server's configuration for a model."""
-    from launcher.mlmodel import read_model
-    from launcher.server_config import server_config, write_json
+    from launcher.engines.server_config import server_config, write_json
+    from launcher.model.mlmodel import read_model
 
     path = cache / "config.json"
     write_json(path, server_config(read_model(model), uri="iris", environment={}, server={}))

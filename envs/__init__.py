@@ -1,10 +1,10 @@
 """Environments as values: described by an EnvSpec, built once, found again by key."""
 
 from envs.errors import EnvError
-from envs.manifest import Environment, Mismatch
 from envs.preparing import Description, describe, prepare
 from envs.spec import EnvSpec
-from envs.store import EnvStore
+from envs.store.manifest import Environment, Mismatch
+from envs.store.store import EnvStore
 
 __all__ = [
     "Description",

@@ -9,12 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from envs.conda_cache import prune_cache
+from envs.disk.files import folder_files, remove_tree
+from envs.disk.locks import remove_lock_file, try_exclusive, users
 from envs.errors import EnvError
-from envs.files import folder_files, remove_tree
-from envs.locks import remove_lock_file, try_exclusive, users
-from envs.manifest import damage, read_manifest
-from envs.store import DISCOVERY_LOG, EnvStore
+from envs.managers.conda.cache import prune_cache
+from envs.store.manifest import damage, read_manifest
+from envs.store.store import DISCOVERY_LOG, EnvStore
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from envs.context import Context, Report, ignore
+from envs.building.context import Context, Report, ignore
 from envs.errors import EnvError
 from envs.preparing import context_for
 from envs.spec import EnvSpec
-from envs.store import EnvStore
+from envs.store.store import EnvStore
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def lock(
             f"environments of the manager {spec.manager} cannot be locked",
             hint="use --env-manager virtualenv or conda",
         )
-    from envs.lockfiles import PYLOCK, write_pylock
-    from envs.virtualenv import plan
+    from envs.managers.virtualenv.planning import plan
+    from envs.pip.lockfiles import PYLOCK, write_pylock
 
     planned = plan(replace(spec, lockfile=None), context)
     context.log.secrets.update(planned.pip.wanted.secrets)
@@ -62,8 +62,8 @@ def lock(
 
 
 def _lock_conda(spec: EnvSpec, folder: Path, store: EnvStore, context: Context) -> Locked:
-    from envs.conda_lock import CONDA_LOCK
-    from envs.conda_lock import lock as write_conda_lock
+    from envs.managers.conda.lockfile import CONDA_LOCK
+    from envs.managers.conda.lockfile import lock as write_conda_lock
 
     target = folder.absolute() / CONDA_LOCK
     written = write_conda_lock(spec, target, store, context)
@@ -88,8 +88,8 @@ def download(
             f"there is no wheelhouse for the environment manager {spec.manager}",
             hint="use --env-manager virtualenv",
         )
-    from envs import wheelhouse
-    from envs.virtualenv import plan
+    from envs.managers.virtualenv import wheelhouse
+    from envs.managers.virtualenv.planning import plan
 
     context = context_for(store or EnvStore(), report, offline=offline)
     return wheelhouse.download(plan(spec, context), folder.absolute(), context)

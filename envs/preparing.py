@@ -6,11 +6,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from envs.build_log import BuildLog
-from envs.context import Context, Report, ignore
-from envs.manifest import Environment
+from envs.building.context import Context, Report, ignore
+from envs.building.log import BuildLog
 from envs.spec import EnvSpec, key_of
-from envs.store import DISCOVERY_LOG, EnvStore
+from envs.store.manifest import Environment
+from envs.store.store import DISCOVERY_LOG, EnvStore
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ def prepare(
     commands are ended and nothing is left behind. Raises EnvError where it cannot be built.
     """
     if spec.manager == "local":
-        from envs.local import local_environment
+        from envs.managers.local import local_environment
 
         return local_environment(spec)
-    from envs.managers import manager_of
+    from envs.managers.registry import manager_of
 
     store = store or EnvStore()
     context = context_for(
@@ -75,13 +75,13 @@ def describe(
     """Return what `prepare` would do, building and downloading nothing. Raises EnvError."""
     store = store or EnvStore()
     if spec.manager == "local":
-        from envs.local import local_environment
-        from envs.requirements import flatten
+        from envs.managers.local import local_environment
+        from envs.pip.requirements_file import flatten
 
         environment = local_environment(spec)
         lines = flatten([*spec.requirements, *spec.server_requirements], spec.base_dir).canonical
         return Description(environment.key, "local", environment.path, lines, True)
-    from envs.managers import manager_of
+    from envs.managers.registry import manager_of
 
     context = context_for(store, ignore, offline=offline, python_downloads=False)
     plan = manager_of(spec.manager).plan(spec, context)

@@ -1,6 +1,6 @@
 """``python -m launcher``."""
 
-from launcher.cli import main
+from launcher.cli.main import main
 
 if __name__ == "__main__":
     main(prog_name="launcher")

@@ -9,10 +9,10 @@ from typing import BinaryIO, List, Optional, Tuple
 
 from .config import ConfigError, ServerConfig
 from .errors import ScoringError
-from .fork_safety import fork_hazards, load_again_in_workers
-from .loading import LoadedModel, ModelLoadError, load_model
-from .process_guard import Lifeline
+from .model.fork_safety import fork_hazards, load_again_in_workers
+from .model.loading import LoadedModel, ModelLoadError, load_model
 from .status import StatusChannel
+from .worker.lifeline import Lifeline
 
 EXIT_FAILED = 1
 
@@ -74,7 +74,7 @@ def _load(config: ServerConfig, status: StatusChannel) -> Tuple[LoadedModel, flo
 def _serve(
     config: ServerConfig, options: argparse.Namespace, status: StatusChannel, lifeline: Lifeline
 ) -> int:
-    from .wsgi_server import make_application, serve
+    from .serving import make_application, serve
 
     wsgi, seconds = None, 0.0
     if config.server.preload is not False and not options.load_in_workers:
@@ -93,7 +93,7 @@ def _serve(
 def _predict(
     config: ServerConfig, model: LoadedModel, options: argparse.Namespace, status: StatusChannel
 ) -> int:
-    from .batch import run_batch
+    from .files.job import run_batch
 
     def progress(bytes_read: int, rows: int) -> None:
         status.send("progress", bytes_read=bytes_read, rows=rows)

@@ -32,18 +32,18 @@ def resolve_model(
     if path is not None and not _is_archive(path):
         return local.open_folder(uri, path)
     # Only what needs a network, a cache or an archive pays for importing all that.
-    from launcher.artifacts import remote
-    from launcher.artifacts.transfer import Context
+    from launcher.artifacts import resolving
+    from launcher.artifacts.transfer.fetching import Context
 
-    context = Context(remote.this_cache(), report, offline, max_model_size)
-    return remote.resolve(uri, context)
+    context = Context(resolving.this_cache(), report, offline, max_model_size)
+    return resolving.resolve(uri, context)
 
 
 def release_model(source: ModelSource) -> None:
     """Say that this process is done with `source`, so that it may be pruned from the cache."""
-    from launcher.artifacts import remote
+    from launcher.artifacts import resolving
 
-    remote.this_cache().release(source.path)
+    resolving.this_cache().release(source.path)
 
 
 def _path_of(uri: str) -> Path | None:
@@ -60,6 +60,6 @@ def _path_of(uri: str) -> Path | None:
 def _is_archive(path: Path) -> bool:
     if not path.is_file():
         return False
-    from launcher.artifacts.archives import is_archive_name
+    from launcher.artifacts.transfer.archives import is_archive_name
 
     return is_archive_name(path.name)

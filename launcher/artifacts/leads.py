@@ -11,8 +11,8 @@ from launcher.artifacts.settings import (
     without_credentials,
 )
 from launcher.artifacts.source import ModelURIError, Report
-from launcher.artifacts.tracking import LoggedModel, TrackingStore, canonical_stage
-from launcher.artifacts.transfer import Lead
+from launcher.artifacts.tracking.tracking import LoggedModel, TrackingStore, canonical_stage
+from launcher.artifacts.transfer.fetching import Lead
 from launcher.artifacts.uris import (
     RegistryURI,
     parse_models_uri,
@@ -51,19 +51,19 @@ def open_tracking_store(uri: str, report: Report) -> TrackingStore:
     """Return the store at a tracking or registry URI. Raises ModelURIError."""
     scheme = scheme_of(uri)
     if scheme in ("http", "https"):
-        from launcher.artifacts.rest import RestStore
+        from launcher.artifacts.tracking.rest import RestStore
 
         return RestStore(without_credentials(uri)[0], Client(server_settings(uri), report))
     if scheme.partition("+")[0] == "sqlite":
         from urllib.parse import unquote
 
-        from launcher.artifacts.database import DatabaseStore
+        from launcher.artifacts.tracking.database import DatabaseStore
 
         # sqlite:///relative, sqlite:////absolute (SQLAlchemy's form)
         path = unquote(uri.partition("://")[2].partition("?")[0])
         return DatabaseStore(local.expand(path[1:]))
     if scheme in ("", "file") and uri not in ("databricks", "databricks-uc", "uc"):
-        from launcher.artifacts.mlruns import FolderStore
+        from launcher.artifacts.tracking.mlruns import FolderStore
 
         path_of = local.path_of_file_uri if scheme == "file" else local.expand
         return FolderStore(path_of(uri))

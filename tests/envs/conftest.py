@@ -20,10 +20,10 @@ from pathlib import Path
 import pytest
 
 from envs import EnvSpec, EnvStore
-from envs.build_log import BuildLog
-from envs.context import Context
+from envs.building.context import Context
+from envs.building.interpreters import Interpreter, find_interpreter
+from envs.building.log import BuildLog
 from envs.errors import EnvError
-from envs.interpreters import Interpreter, find_interpreter
 
 MakeWheel = Callable[..., Path]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launcher_process import LONGEST, Launcher, ObedientModel
+
+from tests.launcher.launcher_process import LONGEST, Launcher, ObedientModel
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from launcher_process import Launcher, ObedientModel, wait_until_gone
+
+from tests.launcher.launcher_process import Launcher, ObedientModel, wait_until_gone
 
 Launch = Callable[..., Launcher]
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from launcher.conda_yaml import CondaEnvironment, read_conda_environment
-from launcher.environment import EnvironmentOptions, environment_spec
+from launcher.commands.environment import EnvironmentOptions, environment_spec
 from launcher.errors import ModelError
-from launcher.mlmodel import read_model
+from launcher.model.conda_yaml import CondaEnvironment, read_conda_environment
+from launcher.model.mlmodel import read_model
 
 MLMODEL = """
 mlflow_version: 2.10.2

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from launcher_process import Launcher, ObedientModel, command, invoke
 
-from launcher.mlmodel import read_model
+from launcher.model.mlmodel import read_model
+from tests.launcher.launcher_process import Launcher, ObedientModel, command, invoke
 
 pytestmark = pytest.mark.slow
 

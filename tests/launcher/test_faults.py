@@ -24,7 +24,8 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from launcher_process import Launcher, ObedientModel, command, invoke
+
+from tests.launcher.launcher_process import Launcher, ObedientModel, command, invoke
 
 pytestmark = pytest.mark.slow
 

@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from launcher.errors import UsageError
-from launcher.listening_socket import bind_socket, socket_url
-from launcher.readiness import ping, wait_until_ready
+from launcher.supervision.listening_socket import bind_socket, socket_url
+from launcher.supervision.readiness import ping, wait_until_ready
 
 
 def test_a_bound_socket_refuses_until_it_listens() -> None:

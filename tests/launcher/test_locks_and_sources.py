@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import requests
-from launcher_process import Launcher, ObedientModel, command, invoke
+
+from tests.launcher.launcher_process import Launcher, ObedientModel, command, invoke
 
 Launch = Callable[..., Launcher]
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import ModelError
-from launcher.mlmodel import read_model
-from launcher.model_requirements import parse_conda_requirement
+from launcher.model.mlmodel import read_model
+from launcher.model.requirements import parse_conda_requirement
 
 MINIMAL = "flavors:\n  python_function:\n    loader_module: mlflow.sklearn\n"
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from launcher_process import Launcher, ObedientModel, command, invoke
+
+from tests.launcher.launcher_process import Launcher, ObedientModel, command, invoke
 
 ROOT = Path(__file__).resolve().parents[2]
 SUM = """
@@ -74,7 +75,7 @@ def test_an_openmp_that_cannot_end_its_threads_is_found_out(parallel_model: Path
     script = f"""
 import ctypes, sys, time
 sys.path.insert(0, {str(ROOT)!r})
-from scoring_server import fork_safety
+from scoring_server.model import fork_safety
 library = ctypes.CDLL({str(parallel_model / "code" / "team.so")!r})
 assert fork_safety.fork_hazards() == []
 assert library.team() == 4

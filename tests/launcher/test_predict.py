@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from launcher_process import Launcher, ObedientModel
+
+from tests.launcher.launcher_process import Launcher, ObedientModel
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from launcher.mlmodel import Model
-from launcher.model_requirements import ModelRequirements
-from launcher.request_example import curl_line, example_request
+from launcher.model.example import curl_line, example_request
+from launcher.model.mlmodel import Model
+from launcher.model.requirements import ModelRequirements
 
 
 def model(inputs: Any = None, example: Any = None) -> Model:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from launcher_process import Launcher, ObedientModel, command, invoke
 
 from envs import EnvStore
-from launcher import cli
+from launcher.cli.main import main
+from tests.launcher.launcher_process import Launcher, ObedientModel, command, invoke
 
 Launch = Callable[..., Launcher]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -171,14 +171,15 @@ def test_help_imports_nothing_slow() -> None:
 
 AT_THE_START_OF_THE_SERVER = """
 import os, subprocess, sys
-from launcher import cli, server_process
+from launcher.cli.main import main
+from launcher.supervision import process as server_process
 
 def start(*_arguments, **_options):
     print(*sys.modules, flush=True)
     os._exit(0)
 
 server_process.subprocess.Popen = start
-cli.main(["serve", "-m", sys.argv[1], "-p", "0", "--env-manager", "local"])
+main(["serve", "-m", sys.argv[1], "-p", "0", "--env-manager", "local"])
 """
 
 
@@ -190,15 +191,19 @@ def test_the_server_is_started_before_what_only_follows_it_is_imported(
         stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     modules = set(done.stdout.split())
-    assert "launcher.supervisor" in modules
-    later = {"launcher.liveness", "launcher.model_watch", "launcher.request_example"}
+    assert "launcher.supervision.supervisor" in modules
+    later = {
+        "launcher.supervision.liveness",
+        "launcher.commands.model_watch",
+        "launcher.model.example",
+    }
     slow = {"pandas", "numpy", "flask", "virtualenv", "requests", "uv", "http", "psutil"}
     assert not modules & (later | slow)
 
 
 @pytest.mark.parametrize("name", ["serve", "predict", "prepare-env", "ping"])
 def test_every_command_has_a_line_of_help(name: str) -> None:
-    assert cli.main.commands[name].get_short_help_str(200)
+    assert main.commands[name].get_short_help_str(200)
 
 
 def test_a_wrong_flag_is_bad_usage(run: Run) -> None:

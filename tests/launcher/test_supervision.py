@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from launcher_process import (
+
+from tests.launcher.launcher_process import (
     LONGEST,
     Launcher,
     ObedientModel,

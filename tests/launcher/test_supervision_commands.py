@@ -17,7 +17,14 @@ from typing import Any
 import psutil
 import pytest
 import requests
-from launcher_process import Launcher, ObedientModel, command, invoke, wait_until_gone
+
+from tests.launcher.launcher_process import (
+    Launcher,
+    ObedientModel,
+    command,
+    invoke,
+    wait_until_gone,
+)
 
 Launch = Callable[..., Launcher]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from launcher_process import Launcher, ObedientModel, command, invoke
+
+from tests.launcher.launcher_process import Launcher, ObedientModel, command, invoke
 
 Launch = Callable[..., Launcher]
 

@@ -14,9 +14,16 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from launcher_process import LONGEST, Launcher, ObedientModel, command, invoke, wait_until_gone
 
 from launcher.cpu_limits import available_cpus
+from tests.launcher.launcher_process import (
+    LONGEST,
+    Launcher,
+    ObedientModel,
+    command,
+    invoke,
+    wait_until_gone,
+)
 
 Launch = Callable[..., Launcher]
 

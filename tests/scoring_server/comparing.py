@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import requests
-from cases import CSV, Case
+
+from tests.scoring_server.cases import CSV, Case
 
 _thread = threading.local()
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from environments import ORACLE, build
-from server_processes import SCRIPTS, script_environment, serving
+
+from tests.scoring_server.environments import ORACLE, build
+from tests.scoring_server.server_processes import SCRIPTS, script_environment, serving
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import uv
 
-from envs.context import Context
+from envs.building.context import Context
+from envs.building.interpreters import find_interpreter
 from envs.errors import EnvError
-from envs.interpreters import find_interpreter
 
 # The real MLflow, newest, and the libraries of the models that the suite logs with it.
 ORACLE = [

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cases import CSV, GOOD, JSON, Case
 from hypothesis import strategies as st
+
+from tests.scoring_server.cases import CSV, GOOD, JSON, Case
 
 LETTERS = "abcdef ä0"
 VALUES: dict[str, st.SearchStrategy[Any]] = {

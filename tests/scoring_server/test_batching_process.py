@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import requests
-from serving_process import serving, write_config
+
+from tests.scoring_server.serving_process import serving, write_config
 
 # Answers each row with itself and the rows of its prediction; the first waits for a file.
 GATED = """

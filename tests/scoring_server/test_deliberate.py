@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import requests
-from cases import CSV, JSON, Case
-from comparing import send
+
+from tests.scoring_server.cases import CSV, JSON, Case
+from tests.scoring_server.comparing import send
 
 pytestmark = pytest.mark.slow
 

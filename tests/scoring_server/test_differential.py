@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from cases import CASES, CSV, JSON, Case
-from comparing import Answer, deliberate, difference, send
 from hypothesis import HealthCheck, given, settings
-from payloads import payloads
+
+from tests.scoring_server.cases import CASES, CSV, JSON, Case
+from tests.scoring_server.comparing import Answer, deliberate, difference, send
+from tests.scoring_server.payloads import payloads
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
-from serving_process import BODY, serving, write_config
+
+from tests.scoring_server.serving_process import BODY, serving, write_config
 
 # As SUMS, but the first prediction of a process waits until a file is there.
 WAITING = """

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from environments import build
-from server_processes import SCRIPTS, script_environment
 
-from envs.context import Context
-from envs.interpreters import find_interpreter
-from launcher.mlmodel import read_model
-from launcher.server_config import server_config, write_json
+from envs.building.context import Context
+from envs.building.interpreters import find_interpreter
+from launcher.engines.server_config import server_config, write_json
+from launcher.model.mlmodel import read_model
+from tests.scoring_server.environments import build
+from tests.scoring_server.server_processes import SCRIPTS, script_environment
 
 pytestmark = pytest.mark.slow
 

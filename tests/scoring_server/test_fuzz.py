@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from environments import build
+
+from tests.scoring_server.environments import build
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from server_processes import serving
+
+from tests.scoring_server.server_processes import serving
 
 MODEL = """
 def _load_pyfunc(path):

@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from environments import MINIMAL, build
+
+from tests.scoring_server.environments import MINIMAL, build
 
 pytestmark = pytest.mark.slow
 

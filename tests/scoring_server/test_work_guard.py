@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 import requests
-from serving_process import BODY, ROOT, serving, write_config
 
 from scoring_server.config import ServerConfig
-from scoring_server.loading import load_model
-from scoring_server.scoring import Scorer
+from scoring_server.model.loading import load_model
+from scoring_server.scoring.scorer import Scorer
+from tests.scoring_server.serving_process import BODY, ROOT, serving, write_config
 
 REQUESTS = 200
 # front: wait, read the request, hand it over; wait, read the answer, send it. worker: read, write.
@@ -35,9 +35,9 @@ import numpy, pandas
 before = set(sys.modules)
 sys.path.insert(0, {root!r})
 from scoring_server.config import ServerConfig
-from scoring_server.loading import load_model
+from scoring_server.model.loading import load_model
 import scoring_server.command_line
-from scoring_server.wsgi_server import make_application
+from scoring_server.serving import make_application
 config = ServerConfig.read({config!r})
 make_application(config, load_model(config))
 print(*sorted(set(sys.modules) - before))
@@ -49,7 +49,7 @@ def test_a_start_imports_little_beyond_numpy_and_pandas(tmp_path: Path) -> None:
     script = STARTED.format(root=str(ROOT), config=str(config))
     done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     modules = done.stdout.split()
-    assert "scoring_server.front" in modules
+    assert "scoring_server.front.front" in modules
     heavy = {"flask", "werkzeug", "jinja2", "gunicorn", "mlflow", "requests", "yaml", "pyarrow"}
     assert not heavy & {name.partition(".")[0] for name in modules}
     assert len(modules) <= MODULES_OF_THE_SERVER, modules

@@ -7,12 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conda_channel import Channel, Package, conda_spec, library, pip_package, python_package
 
 from envs import Environment, EnvStore, prepare
-from envs.conda import plan
-from envs.conda_packages import Solution, solve
-from envs.context import Context
+from envs.building.context import Context
+from envs.managers.conda.packages import Solution, solve
+from envs.managers.conda.planning import plan
+from tests.envs.conda.channel import (
+    Channel,
+    Package,
+    conda_spec,
+    library,
+    pip_package,
+    python_package,
+)
 
 
 @pytest.fixture(scope="session")

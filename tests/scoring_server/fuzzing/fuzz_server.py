@@ -20,9 +20,9 @@ import warnings
 import atheris
 
 with atheris.instrument_imports(include=["scoring_server"]):
-    from scoring_server.application import create_wsgi
     from scoring_server.config import ServerConfig
-    from scoring_server.loading import load_model
+    from scoring_server.model.loading import load_model
+    from scoring_server.scoring.application import create_wsgi
 
 MODEL = """
 class Model:

@@ -10,9 +10,9 @@ import sys
 
 from scoring_server.config import ServerConfig
 from scoring_server.errors import ScoringError
-from scoring_server.fork_safety import fork_hazards
-from scoring_server.loading import ModelLoadError, load_model
-from scoring_server.scoring import Scorer
+from scoring_server.model.fork_safety import fork_hazards
+from scoring_server.model.loading import ModelLoadError, load_model
+from scoring_server.scoring.scorer import Scorer
 
 
 def session_options(implementation, flavors):

@@ -13,11 +13,11 @@ import sys
 import yaml
 
 from scoring_server.config import ServerConfig
-from scoring_server.fork_safety import fork_hazards
-from scoring_server.loading import load_model
-from scoring_server.process_guard import Lifeline
+from scoring_server.model.fork_safety import fork_hazards
+from scoring_server.model.loading import load_model
+from scoring_server.serving import make_application, serve
 from scoring_server.status import StatusChannel
-from scoring_server.wsgi_server import make_application, serve
+from scoring_server.worker.lifeline import Lifeline
 
 
 def configuration(path, settings):

@@ -18,10 +18,10 @@ if str(ROOT) not in sys.path:
 
 from werkzeug.test import Client  # noqa: E402
 
-from scoring_server.application import create_wsgi  # noqa: E402
 from scoring_server.config import ServerConfig  # noqa: E402
-from scoring_server.loading import load_model  # noqa: E402
-from scoring_server.scoring import Scorer  # noqa: E402
+from scoring_server.model.loading import load_model  # noqa: E402
+from scoring_server.scoring.application import create_wsgi  # noqa: E402
+from scoring_server.scoring.scorer import Scorer  # noqa: E402
 
 # Answers with the columns and rows of a table, else with the input itself.
 ECHO = """

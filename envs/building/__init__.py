@@ -1,0 +1,1 @@
+"""What every build needs: its surroundings, its commands, a Python."""

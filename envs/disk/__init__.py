@@ -1,0 +1,1 @@
+"""The launcher's home folder: files and locks."""

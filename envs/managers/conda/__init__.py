@@ -1,0 +1,1 @@
+"""Environments of conda packages, built without conda."""

@@ -1,0 +1,93 @@
+"""Making the environments of conda packages: linked by py-rattler, completed by uv."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from envs.building.context import Context
+from envs.building.interpreters import Interpreter, probe
+from envs.building.process import read_output
+from envs.managers.conda.lockfile import CondaLock, lock_resolution, read_conda_lock
+from envs.managers.conda.packages import Solution, install, solve
+from envs.managers.conda.pip_section import find_linked, resolve_beside
+from envs.managers.conda.planning import CondaPlan
+from envs.managers.virtualenv.planning import copy_packages
+from envs.pip.resolution import Resolution
+from envs.pip.resolution import install as install_pip
+from envs.spec import requirement_name
+from envs.store.manifest import Contents
+
+_PURELIB = "import sysconfig; print(sysconfig.get_path('purelib'))"
+
+
+def build(plan: CondaPlan, prefix: Path, context: Context) -> Contents:
+    """Fill ``prefix`` as planned (see `envs.managers.registry.Plan`)."""
+    context.log.secrets.update(plan.secrets())
+    wanted = plan.wanted
+    lock = None
+    if plan.lockfile is not None:
+        lock = read_conda_lock(plan.lockfile, plan.machine.subdir)
+        solution = Solution(lock.conda, dated=True)
+    else:
+        solution = solve(wanted, context)
+    install(solution.packages, prefix, wanted, context, lockfile=plan.lockfile)
+    interpreter, site_packages = inspect(prefix, context)
+    pip = _add_pip(plan, lock, interpreter, site_packages, context)
+    copy_packages(plan.copied_packages, site_packages, context)
+    installed = find_linked(site_packages, interpreter, "").versions
+    explicit = "".join(f"{package.explicit()}\n" for package in solution.packages)
+    return Contents(
+        python="bin/python",
+        python_version=interpreter.version,
+        site_packages=str(site_packages.relative_to(prefix)),
+        packages={**solution.versions, **installed},
+        resolved=context.log.mask(f"{explicit}{pip.text}"),
+        as_of="lock" if lock else pip.as_of if solution.dated else "today",
+        notes=(*solution.notes, *((pip.note,) if pip.note else ())),
+    )
+
+
+def _add_pip(
+    plan: CondaPlan,
+    lock: CondaLock | None,
+    interpreter: Interpreter,
+    site_packages: Path,
+    context: Context,
+) -> Resolution:
+    """Install the pip section: from the lock, then what it lacks; else resolved."""
+    python = Path(interpreter.path)
+    request = plan.pip.request(python)
+    if lock is None:
+        linked = find_linked(site_packages, interpreter, "conda installs")
+        resolution = resolve_beside(linked, request, context)
+        install_pip(resolution, request.indexes, python, context)
+        return resolution
+    locked = lock_resolution(lock)
+    install_pip(locked, request.indexes, python, context)
+    linked = find_linked(site_packages, interpreter, f"{lock.path.name} has")
+    linked.check(request.lines)
+    missing = tuple(
+        line
+        for line in request.lines
+        if (name := requirement_name(line)) and name not in linked.distributions
+    )
+    if not missing:
+        return locked
+    context.report(f"{lock.path.name} lacks {', '.join(missing)}: adding them")
+    added = resolve_beside(linked, replace(request, lines=missing), context)
+    install_pip(added, request.indexes, python, context)
+    return replace(locked, text=locked.text + added.text)
+
+
+def inspect(prefix: Path, context: Context) -> tuple[Interpreter, Path]:
+    """Return an environment's Python and its site-packages folder; EnvError if it does not run."""
+    python = str(prefix / "bin" / "python")
+    interpreter = probe(python, context)
+    code, output = read_output([python, "-I", "-c", _PURELIB], log=context.log)
+    if interpreter is None or code != 0:
+        raise context.log.error(
+            "the Python of the conda packages does not run on this machine",
+            "see the log; the channels may be for another platform",
+        )
+    return interpreter, Path(output.strip())

@@ -1,0 +1,1 @@
+"""Environments made by the virtualenv library and filled by uv."""

@@ -1,0 +1,1 @@
+"""What comes from a package index: read, resolved, locked and installed by uv."""

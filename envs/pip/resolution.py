@@ -1,0 +1,197 @@
+"""From wide requirements to the exact, hashed list that gets installed, as of a day."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from pathlib import Path
+
+from envs.building.context import Context
+from envs.building.process import Completed
+from envs.pip.indexes import IndexSettings
+from envs.pip.uv import is_network_failure, run_uv, uv_error, work_folder, write_private
+from envs.spec import requirement_name
+
+FAR_FUTURE = "2999-01-01T00:00:00Z"
+_YOUNGER = re.compile(
+    r"`(?P<name>[^`]+)` was filtered by `exclude-newer`.*?"
+    r"requested version, v(?P<version>\S+), was published at (?P<day>\d{4}-\d\d-\d\d)",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be resolved.
+
+    Attributes:
+        lines: requirement lines for uv.
+        constraints: constraint lines.
+        indexes: where packages come from.
+        python: path of the interpreter to resolve for.
+        day: the day to name in messages, None for today.
+        bound: uploads count up to this moment (UTC), None for no bound.
+        undated: packages that the bound does not hold for.
+    """
+
+    lines: tuple[str, ...]
+    constraints: tuple[str, ...]
+    indexes: IndexSettings
+    python: str
+    day: date | None = None
+    bound: datetime | None = None
+    undated: tuple[str, ...] = ()
+
+    def dates(self) -> list[str]:
+        """Return uv's options for the bound."""
+        if self.bound is None:
+            return []
+        options = ["--exclude-newer", self.bound.strftime("%Y-%m-%dT%H:%M:%SZ")]
+        for name in self.undated:
+            options += ["--exclude-newer-package", f"{name}={FAR_FUTURE}"]
+        return options
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The exact list to install.
+
+    Attributes:
+        text: a requirements file, one pinned line a package with hashes, or a ``pylock.toml``.
+            May hold credentials.
+        as_of: "2020-09-01" or "today".
+        note: why it is today's although a day was asked for, one line, or None.
+        dates: uv's options for the bound that was used; builds from source need them as well.
+    """
+
+    text: str
+    as_of: str
+    note: str | None = None
+    dates: tuple[str, ...] = ()
+
+    @property
+    def blocks(self) -> list[str]:
+        """The packages of a requirements file: each its pinned line and the lines of hashes."""
+        return re.findall(r"^(?![#\s-]).+(?:\n[ \t].*)*", self.text, re.MULTILINE)
+
+    @property
+    def is_hashed(self) -> bool:
+        """Whether every package has a hash (what comes from version control has none)."""
+        return all("--hash=" in block for block in self.blocks)
+
+    def without(self, names: Container[str | None]) -> Resolution:
+        """Return the resolution without the packages of these (normalised) names."""
+        kept = [block for block in self.blocks if requirement_name(block) not in names]
+        return replace(self, text="".join(f"{block}\n" for block in kept))
+
+
+def resolve(
+    request: Request, context: Context, file_format: str = "requirements.txt"
+) -> Resolution:
+    """Return the resolution as of the requested day, else as of today, saying why.
+
+    ``file_format`` is "requirements.txt" or "pylock.toml". Raises EnvError where the
+    requirements cannot be resolved at all, or no index answers.
+    """
+    if not request.lines:
+        return Resolution("", "today" if request.day is None else request.day.isoformat())
+    count = f"{len(request.lines)} requirement{'s' if len(request.lines) != 1 else ''}"
+    note = None
+    if request.bound is not None and request.day is not None:
+        day = request.day.isoformat()
+        context.report(f"resolving {count} as of {day}")
+        completed = _compile(request, file_format, context)
+        if completed.returncode == 0 or is_network_failure(completed.text):
+            return _resolved(request, completed, context, note)
+        note = _why_not_dated(completed.text, day)
+        request = replace(request, day=None, bound=None)
+    context.report(f"resolving {count} as of today" + (f": {note}" if note else ""))
+    return _resolved(request, _compile(request, file_format, context), context, note)
+
+
+def _compile(request: Request, file_format: str, context: Context) -> Completed:
+    """Run the resolver; what it printed, or the resolved file's lines where it succeeded."""
+    with work_folder(context) as folder:
+        source, output = folder / "requirements.in", folder / f"resolved.{file_format}"
+        if file_format == "pylock.toml":
+            output = folder / file_format
+        write_private(source, request.lines)
+        arguments: list[str | Path] = ["pip", "compile", source, "--output-file", output]
+        arguments += ["--format", file_format, "--python", request.python]
+        arguments += ["--no-header", "--no-annotate", *request.dates()]
+        if file_format == "requirements.txt":
+            arguments += ["--generate-hashes", "--no-strip-extras"]
+        if request.constraints:
+            write_private(folder / "constraints.txt", request.constraints)
+            arguments += ["--constraints", folder / "constraints.txt"]
+        completed = run_uv(arguments, request.indexes, context, folder)
+        if completed.returncode == 0:
+            return Completed(0, tuple(output.read_text(encoding="utf-8").splitlines()))
+        return completed
+
+
+def _resolved(
+    request: Request, completed: Completed, context: Context, note: str | None
+) -> Resolution:
+    if completed.returncode != 0:
+        what = "the requirements cannot be resolved"
+        raise uv_error(completed.text, context, what, "correct that requirement of the model")
+    as_of = "today" if request.day is None else request.day.isoformat()
+    resolution = Resolution(completed.text + "\n", as_of, note, tuple(request.dates()))
+    for line in request.lines:
+        if "--hash" in line:
+            resolution = _held_to_hashes(resolution, line, context)
+    return resolution
+
+
+def _held_to_hashes(resolution: Resolution, line: str, context: Context) -> Resolution:
+    """Return the resolution with the hashes that a requirement line demands, and no others.
+
+    The resolver forgets them: it writes those of all files that the index has.
+    """
+    demanded = re.findall(r"--hash[= ](\S+)", line)
+    if resolution.text.startswith("lock-version"):
+        if not any(text.partition(":")[2] in resolution.text for text in demanded):
+            raise context.log.error(f"no index has {line.split()[0]} with the hash it demands")
+        return resolution
+    name = requirement_name(line)
+    blocks = [
+        " \\\n    ".join([block.split(" \\")[0], *(f"--hash={text}" for text in demanded)])
+        if requirement_name(block) == name
+        else block
+        for block in resolution.blocks
+    ]
+    return replace(resolution, text="".join(f"{block}\n" for block in blocks))
+
+
+def _why_not_dated(text: str, day: str) -> str:
+    """Return in words why nothing could be resolved as of a day."""
+    younger = _YOUNGER.search(text)
+    if younger:
+        return f"{younger['name']} {younger['version']} is from {younger['day']}, later than {day}"
+    if "missing an upload date" in text:
+        return "the package index gives no upload times"
+    return f"as of {day} there is no solution"
+
+
+def install(resolution: Resolution, indexes: IndexSettings, python: Path, context: Context) -> None:
+    """Install exactly the resolved list into the environment of ``python``; EnvError if not."""
+    count = len(resolution.blocks)
+    if count == 0:
+        return
+    context.report(f"installing {count} package{'s' if count != 1 else ''}")
+    with work_folder(context) as folder:
+        listed = folder / "resolved.txt"
+        write_private(listed, [resolution.text])
+        arguments: list[str | Path] = ["pip", "install", "--python", python, "--no-deps"]
+        arguments += ["-r", listed, *resolution.dates]
+        arguments += ["--require-hashes"] if resolution.is_hashed else []
+        # What the resolver has just asked the index need not be asked again: from uv's cache
+        # where all is there, which is found out without a download.
+        completed = run_uv([*arguments, "--offline"], indexes, context, folder)
+        if completed.returncode != 0 and not context.offline:
+            completed = run_uv(arguments, indexes, context, folder)
+    if completed.returncode != 0:
+        raise uv_error(completed.text, context, "the packages could not be installed")

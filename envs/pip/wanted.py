@@ -1,0 +1,79 @@
+"""What an environment gets from a package index: the model's requirements, and what is added."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from envs.pip.requirements_file import Requirements, flatten
+from envs.spec import EnvSpec, normalize_name, requirement_name
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+    from envs.pip.resolution import Request
+
+_PINNED = re.compile(r"^[^;]*(==|@)")
+
+
+@dataclass(frozen=True)
+class PipRequirements:
+    """Requirements, and up to when uploads count.
+
+    Attributes:
+        wanted: all requirements, flattened.
+        day: the day to resolve as of, None for today.
+        bound: the moment (UTC) up to which uploads count, None for no bound.
+        undated: packages that the bound does not hold for.
+    """
+
+    wanted: Requirements
+    day: date | None
+    bound: datetime | None
+    undated: tuple[str, ...]
+
+    def request(self, python: str | Path) -> Request:
+        """What is to be resolved, for an interpreter."""
+        from envs.pip.resolution import Request
+
+        return Request(
+            lines=self.wanted.lines,
+            constraints=self.wanted.constraints,
+            indexes=self.wanted.indexes,
+            python=str(python),
+            day=self.day,
+            bound=self.bound,
+            undated=self.undated,
+        )
+
+    def canonical(self) -> dict[str, Any]:
+        """Return what goes into a key."""
+        return {
+            "requirements": self.wanted.canonical,
+            "constraints": self.wanted.canonical_constraints,
+            "indexes": self.wanted.indexes.canonical(os.environ),
+            "upload_bound": self.bound.isoformat() if self.bound else None,
+            "undated": self.undated,
+        }
+
+
+def join(spec: EnvSpec, added: Iterable[str]) -> PipRequirements:
+    """Return the requirements of a spec with the ``added`` lines, files read; EnvError if missing.
+
+    What the model pins wins: an added requirement for a package that the model pins itself is
+    left out, and such a package is never newer than the model's day allows.
+    """
+    model = flatten(spec.requirements, spec.base_dir)
+    pinned = {requirement_name(line) for line in model.canonical if _PINNED.match(line)}
+    named = {requirement_name(line) for line in model.canonical}
+    lines = [line for line in added if requirement_name(line) not in pinned]
+    return PipRequirements(
+        wanted=flatten([*spec.requirements, *lines], spec.base_dir),
+        day=spec.resolution_date(),
+        bound=spec.upload_bound(),
+        undated=tuple(sorted({normalize_name(name) for name in spec.undated} - named)),
+    )

@@ -1,0 +1,1 @@
+"""Where the files of models are: object stores, tracking servers, web servers."""

@@ -1,0 +1,1 @@
+"""What tracking servers and local stores know of runs and models."""

@@ -1,0 +1,1 @@
+"""From a store into the cache of fetched models."""

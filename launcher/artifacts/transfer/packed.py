@@ -1,0 +1,80 @@
+"""Models in archives: on this machine's disk, or in a store that holds the one file."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+from launcher.artifacts.source import ModelURIError
+from launcher.artifacts.transfer import archives
+from launcher.artifacts.transfer.cache import Entry, key_of
+from launcher.artifacts.transfer.download import RemoteFile, Store, check_room, download
+from launcher.artifacts.transfer.fetching import (
+    Context,
+    Lead,
+    discard,
+    entry_of,
+    files_of,
+)
+from launcher.artifacts.uris import redact
+from launcher.quantities import format_size
+
+
+def open_local(path: Path, lead: Lead, context: Context) -> Entry:
+    """Return the cached model that the archive `path` holds. Raises ModelURIError."""
+    status = path.stat()
+    key = key_of("packed", str(path.resolve()), str(status.st_size), str(status.st_mtime_ns))
+    entry = context.cache.use(key, context.report)
+    if entry is not None:
+        return entry
+    with context.cache.locked(key, context.report):
+        entry = context.cache.find(key) or _unpacked(key, path, str(path), lead, context)
+        return context.cache.mark(entry)
+
+
+def fetch_packed(lead: Lead, store: Store, context: Context) -> Entry:
+    """Return the cached model in the archive that `store` lists as its only file.
+
+    Raises ModelURIError.
+    """
+    try:
+        (file,) = store.list_files()
+        # Without a sign of its contents a file may change unseen: then it is fetched each time.
+        tag = file.tag or uuid.uuid4().hex
+        key = key_of("packed", store.location, str(file.size), lead.stamp or tag)
+        entry = context.cache.use(key, context.report)
+        if entry is not None:
+            return entry
+        with context.cache.locked(key, context.report):
+            entry = context.cache.find(key) or _fetched(key, store, file, lead, context)
+            return context.cache.mark(entry)
+    finally:
+        store.close()
+
+
+def _fetched(key: str, store: Store, file: RemoteFile, lead: Lead, context: Context) -> Entry:
+    partial = context.cache.partial(key)
+    folder = partial / "packed"
+    folder.mkdir(exist_ok=True)
+    # Unpacked it is larger, with very few exceptions.
+    check_room([file], folder, context.max_model_size)
+    size = f", {format_size(file.size)}," if file.size is not None else ""
+    context.report(f"Fetching the archive {file.path}{size} from {store.location}.")
+    download(store, [file], folder, partial / "parts", context.report)
+    return _unpacked(key, folder / file.path, store.location, lead, context)
+
+
+def _unpacked(key: str, archive: Path, location: str, lead: Lead, context: Context) -> Entry:
+    called = redact(lead.uri)
+    partial = context.cache.partial(key)
+    model = partial / "model"
+    discard(model)  # What a process that died had unpacked.
+    model.mkdir()
+    try:
+        archives.unpack(archive, model, called, context.max_model_size)
+        root = archives.model_root(model, called)
+    except ModelURIError:
+        discard(partial)
+        raise
+    discard(partial / "packed")
+    return context.cache.complete(entry_of(key, lead, location, files_of(model), root))

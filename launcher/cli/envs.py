@@ -1,0 +1,267 @@
+"""The commands on cached environments: `launcher envs ...`, and `launcher lock`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from launcher.cli.option_types import AGE, SIZE
+from launcher.errors import LauncherError, UsageError
+from launcher.quantities import format_size
+
+if TYPE_CHECKING:
+    from envs import EnvStore
+    from envs.inventory import Entry, Removal
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_key_argument = click.argument("key", metavar="KEY")
+
+
+@click.group()
+def envs() -> None:
+    """List, show, run and prune cached environments."""
+
+
+@envs.command("list")
+@_json_option
+def list_(as_json: bool) -> None:
+    """List the environments, the last used first."""
+    from envs.inventory import entries, total_size
+
+    listed = entries(_store())
+    if as_json:
+        total = total_size(listed)
+        _print_json({"total_size": total, "environments": [entry.as_json() for entry in listed]})
+    elif not listed:
+        click.echo("no environments yet")
+    else:
+        _print_table(_rows(listed))
+        shared = " (shared files counted once)"
+        noun = "environment" if len(listed) == 1 else "environments"
+        click.echo(f"{len(listed)} {noun}, {format_size(total_size(listed))}{shared}")
+
+
+@envs.command()
+@_key_argument
+@_json_option
+def show(key: str, as_json: bool) -> None:
+    """Show an environment: what it was made from, and the resolved list of its packages."""
+    from envs.store.manifest import read_manifest
+
+    store, key = _resolved(key)
+    manifest = read_manifest(store.folder(key))
+    if manifest is None:
+        raise LauncherError(
+            f"environment {key} is not complete: a build of it died, or is running",
+            "`launcher envs prune` removes what dead builds left",
+        )
+    if as_json:
+        _print_json(manifest)
+        return
+    for name in ("key", "manager", "python_version", "created", "prefix"):
+        click.echo(f"{name.replace('_', ' ') + ':':<16}{manifest[name]}")
+    click.echo(f"{'resolved as of:':<16}{manifest['as_of']}")
+    for note in manifest["notes"]:
+        click.echo(f"{'note:':<16}{note}")
+    click.echo(f"\n{manifest['resolved'].rstrip()}")
+
+
+@envs.command()
+@_key_argument
+@_json_option
+def path(key: str, as_json: bool) -> None:
+    """Print an environment's folder."""
+    environment = _usable(key)
+    if as_json:
+        _print_json({"path": str(environment.path), "python": str(environment.python)})
+    else:
+        click.echo(environment.path)
+
+
+@envs.command(context_settings={"ignore_unknown_options": True})
+@_key_argument
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(key: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND in an environment: `launcher envs run KEY -- python -V`."""
+    from envs.building.process import clean_environ
+
+    environment = _usable(key)
+    binaries = environment.python.parent
+    search = f"{binaries}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    program = shutil.which(command[0], path=search)
+    if program is None:
+        raise UsageError(f"there is no command {command[0]} in {binaries} or on PATH")
+    if environment.mark is not None:
+        # The command takes this process over, and with the descriptor the mark of being in use.
+        os.set_inheritable(environment.mark.fileno(), True)
+    variables = clean_environ({"PATH": search})
+    if environment.manager == "conda":
+        from envs.managers.conda.activation import activated_environ
+
+        variables = activated_environ(
+            environment.path, variables, lambda line: click.echo(f"warning: {line}", err=True)
+        )
+    else:
+        variables["VIRTUAL_ENV"] = str(environment.path)
+    os.execve(program, command, variables)
+
+
+@envs.command()
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@_json_option
+def remove(keys: tuple[str, ...], as_json: bool) -> None:
+    """Remove environments that no process uses."""
+    from envs import EnvError
+    from envs.inventory import remove as remove_one
+
+    removed = []
+    resolved = [_resolved(key) for key in keys]
+    for store, key in resolved:
+        try:
+            removed.append(remove_one(store, key))
+        except EnvError as error:
+            raise LauncherError(error.message, error.hint) from error
+    _print_removed(removed, "removed", as_json)
+
+
+@envs.command()
+@click.option("--older-than", type=AGE, metavar="30d", help="Not used for this long.")
+@click.option(
+    "--max-size",
+    type=SIZE,
+    metavar="20GB",
+    help="Remove the least recently used until all the others take less than this.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@_json_option
+def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json: bool) -> None:
+    """Remove what dead builds left, damaged environments, and on request unused ones.
+
+    What a live process uses or builds stays. conda packages that no environment has any more go
+    from their cache as well.
+    """
+    from envs.inventory import prune as prune_all
+
+    removed = prune_all(_store(), older_than=older_than, max_size=max_size, dry_run=dry_run)
+    _print_removed(removed, "would remove" if dry_run else "removed", as_json)
+
+
+@click.command()
+@click.option("-m", "--model-uri", required=True, metavar="URI", help="The model's folder.")
+@click.option(
+    "--env-manager",
+    type=click.Choice(["virtualenv", "uv", "conda"]),
+    default="virtualenv",
+    show_default=True,
+)
+@click.option("--resolve-as-of", default="auto", show_default=True, metavar="auto|today|DATE")
+@click.option("--offline", is_flag=True, default=None, help="Use uv's cache, never a network.")
+@_json_option
+def lock(
+    model_uri: str, env_manager: str, resolve_as_of: str, offline: bool | None, as_json: bool
+) -> None:
+    """Write a lockfile beside a model's MLmodel: pylock.toml, for conda conda-lock.yml."""
+    from envs.locking import lock as write_lock
+    from launcher.commands.environment import EnvironmentOptions, environment_spec
+    from launcher.commands.model_opening import ModelRequest
+    from launcher.console import Console
+    from launcher.supervision.stop_signals import stop_requests_raise
+
+    console = Console(quiet=as_json)
+    with stop_requests_raise():
+        model = ModelRequest(model_uri, offline=bool(offline)).open(console)
+        options = EnvironmentOptions(manager=env_manager, resolve_as_of=resolve_as_of)
+        written = write_lock(
+            environment_spec(model, options), model.path, report=console.under_way, offline=offline
+        )
+        console.clear()
+    if as_json:
+        _print_json({**written.__dict__, "path": str(written.path)})
+    else:
+        click.echo(f"{written.path}: {written.packages} packages as of {written.as_of}")
+
+
+def _store() -> EnvStore:
+    from envs import EnvStore
+
+    return EnvStore()
+
+
+def _resolved(text: str) -> tuple[EnvStore, str]:
+    """Return the store and the key that ``text`` begins; UsageError where there is none."""
+    from envs import EnvError
+    from envs.inventory import resolve_key
+
+    store = _store()
+    try:
+        return store, resolve_key(store, text)
+    except EnvError as error:
+        raise UsageError(error.message, error.hint) from error
+
+
+def _usable(text: str) -> Any:
+    """Return the complete environment of a key, marked as in use."""
+    store, key = _resolved(text)
+    environment = store.find(key)
+    if environment is None:
+        raise LauncherError(
+            f"environment {key} is not complete, or damaged", "serve its model again to rebuild it"
+        )
+    return environment
+
+
+def _rows(listed: list[Entry]) -> list[tuple[str, ...]]:
+    now = time.time()
+    rows: list[tuple[str, ...]] = [
+        ("KEY", "MANAGER", "PYTHON", "PACKAGES", "SIZE", "CREATED", "LAST USED", "IN USE BY")
+    ]
+    for entry in listed:
+        state = ", ".join(map(str, entry.users)) or ("" if entry.state == "complete" else "-")
+        rows.append(
+            (
+                entry.key,
+                entry.manager or entry.state,
+                entry.python_version or "-",
+                str(entry.packages or "-"),
+                format_size(entry.size),
+                human_age(now - entry.created) if entry.created else "-",
+                human_age(now - entry.last_used),
+                state if entry.state == "complete" else f"{state} {entry.state}",
+            )
+        )
+    return rows
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def _print_removed(removed: list[Removal], verb: str, as_json: bool) -> None:
+    if as_json:
+        _print_json([removal.__dict__ for removal in removed])
+        return
+    for removal in removed:
+        click.echo(f"{verb} {removal.name} ({format_size(removal.size)}): {removal.reason}")
+    if not removed:
+        click.echo("nothing to remove")
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+def human_age(seconds: float) -> str:
+    """Return a time that has passed for people: 3 days ago."""
+    for name, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {name}{'s' if count > 1 else ''} ago"
+    return "just now"

@@ -1,0 +1,139 @@
+"""``launcher ps``, ``logs``, ``reload``, ``stop``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from launcher.errors import LauncherError
+from launcher.instances.control import ask, connect
+from launcher.instances.registry import (
+    Instance,
+    describe_instance,
+    find_instance,
+    running_instances,
+)
+
+_COLUMNS = ("name", "state", "url", "pid", "uptime", "requests", "memory", "model", "environment")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def ps(as_json: bool) -> None:
+    """List the models that are being served on this machine, by this user."""
+    described = [describe_instance(instance) for instance in running_instances()]
+    if as_json:
+        click.echo(json.dumps(described, indent=2))
+        return
+    rows = [[column.upper() for column in _COLUMNS]]
+    rows += [[_cell(column, each[column]) for column in _COLUMNS] for each in described]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if column == "uptime":
+        return _duration(value)
+    if column == "memory":
+        return f"{value / 2**20:.0f} MB"
+    return str(value)
+
+
+def _duration(seconds: float) -> str:
+    days, rest = divmod(int(seconds), 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, left = divmod(rest, 60)
+    if days:
+        return f"{days}d{hours}h"
+    if hours:
+        return f"{hours}h{minutes}m"
+    return f"{minutes}m{left}s" if minutes else f"{left}s"
+
+
+@click.command()
+@click.argument("name")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the launcher ends.")
+@click.option(
+    "-n", "--lines", default=100, show_default=True, type=click.IntRange(min=0),
+    help="So many of the last lines first.",
+)  # fmt: skip
+def logs(name: str, follow: bool, lines: int) -> None:
+    """Show the log of the served model NAME (a name or process id of ps)."""
+    instance = find_instance(name)
+    with Path(instance.log).open("rb") as log:
+        for line in _last_lines(log, lines):
+            click.echo(line, nl=False)
+        if follow:
+            _follow(instance, log)
+
+
+def _last_lines(log: Any, number: int) -> list[bytes]:
+    """The last lines of a file, reading back from its end no further than needed."""
+    size = log.seek(0, 2)
+    step = 1 << 16
+    start = size
+    data = b""
+    while start and data.count(b"\n") <= number:
+        start = max(0, start - step)
+        log.seek(start)
+        data = log.read(size - start)
+    log.seek(size)
+    return data.splitlines(keepends=True)[-number:] if number else []
+
+
+def _follow(instance: Instance, log: Any) -> None:
+    """Show what is added, each time that the launcher says that it has added something."""
+    with connect(instance.control_path, {"command": "follow"}, None) as added:
+        while True:
+            ended = not added.recv(4096)
+            click.echo(log.read(), nl=False)
+            if ended:
+                return
+
+
+@click.command()
+@click.argument("name")
+def reload(name: str) -> None:
+    """Load the served model NAME anew, and its environment if its requirements changed."""
+    instance = find_instance(name)
+    answer = _ask(instance, "reload")
+    if answer is None:
+        raise LauncherError(f"{instance.name} ended before it was reloaded.")
+    if not answer["reloaded"]:
+        raise LauncherError(
+            f"{instance.name} was not reloaded, the old server stays: {answer['failure']}",
+            log_path=Path(instance.log),
+        )
+    click.echo(f"{instance.name} has been reloaded.")
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All that is being served.")
+def stop(names: tuple[str, ...], everything: bool) -> None:
+    """Stop serving NAMES; requests in flight are finished. Returns once they have ended."""
+    if everything == bool(names):
+        raise click.UsageError("Give names, or --all.")
+    instances = running_instances() if everything else [find_instance(name) for name in names]
+    for instance in instances:
+        _ask(instance, "stop")
+    for instance in instances:
+        instance.wait()
+        click.echo(f"{instance.name} has stopped.")
+
+
+def _ask(instance: Instance, what: str) -> dict[str, Any] | None:
+    try:
+        return ask(instance.control_path, {"command": what})
+    except OSError as error:
+        raise LauncherError(
+            f"{instance.name} (process {instance.pid}) does not answer: {error}.",
+            "It may be just starting, or ending.",
+        ) from error

@@ -1,0 +1,28 @@
+"""Types of command line options: ages and sizes as people write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from launcher.quantities import parse_age, parse_size
+
+
+class _Quantity(click.ParamType[float]):
+    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            return self._parse(str(value))
+        except ValueError as error:
+            return self.fail(str(error), param, ctx)
+
+
+AGE = _Quantity("age", parse_age)
+SIZE = _Quantity("size", parse_size)

@@ -1,0 +1,55 @@
+"""The scoring server's configuration file: everything it has to know, as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from launcher.model.mlmodel import Model
+
+CONFIG_VERSION = 1
+
+
+def server_config(
+    model: Model, *, uri: str, environment: dict[str, Any], server: dict[str, Any]
+) -> dict[str, Any]:
+    """Put the configuration together, as JSON values.
+
+    :param uri: the model URI as given, without credentials.
+    :param environment: ``manager``, ``key`` and ``python`` of the environment.
+    :param server: ``host``, ``port``, ``workers``, ``timeout`` (seconds) and the other limits.
+    """
+    return {
+        "config_version": CONFIG_VERSION,
+        "model": {
+            "path": str(model.path),
+            "uri": uri,
+            "name": model.name,
+            "uuid": model.uuid,
+            "model_id": model.model_id,
+            "run_id": model.run_id,
+            "mlflow_version": model.mlflow_version,
+            "utc_time_created": model.created and model.created.isoformat(),
+            "flavors": model.flavors,
+            "signature": model.signature,
+            "is_signature_from_type_hint": model.is_signature_from_type_hint,
+            "type_hint_from_example": model.type_hint_from_example,
+            "saved_input_example_info": model.example_info,
+            "metadata": model.metadata,
+        },
+        "environment": environment,
+        "server": server,
+    }
+
+
+def write_json(path: Path, content: Any, *, default: Any = str) -> None:
+    """Write ``content`` as JSON so that a reader finds all of it or no file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(json.dumps(content, indent=2, default=default) + "\n")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,189 @@
+"""How a running server is known to others: console, ready file, control socket, systemd."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from launcher.console import Console
+from launcher.engines.deployment import ModelDeployment
+from launcher.engines.server_config import write_json
+from launcher.instances.control import Client, ControlServer
+from launcher.instances.registry import INSTANCE_FILE, Instance
+from launcher.instances.systemd import Notifier
+from launcher.supervision.log import ServerLog
+from launcher.supervision.supervisor import Deployment, Observer, Supervisor
+
+
+class Presence(Observer):
+    """Tells the world about one supervised server, and takes the world's requests.
+
+    :param folder: the launcher's run folder.
+    :param ready_file: written at readiness, removed at the end; or None.
+    :param curl_options: what ``curl`` needs to get in.
+    :param on_ready: called at the first readiness, for a launcher that was told to detach.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        url: str,
+        model_uri: str,
+        folder: Path,
+        ready_file: Path | None,
+        log: ServerLog,
+        console: Console,
+        curl_options: str,
+        on_ready: Callable[[], None],
+    ) -> None:
+        self._name = name
+        self._url = url
+        self._model_uri = model_uri
+        self._folder = folder
+        self._ready_file = ready_file
+        self._log = log
+        self._console = console
+        self._curl_options = curl_options
+        self._on_ready = on_ready
+        self._systemd = Notifier()
+        self._summary: dict[str, Any] = {}
+        self._answered_before = 0
+        self._reload_waits: list[Client] = []
+        self._followers: list[Client] = []
+        self._supervisor: Supervisor | None = None
+        self._control: ControlServer | None = None
+        self._was_ready = False
+
+    def attach(self, supervisor: Supervisor, deployment: ModelDeployment) -> None:
+        """Answer control requests for ``supervisor``, and be found by ``launcher ps``."""
+        self._supervisor = supervisor
+        self._control = ControlServer(self._folder, supervisor.selector, self._handle)
+        self._log.on_write = self._wake_followers
+        # Not yet: what it takes to write it is imported while the server starts.
+        supervisor.post(lambda: self._write_instance(deployment))
+
+    def detach(self) -> None:
+        """Be gone: once this has returned, the name may be another's."""
+        if self._control is not None:
+            self._control.close()
+        (self._folder / INSTANCE_FILE).unlink(missing_ok=True)
+        if self._ready_file is not None:
+            self._ready_file.unlink(missing_ok=True)
+
+    def _write_instance(self, deployment: ModelDeployment) -> None:
+        assert self._control is not None
+        import psutil
+
+        Instance(
+            pid=os.getpid(),
+            created=psutil.Process().create_time(),
+            name=self._name,
+            url=self._url,
+            model_uri=self._model_uri,
+            model=deployment.model.name or deployment.model.path.name,
+            environment=deployment.environment.key,
+            manager=deployment.environment.manager,
+            log=str(self._log.path),
+            control=str(self._control.path),
+        ).write(self._folder)
+
+    def report(self, text: str) -> None:
+        """Say what happens, on the console and to those who follow the log."""
+        self._console.step(text)
+        self._wake_followers()
+
+    # --- what the supervisor tells ---------------------------------------------------------------
+
+    def event(self, event: dict[str, Any]) -> None:
+        if event["event"] == "loaded":
+            self._console.step(f"model loaded in {event['seconds']:.2f} s")
+        elif event["event"] == "not_forkable":
+            reasons = ", ".join(event["reasons"])
+            self._console.step(
+                f"the loaded model does not survive a fork ({reasons}): each worker loads its own"
+            )
+        elif event["event"] == "summary":
+            if event["requests"] < self._summary.get("requests", 0):
+                self._answered_before += self._summary["requests"]
+            self._summary = event
+
+    def ready(self, deployment: Deployment) -> None:
+        assert isinstance(deployment, ModelDeployment)
+        environment = deployment.environment
+        if self._ready_file is not None:
+            content = {
+                "pid": os.getpid(),
+                "url": self._url,
+                "environment": environment.key,
+                "environment_manager": environment.manager,
+            }
+            write_json(self._ready_file, content)
+        self._write_instance(deployment)
+        self._systemd.ready(f"serving {self._name} at {self._url}")
+        self._console.clear()
+        print(f"ready: {self._url}", flush=True)
+        if self._was_ready:
+            return
+        self._was_ready = True
+        from launcher.model.example import curl_line
+
+        line = curl_line(deployment.model, self._url)
+        if line is not None:
+            print(f"try:   {line.replace('curl ', 'curl ' + self._curl_options, 1)}", flush=True)
+        if sys.stderr.isatty():
+            self._console.step("press Ctrl-C to stop")
+        self._on_ready()
+
+    def alive(self) -> None:
+        self._systemd.alive()
+
+    def reloading(self) -> None:
+        self._systemd.reloading()
+
+    def reloaded(self, failure: str | None) -> None:
+        if failure is not None:
+            self._systemd.ready(f"serving {self._name} at {self._url}; not reloaded: {failure}")
+        for client in self._reload_waits:
+            client.answer({"reloaded": failure is None, "failure": failure})
+        self._reload_waits.clear()
+
+    def stopping(self) -> None:
+        self._systemd.stopping()
+
+    # --- what others ask -------------------------------------------------------------------------
+
+    def _handle(self, client: Client, request: dict[str, Any]) -> None:
+        assert self._supervisor is not None
+        what = request.get("command")
+        if what == "status":
+            client.answer(self._status())
+        elif what == "reload":
+            self._reload_waits.append(client)
+            self._supervisor.reload()
+        elif what == "stop":
+            self._supervisor.stop(signal.SIGTERM)
+            client.answer({})
+        elif what == "follow":
+            self._followers.append(client)
+            client.nudge()
+        else:
+            client.answer({"failure": f"unknown command {what!r}"})
+
+    def _status(self) -> dict[str, Any]:
+        assert self._supervisor is not None
+        return {
+            "state": self._supervisor.state,
+            "requests": self._answered_before + self._summary.get("requests", 0),
+            "workers": len(self._summary.get("workers", [])) or None,
+            "restarts": self._supervisor.restarts,
+            "reloads": self._supervisor.reloads,
+        }
+
+    def _wake_followers(self) -> None:
+        for client in self._followers:
+            client.nudge()

@@ -1,0 +1,1 @@
+"""Batch scoring: a file in, a file out, in chunks."""

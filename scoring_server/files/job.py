@@ -1,0 +1,96 @@
+"""Batch scoring: a file (or standard input) in, a file (or standard output) out, in chunks.
+
+It is the server's own path (parsing, signature, encoding) applied to one chunk after the other,
+so the memory it takes does not grow with the input. An output file appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import BinaryIO, Callable, Iterator, Optional, Union
+
+from ..config import ServerConfig
+from ..errors import ScoringError
+from ..model.loading import LoadedModel
+from ..scoring.scorer import Scorer
+from .reading import read_inputs
+from .writing import open_writer
+
+Progress = Callable[[int, int], None]
+
+
+def run_batch(
+    config: ServerConfig,
+    model: LoadedModel,
+    input: Optional[str] = None,
+    output: Union[str, BinaryIO, None] = None,
+    input_format: str = "csv",
+    output_format: str = "json",
+    progress: Optional[Progress] = None,
+) -> int:
+    """Score a file; returns the number of rows.
+
+    `input` and `output` are paths, None for standard input and output (`output` may also be an
+    open binary file); the formats are "csv",
+    "json" and "parquet" (JSON input is one document of the server's formats, or JSON lines; JSON
+    output is {"predictions": ...}). `progress` is called after every chunk with the bytes read so
+    far and the rows scored so far. Raises `ScoringError` where the input, the model or an answer
+    does not fit, `OSError` where a file cannot be used; then there is no output file.
+    """
+    scorer = Scorer(config, model)
+    rows = 0
+    with _open_input(input) as source, _open_output(output) as target:
+        writer = open_writer(output_format, target)
+        for chunk in read_inputs(source, input_format, scorer.signature):
+            try:
+                model_input = scorer.apply_signature(chunk.model_input)
+                writer.write(scorer.predict(model_input), model_input)
+            except ScoringError as error:
+                if chunk.first_row is not None:
+                    error.message = "rows from {}: {}".format(chunk.first_row, error.message)
+                raise
+            rows += chunk.rows
+            if progress is not None:
+                progress(chunk.bytes_read, rows)
+        writer.close()
+    return rows
+
+
+@contextlib.contextmanager
+def _open_input(path: Optional[str]) -> Iterator[BinaryIO]:
+    if path is None:
+        yield sys.stdin.buffer
+        return
+    with Path(path).open("rb") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _open_output(path: Union[str, BinaryIO, None]) -> Iterator[BinaryIO]:
+    """The output file under a temporary name beside it; renamed when all went well."""
+    if not isinstance(path, str):
+        stream = sys.stdout.buffer if path is None else path
+        yield stream
+        stream.flush()
+        return
+    goal = Path(path).absolute()
+    descriptor, name = tempfile.mkstemp(prefix="." + goal.name + ".", dir=str(goal.parent))
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(goal)
+    except BaseException:
+        temporary.unlink()
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,122 @@
+"""Batch output: JSON in MLflow's shape, CSV and Parquet, written one chunk after the other."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+
+from ..errors import ScoringError
+from ..formats.encoding import dumps, top_level
+from ..formats.parsing import CSV, JSON, PARQUET, ModelInput
+
+COLUMN = "predictions"
+
+
+def open_writer(format: str, target: BinaryIO) -> Any:
+    """The writer for a format, with `write(predictions, model_input)` and `close()`."""
+    try:
+        return {CSV: _CsvWriter, JSON: _JsonWriter, PARQUET: _ParquetWriter}[format](target)
+    except KeyError:
+        raise ScoringError("the output format {!r} is not known".format(format)) from None
+
+
+class _JsonWriter:
+    """{"predictions": [...]}: the list grows with every chunk."""
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+        self._chunks = 0
+        self._end = b"]}\n"
+
+    def write(self, predictions: Any, model_input: ModelInput) -> None:
+        plain = top_level(predictions)
+        self._chunks += 1
+        if model_input.is_raw or not isinstance(plain, (list, tuple)):
+            if self._chunks > 1:
+                raise ScoringError(
+                    "the model's answers ({}) cannot be joined: score the input in smaller"
+                    " files".format(type(predictions).__name__)
+                )
+            self._target.write(dumps(plain if model_input.is_raw else {"predictions": plain}))
+            self._end = b"\n"
+            return
+        if self._end == b"\n":
+            raise ScoringError("the model's answers are not all lists and cannot be joined")
+        items = dumps(plain)[1:-1]
+        if self._chunks == 1:
+            self._target.write(b'{"predictions": [')
+        elif items:
+            self._target.write(b", ")
+        self._target.write(items)
+
+    def close(self) -> None:
+        if self._chunks == 0:
+            self._target.write(b'{"predictions": [')
+        self._target.write(self._end)
+
+
+class _CsvWriter:
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+        self._columns: Any = None
+
+    def write(self, predictions: Any, _: ModelInput) -> None:
+        frame = to_frame(predictions)
+        text = io.StringIO()
+        frame.to_csv(text, index=False, header=self._columns is None)
+        self._columns = list(frame.columns)
+        self._target.write(text.getvalue().encode("utf-8"))
+
+    def close(self) -> None:
+        pass
+
+
+class _ParquetWriter:
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+        self._writer: Any = None
+        try:
+            import pyarrow.parquet
+        except ImportError as error:
+            raise ScoringError(
+                "Parquet output needs the package pyarrow in the model's environment"
+            ) from error
+        self._pyarrow = pyarrow
+
+    def write(self, predictions: Any, _: ModelInput) -> None:
+        frame = to_frame(predictions)
+        schema = None if self._writer is None else self._writer.schema
+        table = self._pyarrow.Table.from_pandas(frame, schema=schema, preserve_index=False)
+        if self._writer is None:
+            self._writer = self._pyarrow.parquet.ParquetWriter(self._target, table.schema)
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        if self._writer is None:
+            self.write(pd.DataFrame({COLUMN: []}), ModelInput(None))
+        self._writer.close()
+
+
+def to_frame(predictions: Any) -> pd.DataFrame:
+    """Predictions as a table whose columns have text for names."""
+    if isinstance(predictions, pd.Series):
+        predictions = predictions.to_frame(COLUMN if predictions.name is None else predictions.name)
+    if isinstance(predictions, np.ndarray) and predictions.ndim > 2:
+        predictions = list(predictions)
+    if hasattr(predictions, "toarray"):
+        predictions = predictions.toarray()
+    if isinstance(predictions, pd.DataFrame):
+        frame = predictions
+    elif isinstance(predictions, np.ndarray) and predictions.ndim == 2:
+        frame = pd.DataFrame(predictions)
+    elif isinstance(predictions, dict):
+        frame = pd.DataFrame({name: list(value) for name, value in predictions.items()})
+    elif isinstance(predictions, list) and predictions and isinstance(predictions[0], dict):
+        frame = pd.DataFrame(predictions)
+    else:
+        values = predictions if isinstance(predictions, (list, np.ndarray)) else [predictions]
+        frame = pd.DataFrame({COLUMN: values})
+    return frame.rename(columns=str)

@@ -1,0 +1,200 @@
+"""A request body turned into what the model's signature is applied to.
+
+The formats are MLflow's scoring protocol: CSV, Parquet, and JSON with exactly one of
+`dataframe_split`, `dataframe_records`, `instances`, `inputs`, or a raw payload (`messages`,
+`prompt`, `input`) that is passed on as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Optional
+
+import pandas as pd
+
+from ..errors import ScoringError, quote, type_name
+from ..signature.casting import cast_inputs, cast_instances
+from ..signature.signature import Signature
+from . import json_body
+from .csv_body import parse_csv
+from .parquet_body import read_parquet
+
+FORMAT_KEYS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+RAW_KEYS = ("messages", "prompt", "input")
+CSV, JSON, PARQUET = "csv", "json", "parquet"
+
+MEDIA_TYPES = {
+    "application/json": JSON,
+    "text/csv": CSV,
+    "application/csv": CSV,
+    "application/vnd.apache.parquet": PARQUET,
+    "application/x-parquet": PARQUET,
+}
+UNSUPPORTED_MEDIA_TYPE = 415
+
+
+@dataclass(frozen=True)
+class ContentType:
+    """A `Content-Type` header that is understood: the format and CSV's `header` parameter."""
+
+    format: str
+    header: Optional[bool] = None
+
+
+@dataclass
+class ModelInput:
+    """A parsed request; `is_raw` answers are not wrapped in `predictions`.
+
+    `fits` says that the data is what the signature wants, so that it need not be enforced.
+    """
+
+    data: Any
+    params: Any = None
+    is_raw: bool = False
+    stream: bool = False
+    fits: bool = False
+
+
+def parse_content_type(value: Optional[str]) -> ContentType:
+    """Read a `Content-Type` header; raises `ScoringError` with status 415."""
+    if not value:
+        raise _unsupported("the request has no Content-Type")
+    media_type, *parameters = [part.strip() for part in value.split(";")]
+    found = MEDIA_TYPES.get(media_type.lower())
+    if found is None:
+        raise _unsupported("Content-Type {} is not supported".format(quote(media_type)))
+    header = None
+    for parameter in filter(None, parameters):
+        name, _, text = parameter.partition("=")
+        name, text = name.strip().lower(), text.strip().strip('"').lower()
+        if name == "charset":
+            if text not in ("utf-8", "utf8"):
+                raise _unsupported(
+                    "only the charset UTF-8 is supported, not {}".format(quote(text))
+                )
+        elif name == "header" and found == CSV and text in ("present", "absent"):
+            header = text == "present"
+        else:
+            raise _unsupported(
+                "the Content-Type parameter {} is not known".format(quote(parameter))
+            )
+    return ContentType(found, header)
+
+
+def _unsupported(message: str) -> ScoringError:
+    accepted = ", ".join(MEDIA_TYPES)
+    return ScoringError(
+        "{}; send one of {}".format(message, accepted), status=UNSUPPORTED_MEDIA_TYPE
+    )
+
+
+def parse(
+    body: bytes, content_type: ContentType, signature: Signature, max_decoded: int
+) -> ModelInput:
+    """Turn a body into the model's input; raises `ScoringError`.
+
+    `max_decoded` is how many bytes a compressed table (Parquet) may grow to.
+    """
+    if content_type.format == JSON:
+        return parse_json_text(body, signature)
+    if content_type.format == CSV:
+        return ModelInput(parse_csv(body, content_type.header, signature))
+    return ModelInput(read_parquet(body, max_decoded))
+
+
+def parse_json_text(body: bytes, signature: Signature) -> ModelInput:
+    """Turn a JSON body into the model's input; raises `ScoringError`."""
+    document = json_body.loads(body)
+    if isinstance(document, dict):
+        json_body.check_duplicates(body, document, (*FORMAT_KEYS, "params"))
+    return parse_json(document, signature)
+
+
+def parse_json(document: Any, signature: Signature) -> ModelInput:
+    """Turn a decoded JSON body into the model's input; raises `ScoringError`."""
+    if _is_list_of_records(document):
+        document = {"dataframe_records": document}
+    if not isinstance(document, dict):
+        raise ScoringError("expected {}, got {}".format(_expected(), type_name(document)))
+    if any(key in document for key in RAW_KEYS):
+        names = signature.params.names
+        return ModelInput(
+            data={key: value for key, value in document.items() if key not in names},
+            params={key: value for key, value in document.items() if key in names},
+            is_raw=True,
+            stream=document.get("stream") is True,
+        )
+    params = document.get("params")
+    if signature.from_type_hint:
+        if "inputs" not in document:
+            raise ScoringError(
+                'this model\'s signature comes from type hints: send {{"inputs": ...}},'
+                " got the keys {}".format(quote(list(document))),
+                "INVALID_PARAMETER_VALUE",
+            )
+        return ModelInput(document["inputs"], params)
+    keys = [key for key in FORMAT_KEYS if key in document]
+    if len(keys) != 1:
+        raise ScoringError(
+            "expected {}, got the keys {}".format(_expected(), quote(list(document)))
+        )
+    form, value = keys[0], document[keys[0]]
+    if signature.plain_rows is not None:
+        frame = signature.plain_rows.read(form, value)
+        if frame is not None:
+            return ModelInput(frame, params, fits=True)
+    return ModelInput(_PARSERS[form](value, signature), params)
+
+
+def _is_list_of_records(document: Any) -> bool:
+    return (
+        isinstance(document, list)
+        and len(document) > 0
+        and all(isinstance(item, dict) for item in document)
+    )
+
+
+def _expected() -> str:
+    return "a JSON object with exactly one of {}".format(", ".join(FORMAT_KEYS))
+
+
+def _parse_split(value: Any, signature: Signature) -> pd.DataFrame:
+    if not isinstance(value, dict):
+        raise ScoringError("dataframe_split must be an object, got {}".format(type_name(value)))
+    if "data" not in value or set(value) - {"columns", "data", "index"}:
+        raise ScoringError(
+            "dataframe_split takes data and optionally columns and index, got {}".format(
+                quote(sorted(value))
+            )
+        )
+    try:
+        frame = pd.DataFrame(
+            index=value.get("index"), columns=value.get("columns"), data=value["data"]
+        )
+    except Exception as error:
+        raise ScoringError("dataframe_split is not a table: {}".format(error)) from error
+    if any(isinstance(name, (list, dict)) for name in frame.columns):
+        raise ScoringError("the columns of dataframe_split must be names")
+    return _cast(frame, signature)
+
+
+def _parse_records(value: Any, signature: Signature) -> pd.DataFrame:
+    if not isinstance(value, list):
+        raise ScoringError("dataframe_records must be a list, got {}".format(type_name(value)))
+    try:
+        frame = pd.DataFrame(data=value)
+    except Exception as error:
+        raise ScoringError("dataframe_records is not a table: {}".format(error)) from error
+    return _cast(frame, signature)
+
+
+def _cast(frame: pd.DataFrame, signature: Signature) -> pd.DataFrame:
+    return frame if signature.frame_caster is None else signature.frame_caster.cast(frame)
+
+
+_PARSERS: Dict[str, Any] = {
+    "dataframe_split": _parse_split,
+    "dataframe_records": _parse_records,
+    "instances": lambda value, signature: cast_instances(value, signature.schema),
+    "inputs": lambda value, signature: cast_inputs(value, signature.schema),
+}

@@ -1,0 +1,167 @@
+"""Figures on all workers, in Prometheus' text format.
+
+The format: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Tuple
+
+from ..config import ServerConfig
+
+if TYPE_CHECKING:
+    from .request import Request
+    from .worker_pool import WorkerPool
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Upper bounds in seconds.
+BUCKETS = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+)  # fmt: skip
+# Other paths are counted together: a label for each path that anyone asks for has no bound.
+ROUTES = ("/invocations", "/ping", "/health", "/version", "/info", "/metrics")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Histogram:
+    """Counts of durations by upper bound, and their sum in seconds."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one duration."""
+        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.total += seconds
+
+    def lines(self, name: str, labels: str) -> Iterable[str]:
+        """Its samples."""
+        comma = "," if labels else ""
+        running = 0
+        for bound, count in zip((*map(repr, BUCKETS), "+Inf"), self.counts):
+            running += count
+            yield '{}_bucket{{{}{}le="{}"}} {}'.format(name, labels, comma, bound, running)
+        yield "{}_sum{{{}}} {:.9g}".format(name, labels, self.total)
+        yield "{}_count{{{}}} {}".format(name, labels, running)
+
+
+class Metrics:
+    """Counts what the front sees, and what workers report along with their answers."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._settings = config.server
+        self.total = 0
+        self._requests: Dict[Tuple[str, int], int] = {}
+        self._durations: Dict[str, Histogram] = {}
+        self._waits = Histogram()
+        self._stages: Dict[str, Histogram] = {}
+
+    def observe(self, request: Request, now: float) -> None:
+        """Count a request that has been answered (status 499: its client has gone)."""
+        path = request.head.path
+        route = path if path in ROUTES else "other"
+        key = (route, request.status)
+        self._requests[key] = self._requests.get(key, 0) + 1
+        self.total += route == "/invocations"
+        histogram = self._durations.get(route)
+        if histogram is None:
+            histogram = self._durations[route] = Histogram()
+        histogram.observe(now - request.arrived)
+        if request.dispatched is not None:
+            self._waits.observe(request.dispatched - request.arrived)
+
+    def observe_stages(self, stages: List[Tuple[str, float]]) -> None:
+        """Count the stages that a worker reports."""
+        for stage, seconds in stages:
+            histogram = self._stages.get(stage)
+            if histogram is None:
+                histogram = self._stages[stage] = Histogram()
+            histogram.observe(seconds)
+
+    def render(self, pool: WorkerPool, queued: int, in_workers: int) -> bytes:
+        """All figures, as text."""
+        lines: List[str] = []
+
+        def family(name: str, kind: str, text: str, samples: Iterable[str]) -> None:
+            lines.append("# HELP {} {}".format(name, text))
+            lines.append("# TYPE {} {}".format(name, kind))
+            lines.extend(samples)
+
+        def single(name: str, kind: str, text: str, value: Any) -> None:
+            family(name, kind, text, ["{} {:.9g}".format(name, value)])
+
+        family(
+            "launcher_requests_total", "counter",
+            "Requests by route and status; 499: the client went away before its answer.",
+            (
+                'launcher_requests_total{{route="{}",status="{}"}} {}'.format(route, status, count)
+                for (route, status), count in sorted(self._requests.items())
+            ),
+        )  # fmt: skip
+        name = "launcher_request_duration_seconds"
+        family(
+            name, "histogram", "From the last byte of a request to the last of its answer.",
+            [
+                line
+                for route, histogram in sorted(self._durations.items())
+                for line in histogram.lines(name, 'route="{}"'.format(route))
+            ],
+        )  # fmt: skip
+        name = "launcher_queue_wait_seconds"
+        text = "Time that requests waited for a worker."
+        family(name, "histogram", text, self._waits.lines(name, ""))
+        name = "launcher_stage_duration_seconds"
+        family(
+            name, "histogram", "Time in parsing, predicting and encoding.",
+            [
+                line
+                for stage, histogram in sorted(self._stages.items())
+                for line in histogram.lines(name, 'stage="{}"'.format(stage))
+            ],
+        )  # fmt: skip
+        single("launcher_queue_depth", "gauge", "Requests that wait for a worker.", queued)
+        single("launcher_in_flight_requests", "gauge", "Requests that workers have.", in_workers)
+        limit = self._settings.backlog
+        single("launcher_queue_limit", "gauge", "The queue's bound (--backlog).", limit)
+        single("launcher_workers", "gauge", "Workers that have the model.", len(pool.loaded))
+        family(
+            "launcher_worker_replacements_total", "counter", "Workers replaced, by reason.",
+            (
+                'launcher_worker_replacements_total{{reason="{}"}} {}'.format(reason, count)
+                for reason, count in sorted(pool.replaced.items())
+            ),
+        )  # fmt: skip
+        single(
+            "launcher_server_restarts_total", "counter",
+            "Restarts of the server process by the launcher.", self._settings.restarts,
+        )  # fmt: skip
+        single("launcher_reloads_total", "counter", "Reloads of the model.", self._settings.reloads)
+        single(
+            "launcher_model_load_seconds", "gauge", "Time that loading the model took.",
+            pool.load_seconds,
+        )  # fmt: skip
+        name = "launcher_resident_memory_bytes"
+        sizes = [("server", resident_bytes(os.getpid()))]
+        sizes += [("worker", resident_bytes(pid)) for pid in sorted(pool.links)]
+        family(
+            name, "gauge", "Resident memory of a process; pages shared by several count in each.",
+            (
+                '{}{{process="{}",pid="{}"}} {}'.format(name, kind, pid, size)
+                for (kind, size), pid in zip(sizes, [os.getpid(), *sorted(pool.links)])
+            ),
+        )  # fmt: skip
+        return ("\n".join(lines) + "\n").encode()
+
+
+def resident_bytes(pid: int) -> int:
+    """The process's resident memory; 0 where the system does not tell (Linux's /proc does)."""
+    try:
+        return int(Path("/proc/{}/statm".format(pid)).read_bytes().split()[1]) * _PAGE
+    except OSError:
+        return 0

@@ -1,0 +1,1 @@
+"""A model's files into something that predicts."""

@@ -1,0 +1,1 @@
+"""What a request must bring, compiled from the model's signature."""

@@ -1,0 +1,116 @@
+"""Safe conversion of a pandas column to one of the signature's scalar types.
+
+Which conversions are safe is MLflow's choice ("Model Signatures", section on type enforcement):
+upcasts within a kind, small integers to double, anything with a time zone-free time to datetime.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+import numpy as np
+import pandas as pd
+
+from ..errors import schema_error
+from .schema import BINARY, BOOLEAN, DATETIME, DOUBLE, STRING, DataType
+
+Check = Callable[[pd.Series], pd.Series]
+
+DATETIME_NS = np.dtype("datetime64[ns]")
+
+
+def compile_check(name: Optional[Any], kind: DataType) -> Check:
+    """Make the function that turns a column into type `kind`, or raises `ScoringError`.
+
+    `name` is the column's name for messages, None for a value inside a nested type.
+    """
+    wanted = kind.pandas
+
+    def check(values: pd.Series) -> pd.Series:
+        if values.dtype == wanted and wanted != object:
+            return values
+        return _convert(name, values, kind)
+
+    return check
+
+
+def is_text(values: pd.Series) -> bool:
+    """Whether the column has pandas' own string type (what pandas 3 makes of text)."""
+    return isinstance(values.dtype, pd.StringDtype)
+
+
+def _convert(name: Optional[Any], values: pd.Series, kind: DataType) -> pd.Series:
+    if values.dtype == object and kind not in (BINARY, STRING):
+        values = values.infer_objects()
+    dtype = values.dtype
+    if kind in (STRING, BINARY) and (dtype == object or is_text(values)):
+        return values
+    if dtype == kind.pandas or dtype == kind.numpy:
+        return values
+    if kind is DATETIME and (dtype.kind == "M" or dtype == object or is_text(values)):
+        return _to_datetime(name, values)
+    if dtype == object and kind is BOOLEAN:
+        # Missing values among booleans: a cast would turn them into False.
+        return values
+    if dtype == object and kind is DOUBLE:
+        # Decimals, as Spark and databases give them.
+        try:
+            return pd.to_numeric(values, errors="raise")
+        except (ValueError, TypeError) as error:
+            raise _refusal(name, values, kind) from error
+    if _is_upcast(dtype, kind) or (
+        dtype == np.int64 and kind.numpy.kind == "f" and bool(values.isin([0, 1]).all())
+    ):
+        try:
+            return values.astype(kind.numpy)
+        except (ValueError, TypeError) as error:
+            # A nullable integer column with missing values.
+            raise _refusal(name, values, kind) from error
+    raise _refusal(name, values, kind)
+
+
+def _is_upcast(dtype: Any, kind: DataType) -> bool:
+    wanted = kind.numpy
+    if not hasattr(dtype, "itemsize"):
+        return False
+    if dtype.kind == wanted.kind:
+        return bool(dtype.itemsize <= wanted.itemsize)
+    if dtype.kind == "u" and wanted.kind == "i":
+        return bool(dtype.itemsize < wanted.itemsize)
+    # A double holds every integer of up to 6 bytes exactly.
+    return bool(dtype.kind in "iu" and wanted == np.float64 and dtype.itemsize <= 6)
+
+
+def _to_datetime(name: Optional[Any], values: pd.Series) -> pd.Series:
+    if getattr(values.dtype, "tz", None) is not None:
+        raise schema_error(
+            "{}: the times carry a time zone; the signature's datetime has none".format(
+                _where(name)
+            )
+        )
+    try:
+        return values.astype(DATETIME_NS)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise schema_error(
+            "{}: cannot convert {} to datetime: {}".format(_where(name), values.dtype, error)
+        ) from error
+
+
+def _refusal(name: Optional[Any], values: pd.Series, kind: DataType) -> Exception:
+    hint = ""
+    if values.dtype == np.float64 and kind.numpy.kind in "iu" and values.hasnans:
+        known = values.dropna()
+        if bool((known == known.round()).all()):
+            hint = (
+                ". Integers with missing values become floats in pandas: declare the column as"
+                " double in the signature, or send no missing values"
+            )
+    return schema_error(
+        "{}: values of type {} cannot be converted safely to {} ({}){}".format(
+            _where(name), values.dtype, kind, kind.numpy, hint
+        )
+    )
+
+
+def _where(name: Optional[Any]) -> str:
+    return "nested value" if name is None else "column {!r}".format(name)

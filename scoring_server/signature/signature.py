@@ -1,0 +1,190 @@
+"""A model's signature, compiled once at load: what a request must bring and how it is converted.
+
+`Signature.enforce` and `enforce_params` do what `mlflow.pyfunc.PyFuncModel.predict` does to its
+input before the model sees it.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Callable, Dict, List, Optional
+
+import numpy as np
+import pandas as pd
+
+from ..config import ModelConfig
+from ..errors import ScoringError, quote, schema_error, type_name
+from .casting import FrameCaster
+from .datatypes import compile_check
+from .nested import compile_type
+from .params import Params
+from .plain_rows import PlainRows
+from .schema import Array, DataType, Object, Schema, read_params
+from .tensors import enforce_tensors
+
+logger = logging.getLogger(__name__)
+
+ColumnCheck = Callable[[pd.Series], pd.Series]
+
+
+class Signature:
+    """The compiled signature of one model; `schema` is None where the model has no inputs in it.
+
+    With `from_type_hint` the model's own wrapper validates the input, so it passes unread.
+    """
+
+    def __init__(
+        self,
+        schema: Optional[Schema],
+        params: Params,
+        from_type_hint: bool = False,
+    ) -> None:
+        self.schema = schema
+        self.params = params
+        self.from_type_hint = from_type_hint
+        self.frame_caster = None if schema is None else FrameCaster(schema)
+        self.plain_rows = None if from_type_hint else PlainRows.for_schema(schema)
+        self.csv_caster = None if schema is None else FrameCaster.for_csv(schema)
+        self._checks: List[ColumnCheck] = []
+        self._has_nested = False
+        if schema is not None and not schema.is_tensor:
+            self._checks = [
+                _compile_column(name, spec) for name, spec in zip(schema.names, schema.inputs)
+            ]
+            self._has_nested = any(
+                isinstance(getattr(spec, "type", None), (Array, Object)) for spec in schema.inputs
+            )
+
+    @classmethod
+    def from_config(cls, model: ModelConfig) -> Signature:
+        """Compile the signature of a model; raises `SignatureError` where it is malformed."""
+        found = model.signature
+        inputs = found.inputs if found is not None else None
+        params = found.params if found is not None else None
+        return cls(
+            Schema.from_json(inputs) if inputs else None,
+            Params(read_params(params) if params else None),
+            model.is_signature_from_type_hint,
+        )
+
+    def enforce_params(self, sent: Any) -> Optional[Dict[str, Any]]:
+        """The params for `predict`; raises `ScoringError`."""
+        return self.params.enforce(sent)
+
+    def enforce(self, data: Any) -> Any:
+        """The data as the signature wants it; raises `ScoringError` naming what does not fit."""
+        if self.schema is None or self.from_type_hint:
+            return data
+        try:
+            return self._enforce(data, self.schema)
+        except ScoringError:
+            raise
+        except Exception as error:
+            raise schema_error(
+                "the input does not fit the signature: {}".format(str(error) or repr(error))
+            ) from error
+
+    def _enforce(self, data: Any, schema: Schema) -> Any:
+        if isinstance(data, pd.Series):
+            data = pd.DataFrame(data)
+        if schema.is_tensor:
+            if schema.is_named and len(schema) == 1 and isinstance(data, np.ndarray):
+                data = {schema.names[0]: data}
+            self._check_names(data, schema)
+            return enforce_tensors(data, schema)
+        frame = self._to_frame(data)
+        if schema.is_named:
+            self._check_names(frame, schema)
+            return self._named_columns(frame, schema)
+        return self._unnamed_columns(frame, schema)
+
+    def _check_names(self, data: Any, schema: Schema) -> None:
+        if not schema.is_named:
+            return
+        names = (
+            data.columns
+            if isinstance(data, pd.DataFrame)
+            else data
+            if isinstance(data, dict)
+            else ()
+        )
+        present = set(names)
+        missing = [name for name in schema.required_names if name not in present]
+        extra = [name for name in names if name not in schema.by_name]
+        if missing:
+            message = "missing inputs {}".format(missing)
+            if extra:
+                message += "; not in the signature: {}".format(quote(extra))
+            raise schema_error(message)
+        if extra:
+            logger.debug("inputs not in the signature are dropped: %s", quote(extra))
+
+    def _named_columns(self, frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+        columns = {}
+        changed = list(frame.columns) != schema.names
+        for name, check in zip(schema.names, self._checks):
+            if name in frame.columns:
+                column = frame[name]
+                if not isinstance(column, pd.Series):
+                    raise schema_error("column {!r} was sent more than once".format(name))
+                columns[name] = check(column)
+                changed = changed or columns[name] is not column
+        return pd.DataFrame(columns) if changed else frame
+
+    def _unnamed_columns(self, frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+        sent, wanted = len(frame.columns), len(schema)
+        if sent < wanted:
+            raise schema_error("the signature has {} inputs, got {}".format(wanted, sent))
+        return pd.DataFrame(
+            {name: check(frame[name]) for name, check in zip(frame.columns, self._checks)}
+        )
+
+    def _to_frame(self, data: Any) -> pd.DataFrame:
+        if isinstance(data, pd.DataFrame):
+            return data
+        if np.isscalar(data):
+            return pd.DataFrame([data])
+        if isinstance(data, dict):
+            return self._dict_to_frame(data)
+        if isinstance(data, (list, np.ndarray)):
+            return pd.DataFrame(data)
+        raise schema_error("expected a table, got {}".format(type_name(data)))
+
+    def _dict_to_frame(self, data: Dict[str, Any]) -> pd.DataFrame:
+        values = list(data.values())
+        if self._has_nested or all(_is_one_value(value) for value in values):
+            return pd.DataFrame([data])
+        if all(_is_text_scalar(value) for value in values):
+            return pd.DataFrame([data])
+        return pd.DataFrame(
+            {
+                name: value.tolist() if isinstance(value, np.ndarray) and value.ndim > 1 else value
+                for name, value in data.items()
+            }
+        )
+
+
+def _is_one_value(value: Any) -> bool:
+    """Whether the value is one cell: a scalar or a list of texts."""
+    if isinstance(value, list):
+        return all(isinstance(item, str) for item in value)
+    return value is None or bool(np.isscalar(value))
+
+
+def _is_text_scalar(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.shape == () and value.dtype.kind == "U"
+
+
+def _compile_column(name: Any, spec: Any) -> ColumnCheck:
+    if isinstance(spec.type, DataType):
+        return compile_check(name, spec.type)
+    enforce = compile_type(spec.type, spec.required)
+
+    def check(column: pd.Series) -> pd.Series:
+        try:
+            values = [enforce(value) for value in column]
+        except ScoringError as error:
+            raise schema_error("column {!r}: {}".format(name, error.message)) from error
+        return pd.Series(values, index=column.index, name=column.name)
+
+    return check

@@ -1,0 +1,75 @@
+"""TLS: a server with a certificate that nobody here trusts."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from launcher.artifacts import ModelURIError, resolve_model
+from tests.launcher.artifacts import servers
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A new self-signed certificate for 127.0.0.1, with its key in the same file."""
+    path = tmp_path / "server.pem"
+    try:
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
+             "-keyout", str(tmp_path / "key.pem"), "-out", str(path)],
+            check=True,
+            capture_output=True,
+        )  # fmt: skip
+    except FileNotFoundError:
+        pytest.skip("openssl, which makes the certificate, is not installed")
+    path.write_text(path.read_text() + (tmp_path / "key.pem").read_text())
+    return path
+
+
+@pytest.fixture
+def address(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server that knows no logged model, over TLS."""
+    body = b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}'
+    answering = servers.answering(
+        lambda handler: servers.reply(handler, 404, body, "application/json")
+    )
+    with answering as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        address = server.url.replace("http", "https")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        yield address
+
+
+def refused() -> ModelURIError:
+    with pytest.raises(ModelURIError) as error:
+        resolve_model("models:/m-1")
+    return error.value
+
+
+def test_an_unknown_certificate_is_refused_and_the_settings_are_named(address: str) -> None:
+    error = refused()
+    assert error.message == f"The certificate of {address!r} is not trusted here."
+    assert "MLFLOW_TRACKING_SERVER_CERT_PATH" in error.hint
+
+
+@pytest.mark.usefixtures("address")
+def test_its_certificate_or_no_check_lets_it_pass(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(certificate))
+    assert "no logged model" in refused().message
+    monkeypatch.delenv("MLFLOW_TRACKING_SERVER_CERT_PATH")
+    # Another bundle in the environment must not undo what was asked for by name.
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(ssl.get_default_verify_paths().cafile))
+    monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
+    assert "no logged model" in refused().message
+    assert not [warning for warning in recwarn if "InsecureRequest" in str(warning.category)]

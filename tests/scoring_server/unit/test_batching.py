@@ -1,0 +1,191 @@
+"""Requests that share a prediction get the answers that each would get alone."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from werkzeug.test import Client
+
+from scoring_server.errors import ScoringError
+from scoring_server.model.loading import load_model
+from scoring_server.scoring.application import create_wsgi
+from scoring_server.scoring.batching import Batcher
+from scoring_server.scoring.scorer import Scorer
+
+# Counts its calls; `kind` says what it answers with. Rows are refused whose first value is -1.
+ROW_WISE = """
+    import numpy as np
+    import pandas as pd
+
+    class Model:
+        calls = 0
+        kind = "array"
+
+        def predict(self, model_input, params=None):
+            Model.calls += 1
+            if isinstance(model_input, dict):
+                table = np.column_stack([model_input[name] for name in sorted(model_input)])
+            elif isinstance(model_input, np.ndarray):
+                table = model_input.reshape(len(model_input), -1)
+            else:
+                table = model_input.to_numpy()
+            if (table[:, 0] == -1).any():
+                raise ValueError("a row that begins with -1")
+            first = table[:, 0] * (params or {}).get("factor", 1)
+            words = ["row {}".format(value) for value in first.tolist()]
+            return {
+                "array": first,
+                "matrix": table,
+                "words": np.array(words),
+                "list": words,
+                "frame": pd.DataFrame({"first": first, "word": words}),
+                "series": pd.Series(first, name="first"),
+                "dict": {"first": first, "table": table},
+                "sum": first.sum(),
+                "total": [float(first.sum())],
+            }[Model.kind]
+"""
+COLUMNS = [{"type": "double", "name": "a"}, {"type": "double", "name": "b"}]
+TENSOR = [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]
+PARAMS = [{"type": "double", "name": "factor", "default": 1.0, "shape": None}]
+KINDS = ["array", "matrix", "words", "list", "frame", "series", "dict"]
+SHAPES = {"no signature": None, "columns": COLUMNS, "tensor": TENSOR}
+
+
+def make(models, inputs, kind, max_rows=1000):
+    config = models.config(ROW_WISE, inputs, PARAMS if inputs else None)
+    model = load_model(config)
+    type(model.implementation).kind = kind
+    scorer = Scorer(config, model)
+    return scorer, Batcher(scorer, max_rows), type(model.implementation)
+
+
+def request(chance, inputs):
+    """A body and its content type: several formats, some that cannot be answered."""
+    rows = [
+        [chance.choice([0.0, 1.5, 7.0, -2.0]), float(chance.randint(0, 9))]
+        for _ in range(chance.randint(1, 5))
+    ]
+    if chance.random() < 0.1:
+        rows[-1][0] = -1.0
+    if chance.random() < 0.05:
+        return b"{", "application/json"
+    if chance.random() < 0.1:
+        return "\n".join(["a,b", *(",".join(map(str, row)) for row in rows)]).encode(), "text/csv"
+    more = {"params": {"factor": chance.choice([1, 2])}} if chance.random() < 0.3 else {}
+    if inputs is TENSOR:
+        document = {"inputs": rows}
+    elif chance.random() < 0.2:
+        document = {"dataframe_records": [dict(zip("ab", row)) for row in rows]}
+    elif chance.random() < 0.2:
+        split = {"columns": ["a", "b"], "data": rows, "index": list(range(3, 3 + len(rows)))}
+        document = {"dataframe_split": split}
+    else:
+        document = {"dataframe_split": {"columns": ["a", "b"], "data": rows}}
+    return json.dumps(dict(document, **more)).encode(), "application/json"
+
+
+def alone(scorer, body, content_type):
+    try:
+        return scorer.score(body, content_type)
+    except ScoringError as error:
+        return error
+
+
+def comparable(outcome):
+    if isinstance(outcome, ScoringError):
+        return (outcome.status, outcome.message)
+    return outcome
+
+
+@pytest.mark.parametrize("shape", list(SHAPES))
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_are_those_that_each_request_gets_alone(models, shape, kind):
+    inputs = SHAPES[shape]
+    scorer, batcher, model = make(models, inputs, kind, max_rows=20)
+    chance = random.Random(kind + shape)
+    together = single = 0
+    for _ in range(8):
+        requests = [request(chance, inputs) for _ in range(chance.randint(1, 12))]
+        before = model.calls
+        outcomes = batcher.score(requests)
+        together += model.calls - before
+        before = model.calls
+        wanted = [alone(scorer, *each) for each in requests]
+        single += model.calls - before
+        assert list(map(comparable, outcomes)) == list(map(comparable, wanted))
+    assert batcher.is_on
+    # It would hold as well if nothing were ever predicted together.
+    assert together < single
+
+
+def test_one_prediction_for_all_that_fit(models):
+    _, batcher, model = make(models, COLUMNS, "array", max_rows=10)
+    body = json.dumps({"dataframe_records": [{"a": 1.0, "b": 2.0}] * 3}).encode()
+    batcher.score([(body, "application/json")] * 3)
+    assert model.calls == 1
+    # Nine rows are in, three more would be too many.
+    batcher.score([(body, "application/json")] * 4)
+    assert model.calls == 3
+
+
+def test_a_request_with_more_rows_than_a_batch_is_answered(models):
+    _, batcher, _ = make(models, COLUMNS, "array", max_rows=2)
+    body = json.dumps({"dataframe_records": [{"a": 1.0, "b": 2.0}] * 5}).encode()
+    outcomes = batcher.score([(body, "application/json")] * 2)
+    assert [json.loads(each) for each in outcomes] == [{"predictions": [1.0] * 5}] * 2
+
+
+def test_other_columns_or_params_are_not_stacked(models):
+    _, batcher, model = make(models, None, "array")
+    bodies = [
+        {"dataframe_records": [{"a": 1.0}]},
+        {"dataframe_records": [{"b": 1.0}]},
+        {"dataframe_records": [{"a": 1}]},
+        {"dataframe_records": [{"a": 1.0, "b": 1.0}]},
+    ]
+    batcher.score([(json.dumps(each).encode(), "application/json") for each in bodies])
+    assert model.calls == 4
+    _, batcher, model = make(models, COLUMNS, "array")
+    bodies = [
+        {"dataframe_records": [{"a": 1.0, "b": 2.0}], "params": {"factor": factor}}
+        for factor in (1, 2, 1)
+    ]
+    batcher.score([(json.dumps(each).encode(), "application/json") for each in bodies])
+    assert model.calls == 2
+
+
+@pytest.mark.parametrize("kind", ["sum", "total"])
+def test_answers_that_are_not_row_wise_switch_batching_off(models, kind, caplog):
+    scorer, batcher, model = make(models, COLUMNS, kind)
+    body = json.dumps({"dataframe_records": [{"a": 1.5, "b": 2.0}]}).encode()
+    requests = [(body, "application/json")] * 3
+    wanted = [scorer.score(*each) for each in requests]
+    assert batcher.score(requests) == wanted
+    assert not batcher.is_on
+    assert "batching is off" in caplog.text
+    before = model.calls
+    assert batcher.score(requests) == wanted
+    assert model.calls == before + 3
+
+
+def test_the_application_answers_several_at_once(models):
+    config = models.config(ROW_WISE, COLUMNS, server={"max_batch_rows": 100})
+    wsgi = create_wsgi(config, load_model(config))
+    assert wsgi.can_batch
+    good = json.dumps({"dataframe_records": [{"a": 1.5, "b": 2.0}]}).encode()
+    bad = json.dumps({"dataframe_records": [{"a": -1.0, "b": 2.0}]}).encode()
+    requests = [(good, "application/json"), (bad, "application/json"), (good, None)]
+    answers = list(wsgi.answer_together(requests))
+    for (body, content_type), (status, headers, answer) in zip(requests, answers):
+        alone = Client(wsgi).post("/invocations", data=body, content_type=content_type)
+        assert (status, answer) == (alone.status, alone.data)
+        assert dict(headers)["Content-Type"] == alone.content_type
+    assert [status[:3] for status, _, _ in answers] == ["200", "400", "415"]
+
+
+def test_batching_is_off_unless_asked_for(models):
+    config = models.config(ROW_WISE, COLUMNS)
+    assert not create_wsgi(config, load_model(config)).can_batch
