@@ -11,7 +11,8 @@ import pandas as pd
 from ..config import ServerConfig
 from ..errors import ScoringError, from_model_exception
 from ..formats.encoding import dumps, encode_answer, top_level
-from ..formats.parsing import ModelInput, parse, parse_content_type
+from ..formats.parsing import PARQUET, ContentType, ModelInput, parse, parse_content_type
+from ..memory import at_most
 from ..model.loading import LoadedModel
 from ..signature.examples import example_conversion
 from ..signature.signature import Signature
@@ -21,6 +22,11 @@ logger = logging.getLogger(__name__)
 
 # A compressed body may decode to this many times the largest body.
 DECODED_FACTOR = 10
+# What values in JSON or CSV may take as Python objects and tables, a byte of their text; bodies up
+# to the small size take little, whatever is in them.
+TEXT_FACTOR = 100
+SMALL_BODY = 8 * 1024
+SPARE_MEMORY = 64 * 1024 * 1024
 
 
 class Scorer:
@@ -36,6 +42,7 @@ class Scorer:
         self.signature = Signature.from_config(config.model)
         self._to_example = example_conversion(config.model)
         self._max_decoded = DECODED_FACTOR * config.server.max_body
+        self._threads = config.server.threads
 
     def score(self, body: bytes, content_type: Optional[str]) -> bytes:
         """The answer to one request body."""
@@ -44,17 +51,32 @@ class Scorer:
 
     @timed(PARSE)
     def prepare(self, body: bytes, content_type: Optional[str]) -> ModelInput:
-        """Parse a body and apply the signature to it."""
+        """Parse a body and apply the signature to it, within memory that its size explains."""
         kind = parse_content_type(content_type)
         try:
-            return self.apply_signature(parse(body, kind, self.signature, self._max_decoded))
+            # The bound is the whole process's: threads would take it for each other.
+            if self._threads > 1 or (len(body) <= SMALL_BODY and kind.format != PARQUET):
+                return self._prepare(body, kind)
+            with at_most(self._memory_for(body, kind)):
+                return self._prepare(body, kind)
         except RecursionError as error:
             raise ScoringError("the body is nested too deeply") from error
         except UnicodeEncodeError as error:
             # JSON can write half of a surrogate pair; tables and Arrow's texts cannot hold it.
             raise ScoringError("the body has text that is not Unicode: {}".format(error)) from error
-        except MemoryError as error:
-            raise ScoringError("the body does not fit into memory", status=413) from error
+        except (ScoringError, MemoryError) as error:
+            if not _is_for_want_of_memory(error):
+                raise
+            raise ScoringError("the body decodes to more than it may", status=413) from error
+
+    def _prepare(self, body: bytes, kind: ContentType) -> ModelInput:
+        return self.apply_signature(parse(body, kind, self.signature, self._max_decoded))
+
+    def _memory_for(self, body: bytes, kind: ContentType) -> int:
+        """How many bytes of memory a body may take while it is read."""
+        if kind.format == PARQUET:
+            return SPARE_MEMORY + self._max_decoded
+        return SPARE_MEMORY + TEXT_FACTOR * len(body)
 
     def apply_signature(self, model_input: ModelInput) -> ModelInput:
         """Convert parsed data and params to what the signature says."""
@@ -96,6 +118,13 @@ class Scorer:
         except (Exception, SystemExit) as error:
             logger.error("the model raised an exception", exc_info=True)
             raise from_model_exception(error) from error
+
+
+def _is_for_want_of_memory(error: Optional[BaseException]) -> bool:
+    """Whether an error is a ``MemoryError``, or was made of one."""
+    while error is not None and not isinstance(error, MemoryError):
+        error = error.__cause__
+    return error is not None
 
 
 def single_input(data: Any) -> Any:
