@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from launcher import __version__
 from launcher.cli.option_types import SIZE
 from launcher.commands.options import BuildOptions, build_options
 from launcher.supervision.stop_signals import StopRequested
@@ -81,7 +80,7 @@ def _print_failure(error: Any) -> None:
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["--help"]})
-@click.version_option(__version__, prog_name="launcher")
+@click.version_option(package_name="mlmodel-launcher", prog_name="launcher")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def main(debug: bool) -> None:
     """Serve MLflow Models in the environment they were logged with, supervised."""
