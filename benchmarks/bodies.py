@@ -30,7 +30,8 @@ def many_rows(count: int, seed: int = 0) -> pd.DataFrame:
     """`count` rows of measures, the same ones for the same seed."""
     random = np.random.default_rng(seed)
     values = random.normal(MEAN, SPREAD, size=(count, len(COLUMNS))).round(2)
-    return pd.DataFrame(values, columns=COLUMNS)
+    frame: pd.DataFrame = pd.DataFrame(values, columns=COLUMNS)
+    return frame
 
 
 def write_bodies(frame: pd.DataFrame, folder: Path, parquet_python: Path) -> dict[str, Path]:
