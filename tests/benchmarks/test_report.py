@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import threading
 import xml.etree.ElementTree as ElementTree
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
 from benchmarks import report
-from benchmarks.load import post
 
 SVG = "{http://www.w3.org/2000/svg}"
 MACHINE = {"date": "2026-01-01 00:00", "processors": 2, "system": "Linux x86_64"}
@@ -79,39 +74,3 @@ def test_the_chart_is_an_svg_with_a_line_for_each_peer() -> None:
     texts = [each.text for each in root.iter(SVG + "text")]
     assert {"launcher", "mlflow models serve", "median latency, ms"} <= set(texts)
     assert chart == report.chart(samples)
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers every second request with 500."""
-
-    protocol_version = "HTTP/1.1"
-    count = 0
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        Handler.count += 1
-        self.send_response(500 if Handler.count % 2 else 200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
-def test_load_counts_answers_other_than_200_as_errors(tmp_path: Path) -> None:
-    body = tmp_path / "body.json"
-    body.write_text('{"a": 1}')
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        url = f"http://127.0.0.1:{server.server_port}/invocations"
-        load = post(url, body, "application/json", 2, 1)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-    assert load.requests > 2
-    assert load.errors == pytest.approx(load.requests / 2, abs=3)
-    assert 0 < load.p50_ms <= load.p99_ms <= load.max_ms
