@@ -38,7 +38,7 @@ ORDER = {
         "disk spec errors",
     ],
     "scoring_server": [
-        "__init__ __main__ command_line serving",
+        "__init__ __main__ command_line serving wsgi",
         "front",
         "worker",
         "files",
@@ -47,7 +47,8 @@ ORDER = {
         "formats",
         "model",
         "signature",
-        "config status events errors version",
+        "service route_table routes access_token",
+        "config status events errors memory version",
     ],
 }
 PACKAGES = sorted(ORDER)
