@@ -6,8 +6,12 @@ to the tool: ``nox -s tests -- -k lockfile``.
 
 from __future__ import annotations
 
+import sys
+
 import nox
 
+# The one of this virtualenv, whether that is activated or not.
+PYTHON = sys.executable
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "tests"]
 
@@ -15,41 +19,41 @@ nox.options.sessions = ["lint", "types", "tests"]
 @nox.session
 def lint(session: nox.Session) -> None:
     """Lint, and compare the format."""
-    session.run("ruff", "check", *(session.posargs or ["."]))
-    session.run("ruff", "format", "--check", *(session.posargs or ["."]))
+    session.run(PYTHON, "-m", "ruff", "check", *(session.posargs or ["."]))
+    session.run(PYTHON, "-m", "ruff", "format", "--check", *(session.posargs or ["."]))
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of packages, benchmarks and what the tests share."""
-    session.run("mypy", *session.posargs)
+    session.run(PYTHON, "-m", "mypy", *session.posargs)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the quick tests, some minutes."""
-    session.run("pytest", *session.posargs)
+    session.run(PYTHON, "-m", "pytest", *session.posargs)
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
     """Run the slow tests, half an hour: every environment, MLflow as the oracle, faults."""
-    session.run("pytest", "-m", "slow", "--durations=25", *session.posargs)
+    session.run(PYTHON, "-m", "pytest", "-m", "slow", "--durations=25", *session.posargs)
 
 
 @nox.session
 def long(session: nox.Session) -> None:
     """Run the tests that nobody waits for: each takes minutes."""
-    session.run("pytest", "-m", "long", "--durations=0", *session.posargs)
+    session.run(PYTHON, "-m", "pytest", "-m", "long", "--durations=0", *session.posargs)
 
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
     """Measure everything beside its peers, one quick round by default."""
-    session.run("python", "-m", "benchmarks.serving", *(session.posargs or ["--quick"]))
+    session.run(PYTHON, "-m", "benchmarks.serving", *(session.posargs or ["--quick"]))
 
 
 @nox.session
 def compare(session: nox.Session) -> None:
     """Measure two revisions in turn: the words after ``--`` are those of benchmarks.compare."""
-    session.run("python", "-m", "benchmarks.compare", *session.posargs)
+    session.run(PYTHON, "-m", "benchmarks.compare", *session.posargs)
