@@ -63,11 +63,10 @@ def test_the_second_time_nothing_is_run(store: EnvStore, local_spec: LocalSpec) 
     assert again.stdout.strip() == f"{built.key} True", again.stderr
 
 
-def test_the_key_follows_content_not_names_or_places(
-    store: EnvStore, local_spec: LocalSpec, tmp_path: Path
-) -> None:
+def test_the_key_follows_content_not_names_or_places(store: EnvStore, tmp_path: Path) -> None:
     def key(*lines: str, **fields: object) -> str:
-        return describe(local_spec(*lines, **fields), store=store).key
+        spec = EnvSpec(requirements=("--no-index", *lines), **{"build_requirements": (), **fields})  # type: ignore[arg-type]
+        return describe(spec, store=store).key
 
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "requirements.txt").write_text("apple==1.0\nbanana")
@@ -78,7 +77,7 @@ def test_the_key_follows_content_not_names_or_places(
         key("apple==2.0", "banana"),
         key("apple==1.0", "banana", "-c limits", base_dir=_limits(tmp_path)),
         key("apple==1.0", "banana", server_requirements=("cherry",)),
-        key("apple==1.0", "banana", resolve_as_of="2020-01-01"),
+        key("apple==1.0", "banana", as_of="2020-01-01"),
         key("apple==1.0", "banana", "--extra-index-url https://other/simple"),
         key("apple==1.0", "banana", copied_packages=(tmp_path / "model",)),
     ]
@@ -299,7 +298,7 @@ def test_a_key_may_be_abbreviated_if_that_is_unambiguous(store: EnvStore) -> Non
     assert resolve_key(store, "abc1") == "abc1"
     with pytest.raises(EnvError, match="abc is the beginning of 2 keys"):
         resolve_key(store, "abc")
-    with pytest.raises(EnvError, match="there is no environment x"):
+    with pytest.raises(EnvError, match="There is no environment x"):
         resolve_key(store, "x")
 
 
@@ -384,7 +383,7 @@ def test_a_read_only_cache_is_used_and_a_missing_environment_named(
         pytest.skip(f"no private mounts on this machine: {done.stderr.strip()}")
     first, second = done.stdout.splitlines()
     assert first == f"{built.key} True None"
-    assert second.endswith("which cannot be written to")
+    assert second.endswith("which cannot be written to.")
 
 
 def test_read_only_folders_in_an_environment_do_not_keep_it_from_being_removed(

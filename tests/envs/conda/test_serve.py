@@ -233,7 +233,7 @@ def test_a_real_model_of_2020_on_python_3_7(shared_models: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("dependency", "words"),
     [
-        ("nosuch", "Error: the conda requirements cannot be resolved: No candidates were found"),
+        ("nosuch", "Error: The conda requirements cannot be resolved: No candidates were found"),
         ("tiny=>1", "Error: conda.yaml: the requirement 'tiny=>1' cannot be read"),
     ],
 )
