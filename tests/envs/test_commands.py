@@ -20,8 +20,8 @@ Launch = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def built(store: EnvStore, local_spec: Callable[..., EnvSpec]) -> Environment:
-    environment = prepare(local_spec("banana"), store=store)
+def built(at_hand: Callable[..., Environment]) -> Environment:
+    environment = at_hand("banana")
     with environment.in_use():
         return environment
 
@@ -40,7 +40,12 @@ def launch(home: Path) -> Launch:
     return run
 
 
-def test_list_shows_what_is_there(built: Environment, launch: Launch) -> None:
+def test_list_shows_what_is_there(
+    store: EnvStore, local_spec: Callable[..., EnvSpec], launch: Launch
+) -> None:
+    built = prepare(local_spec("banana"), store=store)
+    with built.in_use():
+        pass
     rows = launch("envs", "list").stdout.splitlines()
     assert rows[0].split("  ")[0] == "KEY"
     assert rows[1].split()[:4] == [built.key, "virtualenv", built.python_version, "2"]
