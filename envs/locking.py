@@ -29,7 +29,7 @@ def write_lockfile(
     store = store or EnvStore()
     context = context_for(store, report, offline=offline)
     manager = manager_of(spec.env_manager)
-    manager.check(spec)
+    manager.check()
     return manager.write_lockfile(spec, folder.absolute(), store, context)
 
 
@@ -50,5 +50,5 @@ def fill_wheelhouse(
     """
     context = context_for(store or EnvStore(), report, offline=offline)
     manager = manager_of(spec.env_manager)
-    manager.check(spec)
+    manager.check()
     return manager.fill_wheelhouse(spec, folder.absolute(), context)

@@ -65,10 +65,10 @@ class Manager(ABC):
     # Whether what it reads of a model is its conda.yaml, else its requirements.
     uses_conda_yaml = False
 
-    def check(self, spec: EnvSpec) -> None:  # noqa: B027 - most need nothing
-        """Refuse, before anything is built, what cannot be had here.
+    def check(self) -> None:  # noqa: B027 - most need nothing
+        """Find out, before anything is fetched or built, whether all it needs is installed.
 
-        :raises EnvError: something that this manager needs for ``spec`` is not installed.
+        :raises EnvError: something is not; says how to install it.
         """
 
     @abstractmethod
@@ -100,7 +100,7 @@ class Manager(ABC):
         :raises EnvError: it cannot be resolved, or this manager has no lockfiles.
         """
         raise EnvError(
-            f"Environments of the manager {spec.env_manager} cannot be locked.",
+            f"Environments of the manager {self.name} cannot be locked.",
             hint="Use --env-manager virtualenv or conda.",
         )
 
@@ -110,7 +110,7 @@ class Manager(ABC):
         :raises EnvError: one cannot be had, or this manager builds from no wheelhouse.
         """
         raise EnvError(
-            f"There is no wheelhouse for the environment manager {spec.env_manager}.",
+            f"There is no wheelhouse for the environment manager {self.name}.",
             hint="Use --env-manager virtualenv.",
         )
 
@@ -151,12 +151,12 @@ class BuildingManager(Manager, Generic[PlanT]):
         """
 
     def prepare(self, spec: EnvSpec, store: EnvStore, context: Context) -> Environment:
-        self.check(spec)
+        self.check()
         plan = self.plan(spec, context)
         return store.get_or_build(plan, partial(self.build, plan), context)
 
     def describe(self, spec: EnvSpec, store: EnvStore, context: Context) -> Description:
-        self.check(spec)
+        self.check()
         plan = self.plan(spec, context)
         key = key_of(plan.canonical)
         found = store.find(key)

@@ -10,8 +10,6 @@ from envs.errors import EnvError
 if TYPE_CHECKING:
     from envs.managers.manager import Manager
 
-DEFAULT = "virtualenv"
-
 
 def _virtualenv() -> Manager:
     from envs.managers.virtualenv.manager import VirtualenvManager

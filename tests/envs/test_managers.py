@@ -37,7 +37,7 @@ class ToyManager(BuildingManager[ToyPlan]):
     def __init__(self, missing: bool = False) -> None:
         self.missing = missing
 
-    def check(self, spec: EnvSpec) -> None:  # noqa: ARG002
+    def check(self) -> None:
         if self.missing:
             raise EnvError("--env-manager toy needs toys.", hint="pip install toys")
 

@@ -21,7 +21,7 @@ class CondaManager(BuildingManager[CondaPlan]):
     name = "conda"
     uses_conda_yaml = True
 
-    def check(self, spec: EnvSpec) -> None:
+    def check(self) -> None:
         rattler_folder()
 
     def plan(self, spec: EnvSpec, context: Context) -> CondaPlan:
