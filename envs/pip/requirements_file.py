@@ -189,7 +189,7 @@ class _Reader:
         try:
             path = _path(name, folder)
             target = path.resolve()
-        except (RuntimeError, OSError) as error:  # ~nobody, or a name too long
+        except (RuntimeError, OSError, ValueError) as error:  # ~nobody, too long, file://[
             raise EnvError(
                 f"{_sentence(origin)} name {name[:200]}, which is no path here: {error}.",
                 hint="Put the file beside the requirements and name it there.",
@@ -202,10 +202,17 @@ class _Reader:
         return path
 
     def _check_url(self, url: str, folder: Path, origin: str) -> None:
-        """Refuse a URL that leads to files outside of the model."""
-        local = re.search(r"(?:^|\+)file:.*", url)
+        """Refuse a URL that leads to files outside of the model, or is none."""
+        try:
+            urlsplit(url)
+        except ValueError as error:
+            raise EnvError(
+                f"{_sentence(origin)} name {without_credentials(url)}, which is no URL: {error}.",
+                hint="Correct the requirements.",
+            ) from error
+        local = re.search(r"(?:^|\+)file:(.*)", url, re.IGNORECASE)
         if local is not None:
-            self._path(local[0].lstrip("+"), folder, origin)
+            self._path(f"file:{local[1]}", folder, origin)
 
     def _expanded(self, line: str) -> str:
         def value(match: re.Match[str]) -> str:
@@ -226,13 +233,12 @@ class _Reader:
         for editable in chosen.get("editable", ()):
             # Copied, not linked: an environment must not change with the folder it came from.
             self.lines.append(self._requirement(editable, folder, origin))
-        for url in (*chosen.get("index_url", ()), *chosen.get("extra_index_urls", ())):
-            self._check_url(url, folder, origin)
         for url in chosen.get("index_url", ()):
-            self.options["index_url"] = url
-        links = [self._link(link, folder, origin) for link in chosen.get("find_links", ())]
-        self.options.setdefault("find_links", []).extend(links)
-        for name in ("extra_index_urls", "trusted_hosts", "no_binary", "only_binary"):
+            self.options["index_url"] = self._link(url, folder, origin)
+        for name in ("extra_index_urls", "find_links"):
+            links = [self._link(link, folder, origin) for link in chosen.get(name, ())]
+            self.options.setdefault(name, []).extend(links)
+        for name in ("trusted_hosts", "no_binary", "only_binary"):
             self.options.setdefault(name, []).extend(chosen.get(name, ()))
         for name in ("no_index", "pre"):
             if name in chosen:

@@ -153,12 +153,15 @@ def model(tmp_path: Path) -> Path:
         "-r link.txt",
         "-r ~/secrets.txt",
         "x @ file:///usr",
+        "x @ FILE:///usr",
         "x @ git+file:///usr",
+        "x@git+file:///usr",
         "./../secrets.txt",
         "-e ..",
         "-f /usr",
         "--find-links=file:///usr",
         "-i file:///usr/simple",
+        "-i /usr/simple",
         "--extra-index-url file:///usr/simple",
     ],
 )
@@ -188,9 +191,10 @@ def test_what_the_user_sets_may_lie_anywhere(model: Path) -> None:
         (lambda path: path.write_text("./fifo"), "./fifo, which is not there"),
         (lambda path: path.write_text("./" + "a" * 300), "which is no path here|is not there"),
         (lambda path: path.write_text("-r ~nobody-here/a.txt"), "which is no path here"),
+        (lambda path: path.write_text("x @ https://[host/x.zip"), "which is no URL"),
     ],
     ids=["fifo", "folder", "large", "not-utf-8", "nul", "long", "quote", "fifo-named", "name",
-         "user"],
+         "user", "url"],
 )  # fmt: skip
 def test_what_is_no_requirements_file_is_said(
     model: Path, make: Callable[[Path], object], words: str
