@@ -27,13 +27,22 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
+@pytest.fixture(scope="module")
+def locked_once(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> EnvSpec:
+    folder = tmp_path_factory.mktemp("locked")
+    lines = ("--no-index", f"--find-links {wheels}", "banana", "apple<2")
+    spec = EnvSpec(requirements=lines, build_requirements=(), server_requirements=("cherry",))
+    written = write_lockfile(spec, folder, store=EnvStore(folder / "home"))
+    assert (written.path, written.packages) == (folder / "pylock.toml", 3)
+    return replace(spec, lockfile=written.path)
+
+
 @pytest.fixture
-def locked(model: Path, store: EnvStore, local_spec: LocalSpec) -> EnvSpec:
-    """A spec whose model carries a lock of banana, apple and cherry."""
-    spec = local_spec("banana", "apple<2", server_requirements=("cherry",))
-    written = write_lockfile(spec, model, store=store)
-    assert (written.path, written.packages) == (model / "pylock.toml", 3)
-    return replace(spec, lockfile=find_lockfile(model))
+def locked(locked_once: EnvSpec, model: Path) -> EnvSpec:
+    """A spec whose model, this test's own, carries a lockfile of banana, apple and cherry."""
+    assert locked_once.lockfile is not None
+    shutil.copy(locked_once.lockfile, model)
+    return replace(locked_once, lockfile=find_lockfile(model))
 
 
 def test_nothing_is_resolved_where_there_is_a_lock(locked: EnvSpec, store: EnvStore) -> None:

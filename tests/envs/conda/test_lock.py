@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -47,12 +48,19 @@ def row(document: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture
-def locked(base_channel: Channel, store: EnvStore, tmp_path: Path) -> Path:
-    """A lockfile of tiny 1.0, by conda, without a pip section."""
-    target = tmp_path / "conda-lock.yml"
-    write_lock(store, target, base_channel.url, "tiny=1")
+@pytest.fixture(scope="module")
+def locked_once(
+    base_channel: Channel, launcher_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    target = tmp_path_factory.mktemp("locked") / "conda-lock.yml"
+    write_lock(EnvStore(launcher_home), target, base_channel.url, "tiny=1")
     return target
+
+
+@pytest.fixture
+def locked(locked_once: Path, tmp_path: Path) -> Path:
+    """A lockfile of tiny 1.0, by conda, without a pip section; this test's own."""
+    return Path(shutil.copy(locked_once, tmp_path))
 
 
 def test_a_lock_has_the_form_of_conda_lock(locked: Path, base_channel: Channel) -> None:

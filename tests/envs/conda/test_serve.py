@@ -81,7 +81,7 @@ def served_channel(base_channel: Channel, tmp_path_factory: pytest.TempPathFacto
 
 
 def dependencies(python: Package) -> list[object]:
-    """What both models ask for, so that their environment is built once."""
+    """What several models ask for, so that their environment is built once."""
     minor = python.version.rpartition(".")[0]
     return [f"python={minor}", "tiny", "geo", "pip", {"pip": ["six"]}]
 
@@ -273,9 +273,9 @@ def test_a_model_without_a_conda_yaml(model: Callable[..., Path], base_channel: 
 
 
 def test_the_environment_is_listed_and_shown(
-    model: Callable[..., Path], base_channel: Channel
+    model: Callable[..., Path], served_channel: Channel, python: Package
 ) -> None:
-    path = model(base_channel.url, "tiny", "pip", {"pip": ["six"]})
+    path = model(served_channel.url, *dependencies(python))
     done = run("prepare-env", "-m", path, "--env-manager", "conda")
     assert done.returncode == 0, done.stderr
     key = re.search(r"^key: +(\w+)$", done.stdout, re.MULTILINE)
