@@ -12,7 +12,7 @@ from typing import Any
 from envs.disk.files import folder_files, remove_tree
 from envs.disk.locks import remove_lock_file, try_exclusive, users
 from envs.errors import EnvError
-from envs.managers.conda.cache import prune_cache
+from envs.managers.registry import all_managers
 from envs.store.manifest import damage, read_manifest
 from envs.store.store import DISCOVERY_LOG, EnvStore
 
@@ -21,23 +21,22 @@ from envs.store.store import DISCOVERY_LOG, EnvStore
 class Entry:
     """One folder of the cache.
 
-    Attributes:
-        key: the environment's key.
-        path: its folder.
-        state: "complete", "building" (a live process does), "unfinished" (what a dead build
-            left), or "damaged: ..." with what is gone.
-        manager, python_version: None unless it was complete once.
-        packages: number of packages.
-        size: bytes on disk, a file that several environments share counted in each.
-        created: seconds since the epoch, None unless it was complete once.
-        last_used: seconds since the epoch.
-        users: pids of the processes that use it.
+    :param key: the environment's key.
+    :param path: its folder.
+    :param state: "complete", "building" (a live process does), "unfinished" (what a dead build
+        left), or "damaged: ..." with what is gone.
+    :param env_manager: None unless it was complete once; ``python_version`` likewise.
+    :param packages: number of packages.
+    :param size: bytes on disk, a file that several environments share counted in each.
+    :param created: seconds since the epoch, None unless it was complete once.
+    :param last_used: seconds since the epoch.
+    :param users: pids of the processes that use it.
     """
 
     key: str
     path: Path
     state: str
-    manager: str | None
+    env_manager: str | None
     python_version: str | None
     packages: int
     size: int
@@ -81,28 +80,36 @@ def keys(store: EnvStore) -> list[str]:
 
 
 def resolve_key(store: EnvStore, text: str) -> str:
-    """Return the key that ``text`` is, or is an unambiguous beginning of; EnvError if none."""
+    """Return the key that ``text`` is, or is an unambiguous beginning of.
+
+    :raises EnvError: it is none.
+    """
     found = [key for key in keys(store) if text and key.startswith(text)]
     if len(found) == 1 or text in found:
         return text if text in found else found[0]
     if found:
-        raise EnvError(f"{text} is the beginning of {len(found)} keys", hint="write more of it")
-    raise EnvError(f"there is no environment {text}", hint="`launcher envs list` shows the keys")
+        raise EnvError(f"{text} is the beginning of {len(found)} keys.", hint="Write more of it.")
+    raise EnvError(f"There is no environment {text}.", hint="`launcher envs list` shows the keys.")
 
 
 def remove(store: EnvStore, key: str) -> Removal:
-    """Remove an environment; EnvError where it is being built or used."""
+    """Remove an environment.
+
+    :raises EnvError: it is being built or used, or not there.
+    """
     entry = _entry(store, key)
     if entry is None:
-        raise EnvError(f"there is no environment {key}", hint="`launcher envs list` shows the keys")
+        raise EnvError(
+            f"There is no environment {key}.", hint="`launcher envs list` shows the keys."
+        )
     with try_exclusive(store.lock_path(key)) as locked:
         if not locked:
-            raise EnvError(f"environment {key} is being built", hint="try again later")
+            raise EnvError(f"Environment {key} is being built.", hint="Try again later.")
         alive = users(store.users_folder(key), remove_dead=True)
         if alive:
             raise EnvError(
-                f"environment {key} is used by process {', '.join(map(str, alive))}",
-                hint="stop it first",
+                f"Environment {key} is used by process {', '.join(map(str, alive))}.",
+                hint="Stop it first.",
             )
         _discard(store, key)
     return Removal(key, "asked for", entry.size)
@@ -136,7 +143,9 @@ def prune(
                 removed.append(Removal(entry.key, reason, entry.size))
     gone = {removal.name for removal in removed}
     kept = [store.folder(key) / "env" for key in keys(store) if key not in gone]
-    removed += [Removal(*row) for row in prune_cache(store.home, kept, older_than, dry_run)]
+    for manager in all_managers():
+        rows = manager.prune(store.home, kept, older_than, dry_run)
+        removed += [Removal(*row) for row in rows]
     if not dry_run:
         _sweep(store)
     return removed
@@ -177,7 +186,7 @@ def _entry(store: EnvStore, key: str) -> Entry | None:
         key=key,
         path=folder,
         state=_state(store, key, manifest),
-        manager=manifest.get("manager"),
+        env_manager=manifest.get("manager"),
         python_version=manifest.get("python_version"),
         packages=len(manifest.get("packages", ())),
         size=sum(folder_files(folder).values()),
