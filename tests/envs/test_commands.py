@@ -106,7 +106,7 @@ def test_what_is_not_there_and_what_is_not_understood(launch: Launch) -> None:
     for command in ("show", "path", "remove"):
         done = launch("envs", command, "feed")
         assert done.returncode == 2
-        assert "there is no environment feed" in done.stderr
+        assert "There is no environment feed" in done.stderr
     assert launch("envs", "prune", "--older-than", "soon").returncode == 2
     assert launch("envs", "prune", "--max-size", "big").returncode == 2
 

@@ -299,7 +299,7 @@ def test_a_key_may_be_abbreviated_if_that_is_unambiguous(store: EnvStore) -> Non
     assert resolve_key(store, "abc1") == "abc1"
     with pytest.raises(EnvError, match="abc is the beginning of 2 keys"):
         resolve_key(store, "abc")
-    with pytest.raises(EnvError, match="there is no environment x"):
+    with pytest.raises(EnvError, match="There is no environment x"):
         resolve_key(store, "x")
 
 
@@ -384,7 +384,7 @@ def test_a_read_only_cache_is_used_and_a_missing_environment_named(
         pytest.skip(f"no private mounts on this machine: {done.stderr.strip()}")
     first, second = done.stdout.splitlines()
     assert first == f"{built.key} True None"
-    assert second.endswith("which cannot be written to")
+    assert second.endswith("which cannot be written to.")
 
 
 def test_read_only_folders_in_an_environment_do_not_keep_it_from_being_removed(

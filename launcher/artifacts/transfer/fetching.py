@@ -69,10 +69,10 @@ def fetch(lead: Lead, open_store: Callable[[], Store], context: Context) -> Entr
             entry = context.cache.use(key, context.report)
             if entry is not None:
                 return entry
-        with context.cache.locked(key, context.report):
+        with context.cache.fetching(key, context.report):
             # Another process may have fetched it while this one waited.
             entry = context.cache.find(key) or _transfer(key, store, files, lead, context)
-            return context.cache.mark(entry)
+            return context.cache.hold(entry)
     finally:
         store.close()
 
@@ -127,7 +127,7 @@ def _digest(store: Store, files: list[RemoteFile]) -> str:
 def _transfer(
     key: str, store: Store, files: list[RemoteFile], lead: Lead, context: Context
 ) -> Entry:
-    partial = context.cache.partial(key)
+    partial = context.cache.unfinished(key)
     model = partial / "model"
     check_room(files, model, context.max_model_size)
     total = sum(file.size or 0 for file in files)

@@ -27,9 +27,9 @@ def open_local(path: Path, lead: Lead, context: Context) -> Entry:
     entry = context.cache.use(key, context.report)
     if entry is not None:
         return entry
-    with context.cache.locked(key, context.report):
+    with context.cache.fetching(key, context.report):
         entry = context.cache.find(key) or _unpacked(key, path, str(path), lead, context)
-        return context.cache.mark(entry)
+        return context.cache.hold(entry)
 
 
 def fetch_packed(lead: Lead, store: Store, context: Context) -> Entry:
@@ -45,15 +45,15 @@ def fetch_packed(lead: Lead, store: Store, context: Context) -> Entry:
         entry = context.cache.use(key, context.report)
         if entry is not None:
             return entry
-        with context.cache.locked(key, context.report):
+        with context.cache.fetching(key, context.report):
             entry = context.cache.find(key) or _fetched(key, store, file, lead, context)
-            return context.cache.mark(entry)
+            return context.cache.hold(entry)
     finally:
         store.close()
 
 
 def _fetched(key: str, store: Store, file: RemoteFile, lead: Lead, context: Context) -> Entry:
-    partial = context.cache.partial(key)
+    partial = context.cache.unfinished(key)
     folder = partial / "packed"
     folder.mkdir(exist_ok=True)
     # Unpacked it is larger, with very few exceptions.
@@ -66,7 +66,7 @@ def _fetched(key: str, store: Store, file: RemoteFile, lead: Lead, context: Cont
 
 def _unpacked(key: str, archive: Path, location: str, lead: Lead, context: Context) -> Entry:
     called = redact(lead.uri)
-    partial = context.cache.partial(key)
+    partial = context.cache.unfinished(key)
     model = partial / "model"
     discard(model)  # What a process that died had unpacked.
     model.mkdir()
