@@ -195,6 +195,7 @@ class Client:
 
         def head() -> Mapping[str, str]:
             with self._send("HEAD", url) as response:
+                next(_raw_blocks(response), b"")  # to its end, so that its connection serves again
                 return response.headers
 
         return self.call(head, url)
@@ -217,10 +218,11 @@ class Client:
                 allow_redirects=False,
                 **more,
             )
-            if not response.is_redirect:
+            location = self._session.get_redirect_target(response)
+            if location is None:
                 break
             with response:
-                url = _redirected(url, response.headers["Location"])
+                url = _redirected(url, location)
             if method == "POST" and response.status_code in (301, 302, 303):  # RFC 9110, 15.4
                 method = "GET"
                 more.pop("json", None)
@@ -272,12 +274,14 @@ def body_of(response: requests.Response) -> Iterator[bytes]:
             "Have the server send files as they are.",
         )
     decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # 32: with the header of gzip or of zlib
-    for block in _raw_blocks(response):
-        while block and not decoder.eof:
-            decoded = decoder.decompress(block, BLOCK)
-            block = decoder.unconsumed_tail
-            if decoded:
-                yield decoded
+    try:
+        for block in _raw_blocks(response):
+            rest = block
+            while rest and not decoder.eof:
+                yield decoder.decompress(rest, BLOCK)
+                rest = decoder.unconsumed_tail
+    except zlib.error as error:
+        raise ConnectionError(f"the body is damaged: {error}") from None
     if not decoder.eof:
         raise ConnectionError("the body ended early: incompleteread")
 
@@ -315,12 +319,14 @@ def _redirected(url: str, location: str) -> str:
         target = urljoin(url, location)
         scheme = urlsplit(target).scheme
     except ValueError:
-        target, scheme = location, ""
+        raise ModelURIError(
+            f"{redact(url)!r} redirects to what is no address.", "Check the address with a browser."
+        ) from None
     if scheme == "https" or (scheme == "http" and urlsplit(url).scheme == "http"):
         return target
     raise ModelURIError(
-        f"Refused: {redact(url)!r} redirects to {scheme or 'no'}: address, where anyone on the way "
-        "could change the model.",
+        f"Refused: {redact(url)!r} redirects to {redact(target)!r}, where anyone on the way could "
+        "change the model.",
         "Have the server redirect to https:, or give the last address itself if you trust it.",
     )
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import requests
 
 THREADS = 8
+MOST_FILES = 100_000
+"""Files and folders that a model in a store may have."""
 Count = Callable[[int], None]
 
 
@@ -48,7 +50,7 @@ class Part:
         self.path = path
         self._validator_path = path.with_suffix(".validator")
         self._count = count
-        self._file = open(path, "ab", buffering=BLOCK, opener=open_private)  # noqa: PTH123
+        self._file = open(path, "ab", BLOCK, opener=open_private)  # noqa: SIM115 - until close
         self.size = path.stat().st_size
         """Bytes so far."""
         self.furthest = self.size
@@ -64,7 +66,7 @@ class Part:
         self._file.seek(0)
         self._file.truncate()
         self.size, self.validator = 0, validator
-        with open(self._validator_path, "w", opener=open_private) as file:  # noqa: PTH123
+        with open(self._validator_path, "w", opener=open_private) as file:
             file.write(validator)
 
     def append(self, block: bytes) -> None:
@@ -165,6 +167,15 @@ def check_room(files: Sequence[RemoteFile], folder: Path, max_model_size: int | 
         )
 
 
+def refuse_count(count: int, location: str) -> None:
+    """Raise ModelURIError when a list has more files and folders than any model."""
+    if count > MOST_FILES:
+        raise ModelURIError(
+            f"Refused: {location!r} has too many files or folders in folders.",
+            "Give the folder that holds the file MLmodel.",
+        )
+
+
 def fetch_over_http(client: Client, url: str, size: int | None, part: Part) -> None:
     """Complete `part` from `url`, from where it stopped if the server can.
 
@@ -199,6 +210,8 @@ def _continue_over_http(client: Client, url: str, size: int | None, part: Part) 
 
 
 def _continues(response: requests.Response, have: int) -> bool:
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        return False  # A range of the encoded bytes, while those on the disk are decoded.
     # RFC 9110, section 14.4: Content-Range: bytes FIRST-LAST/LENGTH
     return response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
 

@@ -170,7 +170,7 @@ def test_a_killed_download_goes_on_where_it_was(site: Path, home: Path) -> None:
         uri = f"{server.url}/my%20model"
         died = subprocess.run([sys.executable, "-c", code, uri], check=False)
         assert died.returncode == -9
-        (partial,) = (home / "models").glob("*.partial")
+        (partial,) = (home / "models").glob("*/parts")
         assert not list((home / "models").glob("*/manifest.json"))
         sent = server.bytes_sent
         found = resolve_model(uri)
