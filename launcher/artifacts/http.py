@@ -82,7 +82,6 @@ class Client:
     """A connection pool. Safe to use from several threads."""
 
     def __init__(self, settings: Settings, report: Report = silent) -> None:
-        import requests
         from requests.adapters import HTTPAdapter
 
         self._settings = settings
@@ -90,7 +89,7 @@ class Client:
         patience = settings.patience
         self._timeout = (patience.connect_timeout, patience.read_timeout)
         self._stop = threading.Event()
-        self._session = requests.Session()
+        self._session = _new_session()
         self._session.headers["User-Agent"] = "mlmodel-launcher"
         self._session.headers.update(settings.headers or {})
         for scheme in ("http://", "https://"):
@@ -205,6 +204,8 @@ class Client:
         self._session.close()
 
     def _send(self, method: str, url: str, **more: Any) -> requests.Response:
+        import requests
+
         for _ in range(REDIRECTS):
             response = self._session.request(
                 method,
@@ -214,11 +215,9 @@ class Client:
                 verify=self._settings.verify,
                 cert=self._settings.client_certificate,
                 stream=True,
-                # Followed here: requests reads the whole body of each answer on the way.
-                allow_redirects=False,
                 **more,
             )
-            location = self._session.get_redirect_target(response)
+            location = requests.Session.get_redirect_target(self._session, response)
             if location is None:
                 break
             with response:
@@ -311,6 +310,17 @@ def _whole_body(response: requests.Response, url: str, limit: int) -> bytes:
             "It is no list of files and no MLmodel; check the address.",
         )
     return body
+
+
+def _new_session() -> requests.Session:
+    """Return a session that follows no redirect: requests reads the whole of each on the way."""
+    import requests
+
+    class Session(requests.Session):
+        def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
+            return None
+
+    return Session()
 
 
 def _redirected(url: str, location: str) -> str:
