@@ -37,18 +37,20 @@ def unpack(archive: Path, folder: Path, called: str, max_size: int | None) -> No
 
     try:
         _Unpacking(folder, called, max_size).run(archive)
-    except FileExistsError as error:
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise _refused(called, f"it has {Path(error.filename).name!r} twice") from None
     except TooMuch as error:
         raise _refused(called, str(error)) from None
+    except OSError as error:
+        # What gzip and bz2 raise for damage is one too, without a number.
+        if error.errno is not None:
+            raise
+        raise _damaged(called, error) from None
     except (
         zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError,
-        NotImplementedError, NotADirectoryError, IsADirectoryError, ValueError, OverflowError,
+        NotImplementedError, ValueError, OverflowError,
     ) as error:  # fmt: skip
-        raise ModelURIError(
-            f"{called!r} cannot be unpacked: {str(error)[:200] or type(error).__name__}.",
-            "It is damaged or encrypted; make it anew.",
-        ) from None
+        raise _damaged(called, error) from None
 
 
 class _Unpacking:
@@ -176,6 +178,13 @@ def _make_links(folder: Path, links: list[tuple[Path, str]], called: str) -> Non
             inside = False
         if not inside:
             raise _refused(called, f"the link {path.name!r} leads outside of it, or nowhere")
+
+
+def _damaged(called: str, error: Exception) -> ModelURIError:
+    return ModelURIError(
+        f"{called!r} cannot be unpacked: {str(error)[:200] or type(error).__name__}.",
+        "It is damaged or encrypted; make it anew.",
+    )
 
 
 def _refused(called: str, why: str) -> ModelURIError:

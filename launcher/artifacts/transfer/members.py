@@ -94,8 +94,12 @@ class _ZipFile:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
-        self.close, self.name = file.close, file.name
+        self.tell, self.seekable, self.close = file.tell, file.seekable, file.close
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if offset < 0 and whence == 0:
+            raise EOFError("it has a file before its start")
+        return self._file.seek(offset, whence)
 
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(DIRECTORY_LIMIT + 1 if size < 0 else min(size, DIRECTORY_LIMIT + 1))
@@ -116,7 +120,7 @@ def _zip_member(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
         with file.open(info) as link:
             target = link.read(LINK_LIMIT + 1)
         return Member(info.filename, target=target.decode("utf-8", "surrogateescape"))
-    if info.is_dir():
+    if info.filename.endswith("/"):
         return Member(info.filename)
     if kind not in (0, stat.S_IFREG):
         return Member(info.filename, is_usual=False)

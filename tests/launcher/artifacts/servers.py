@@ -39,7 +39,7 @@ class Counted(ThreadingHTTPServer):
 
 @contextlib.contextmanager
 def running(server: socketserver.BaseServer) -> Iterator[Any]:
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield server

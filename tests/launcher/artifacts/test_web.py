@@ -144,7 +144,7 @@ def test_ten_processes_make_one_transfer(site: Path) -> None:
         for _ in range(10):
             children.append(os.fork())
             if not children[-1]:
-                print(resolve_model(sys.argv[1]).path, flush=True)
+                os.write(1, f"{resolve_model(sys.argv[1]).path}\\n".encode())
                 os._exit(0)
         sys.exit(sum(os.waitpid(child, 0)[1] for child in children))
     """
