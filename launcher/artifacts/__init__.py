@@ -26,7 +26,7 @@ def resolve_model(
     `report` is given lines for a person. With `offline` nothing is asked over the network: only
     what was fetched before is found. `max_model_size` is in bytes, after unpacking.
 
-    Raises ModelURIError when the URI leads to no model, or to one that is refused.
+    :raises ModelURIError: the URI leads to no model, or to one that is refused.
     """
     try:
         path = _path_of(uri)

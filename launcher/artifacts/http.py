@@ -102,17 +102,23 @@ class Client:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
     def get_json(self, url: str, params: Mapping[str, str] | None = None) -> Any:
-        """Return the decoded answer of a GET. Raises like `call`."""
+        """Return the decoded answer of a GET.
+
+        :raises ModelURIError: as `call` does.
+        """
         return self.call(lambda: self._json("GET", url, params=params), url)
 
     def post_json(self, url: str, body: Mapping[str, Any]) -> Any:
-        """Return the decoded answer of a POST that changes nothing. Raises like `call`."""
+        """Return the decoded answer of a POST that changes nothing.
+
+        :raises ModelURIError: as `call` does.
+        """
         return self.call(lambda: self._json("POST", url, json=body), url)
 
     def get_bytes(self, url: str, limit: int = METADATA_LIMIT) -> bytes:
         """Return a body of `limit` bytes at most.
 
-        :raises ModelURIError: it is longer; and as `call`.
+        :raises ModelURIError: it is longer, and as `call` does.
         """
 
         def read() -> bytes:
@@ -122,7 +128,10 @@ class Client:
         return self.call(read, url)
 
     def start_of(self, url: str, count: int) -> bytes:
-        """Return the first `count` bytes of a body. Raises like `call`."""
+        """Return the first `count` bytes of a body.
+
+        :raises ModelURIError: as `call` does.
+        """
 
         def read() -> bytes:
             with self.open(url, {}) as response:
@@ -144,7 +153,8 @@ class Client:
 
         Attempts that moved `progress` (a number of bytes) on do not count as failed ones.
 
-        Raises HTTPStatusError for an answer that will stay, and Unanswered when there was none.
+        :raises HTTPStatusError: the answer will stay as it is.
+        :raises Unanswered: there was no answer.
         """
         import requests
         import urllib3
@@ -190,7 +200,10 @@ class Client:
             raise Stopped
 
     def headers_of(self, url: str) -> Mapping[str, str]:
-        """Return the headers of a HEAD request. Raises like `call`."""
+        """Return the headers of a HEAD request.
+
+        :raises ModelURIError: as `call` does.
+        """
 
         def head() -> Mapping[str, str]:
             with self._send("HEAD", url) as response:
@@ -324,7 +337,10 @@ def _new_session() -> requests.Session:
 
 
 def _redirected(url: str, location: str) -> str:
-    """Return where a redirect leads to. Raises ModelURIError when it must not be followed."""
+    """Return where a redirect leads to.
+
+    :raises ModelURIError: it must not be followed.
+    """
     try:
         target = urljoin(url, location)
         scheme = urlsplit(target).scheme

@@ -16,7 +16,7 @@ NAMED_FOLDERS = 8
 def path_of_file_uri(uri: str) -> Path:
     """Return the absolute path that a `file:` URI means (RFC 8089, and `file:relative`).
 
-    Raises ModelURIError when the URI names another machine.
+    :raises ModelURIError: the URI names another machine.
     """
     from urllib.parse import unquote
 
@@ -35,7 +35,7 @@ def path_of_file_uri(uri: str) -> Path:
 def expand(path: str) -> Path:
     """Return `path` made absolute, with a leading `~` or `~user` expanded.
 
-    Raises ModelURIError when there is no such user.
+    :raises ModelURIError: there is no such user.
     """
     try:
         return Path.cwd() / Path(path).expanduser()
@@ -49,8 +49,8 @@ def expand(path: str) -> Path:
 def open_folder(uri: str, path: Path, max_model_size: int | None = None) -> ModelSource:
     """Return the model in the folder `path`.
 
-    Raises ModelURIError when there is no such folder, no `MLmodel` in it, or it is larger than
-    `max_model_size` bytes.
+    :raises ModelURIError: there is no such folder, no `MLmodel` in it, or it is larger than
+        `max_model_size` bytes.
     """
     path = Path(os.path.normpath(path))
     try:

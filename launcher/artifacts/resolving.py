@@ -50,7 +50,10 @@ def this_cache() -> Cache:
 
 
 def resolve(uri: str, context: Context) -> ModelSource:
-    """Return the model that `uri` leads to. Raises ModelURIError."""
+    """Return the model that `uri` leads to.
+
+    :raises ModelURIError: it leads to none, or to one that is refused.
+    """
     _require_supported(uri)
     try:
         if scheme_of(uri) in _LOCAL:  # An archive: a folder does not come here.
@@ -150,8 +153,9 @@ def _open_store(location: str, context: Context) -> Store:
 def place_of(location: str) -> str:
     """Return `location` together with the server that answers for it, for keys of the cache.
 
-    `mlflow-artifacts:/1/r/artifacts` is another folder on each tracking server. Raises
-    ModelURIError when there is no such server.
+    `mlflow-artifacts:/1/r/artifacts` is another folder on each tracking server.
+
+    :raises ModelURIError: there is no such server.
     """
     scheme = scheme_of(location)
     if scheme == "mlflow-artifacts":

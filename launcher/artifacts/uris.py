@@ -48,16 +48,21 @@ def scheme_of(uri: str) -> str:
 
 
 def parse_runs_uri(uri: str) -> RunURI:
-    """Take `runs:/RUN_ID/path` apart. Raises ModelURIError when it is of another form."""
+    """Take `runs:/RUN_ID/path` apart.
+
+    :raises ModelURIError: it is of another form.
+    """
     run_id, _, path = _after_slash(uri, "runs:/RUN_ID/path/in/the/run").partition("/")
     return RunURI(run_id, require_inside(path.strip("/"), uri))
 
 
 def parse_models_uri(uri: str) -> RegistryURI:
-    """Take `models:/…` apart. Raises ModelURIError when it is of none of its forms.
+    """Take `models:/…` apart.
 
     The forms are those of MLflow's client: digits are a version, `latest` (in any case) the
     highest one, another word a stage, and one word alone the ID of a logged model.
+
+    :raises ModelURIError: it is of none of its forms.
     """
     rest = _after_slash(uri, _MODELS_FORMS).rstrip("/")
     name, slash, suffix = rest.partition("/")

@@ -129,7 +129,7 @@ def endpoint() -> str:
 def open_object_store(uri: str) -> ObjectStore:
     """Return the store for an `s3:`, `gs:`, `az:` or `abfs:` URI.
 
-    Raises ModelURIError when its package is not installed.
+    :raises ModelURIError: its package is not installed.
     """
     parts = urlsplit(uri)
     protocol, package, extra = _KINDS[parts.scheme.lower()]

@@ -21,7 +21,7 @@ def proxy_url(uri: str, tracking: str) -> tuple[str, str]:
     `mlflow-artifacts://host:port/path` another one, with the same scheme and path prefix.
     `http(s)://…/api/2.0/mlflow-artifacts/artifacts/path` says it all itself.
 
-    Raises ModelURIError when `tracking` is needed and is no web address.
+    :raises ModelURIError: `tracking` is needed and is no web address.
     """
     parts, server = urlsplit(uri), urlsplit(tracking)
     prefix, found, path = parts.path.partition(API)

@@ -168,7 +168,10 @@ def names_in_index(page: str, url: str) -> list[str]:
 
 
 def has_model(client: Client, url: str) -> bool:
-    """Whether there is a file MLmodel right below `url`. Raises ModelURIError."""
+    """Whether there is a file MLmodel right below `url`.
+
+    :raises ModelURIError: the server does not permit to read it, or does not answer.
+    """
     try:
         start = client.start_of(join(url, "MLmodel"), 4096)
     except HTTPStatusError as error:

@@ -26,9 +26,10 @@ def is_archive_name(path: str) -> bool:
 def unpack(archive: Path, folder: Path, called: str, max_size: int | None) -> None:
     """Unpack `archive` into the empty `folder`; `called` is its name for messages.
 
-    Raises ModelURIError for what is no archive or damaged, what would be written outside of
-    `folder`, and what is larger than `max_size` bytes or the free space of the disk. What was
-    written by then stays.
+    What was written before it is refused stays.
+
+    :raises ModelURIError: it is no archive or damaged, would write outside of `folder`, or is
+        larger than `max_size` bytes or the free space of the disk.
     """
     import lzma
     import tarfile
@@ -111,7 +112,7 @@ class _Unpacking:
 def model_root(folder: Path, called: str) -> str:
     """Return the one folder in `folder` (relative, "" for itself) that has a file MLmodel.
 
-    Raises ModelURIError when there is none, or when there are several and none at the top.
+    :raises ModelURIError: there is none, or there are several and none at the top.
     """
     if (folder / "MLmodel").is_file():
         return ""
@@ -130,7 +131,10 @@ def model_root(folder: Path, called: str) -> str:
 
 
 def _inside(name: str, called: str) -> str:
-    """Return the normal form of a member's path. Raises ModelURIError when it leads outside."""
+    """Return the normal form of a member's path.
+
+    :raises ModelURIError: it leads outside.
+    """
     path = posixpath.normpath(name)
     drive = len(path) > 1 and path[1] == ":"
     parts = path.split("/")
@@ -149,7 +153,10 @@ def _encoded(name: str, called: str) -> bytes:
 
 
 def _link(member: Member, called: str) -> str:
-    """Return a link's target. Raises ModelURIError when it leads outside."""
+    """Return a link's target.
+
+    :raises ModelURIError: it leads outside.
+    """
     target = member.target or ""
     start = posixpath.dirname(_inside(member.name, called))
     outside = posixpath.isabs(target) or posixpath.normpath(

@@ -88,13 +88,23 @@ class Store(Protocol):
     """For messages and cache keys: without passwords."""
 
     def list_files(self) -> list[RemoteFile]:
-        """Return all files, at any depth. Raises ModelURIError."""
+        """Return all files, at any depth.
+
+        :raises ModelURIError: it cannot be read, or is refused.
+        """
 
     def read_head(self, path: str) -> bytes:
-        """Return the contents of a small file. Raises ModelURIError."""
+        """Return the contents of a small file.
+
+        :raises ModelURIError: it cannot be read, or is refused.
+        """
 
     def fetch(self, file: RemoteFile, part: Part) -> None:
-        """Complete `part`. Raises ModelURIError; Stopped after `stop`."""
+        """Complete `part`.
+
+        :raises ModelURIError: it cannot be read, or is refused.
+        :raises Stopped: `stop` was called.
+        """
 
     def stop(self) -> None:
         """Make what is under way in other threads end soon."""
@@ -112,7 +122,10 @@ class _Limited:
         self._total = 0
 
     def add(self, count: int) -> None:
-        """Count `count` more bytes. Raises ModelURIError when it is more than is allowed."""
+        """Count `count` more bytes.
+
+        :raises ModelURIError: it is more than is allowed.
+        """
         with self._lock:
             self._total += count
             refuse_size(self._total, self._max)
@@ -129,8 +142,9 @@ def download(
 ) -> None:
     """Fetch `files` of `store` into `folder`, keeping what is incomplete in `parts`.
 
-    Files that are in `folder` already are taken as they are. Raises ModelURIError, also as soon
-    as there are more than `max_model_size` bytes.
+    Files that are in `folder` already are taken as they are.
+
+    :raises ModelURIError: one cannot be fetched, or there are more than `max_model_size` bytes.
     """
     total = sum(file.size or 0 for file in files)
     wanted = []
@@ -180,7 +194,8 @@ def fetch_over_http(client: Client, url: str, size: int | None, part: Part) -> N
     """Complete `part` from `url`, from where it stopped if the server can.
 
     A server that does not know ranges (or whose file has changed) sends all of it again.
-    Raises ModelURIError and HTTPStatusError.
+
+    :raises ModelURIError: it cannot be read, or is refused.
     """
     if part.size and not part.validator:
         part.restart()  # Left by another process: nothing tells that the rest still fits.

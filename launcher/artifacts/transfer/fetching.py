@@ -55,7 +55,7 @@ def fetch(lead: Lead, place: str, open_store: Callable[[], Store], context: Cont
 
     `place` is its location together with the server that answers for it, without passwords.
 
-    Raises ModelURIError.
+    :raises ModelURIError: it cannot be fetched, or is refused.
     """
     if lead.stamp:
         key = key_of("stamped", place, lead.stamp)

@@ -17,7 +17,10 @@ from launcher.quantities import format_size
 
 
 def open_local(path: Path, lead: Lead, context: Context) -> Entry:
-    """Return the cached model that the archive `path` holds. Raises ModelURIError."""
+    """Return the cached model that the archive `path` holds.
+
+    :raises ModelURIError: it cannot be had, or is refused.
+    """
     status = path.stat()
     key = key_of("packed", str(path.resolve()), str(status.st_size), str(status.st_mtime_ns))
     entry = context.cache.use(key, context.report)
@@ -33,7 +36,7 @@ def fetch_packed(lead: Lead, place: str, store: Store, context: Context) -> Entr
 
     `place` is as for `fetch`.
 
-    Raises ModelURIError.
+    :raises ModelURIError: it cannot be had, or is refused.
     """
     try:
         (file,) = store.list_files()
