@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from envs.disk.files import write_atomically
+from envs.disk import keyed_cache
 from envs.disk.locks import Mark
 from envs.plan import Contents
 
-MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
 
 
@@ -84,7 +82,6 @@ def write_manifest(
 
     prefix = folder / "env"
     document = {
-        "manifest_version": MANIFEST_VERSION,
         "key": key,
         "manager": canonical["manager"],
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -100,18 +97,12 @@ def write_manifest(
         "resolved": contents.resolved,
         "inputs": dict(canonical),
     }
-    write_atomically(folder / MANIFEST, json.dumps(document, indent=1, sort_keys=True) + "\n")
+    keyed_cache.write_manifest(folder, MANIFEST_VERSION, document)
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """Return the manifest of an environment's folder, None where it does not count."""
-    try:
-        document = json.loads((folder / MANIFEST).read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    if not isinstance(document, dict) or document.get("manifest_version") != MANIFEST_VERSION:
-        return None
-    return document
+    return keyed_cache.read_manifest(folder, MANIFEST_VERSION)
 
 
 def damage(manifest: Mapping[str, Any], folder: Path) -> str | None:

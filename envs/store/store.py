@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,8 +12,9 @@ from typing import Any
 from envs.building.context import Context
 from envs.building.log import BuildLog
 from envs.disk.files import DISK_FULL, READ_ONLY, disk_full, remove_tree
-from envs.disk.home import launcher_home
-from envs.disk.locks import Mark, exclusive, sign
+from envs.disk.home import launcher_home, make_private_folder
+from envs.disk.keyed_cache import KeyedCache
+from envs.disk.locks import sign
 from envs.errors import EnvError
 from envs.plan import Contents, Plan
 from envs.spec import key_of
@@ -25,33 +25,16 @@ Build = Callable[[Path, Context], Contents]
 DISCOVERY_LOG = "discovery"  # the name, beside keys, of the log of looking for Pythons
 
 
-class EnvStore:
-    """Environments below ``<home>/envs``, found by key.
-
-    Layout: ``KEY/manifest.json`` (written last: without it nothing counts), ``KEY/env`` (the
-    environment), ``.locks/KEY`` (held by who builds, marks or removes), ``.users/KEY/PID-...``
-    (locked while that process uses it), ``.trash`` (what is about to be removed).
-    """
+class EnvStore(KeyedCache):
+    """Environments below ``<home>/envs``, found by key: ``KEY/env``, beside its manifest."""
 
     def __init__(self, home: Path | None = None):
         self.home = home or launcher_home()
-        self.root = self.home / "envs"
-
-    def folder(self, key: str) -> Path:
-        """Return the folder of a key, there or not."""
-        return self.root / key
-
-    def lock_path(self, key: str) -> Path:
-        """Return the lock file of a key."""
-        return self.root / ".locks" / key
+        super().__init__(self.home / "envs")
 
     def build_log(self, key: str) -> Path:
         """Return the log of the last build of a key, there or not."""
         return self.home / "logs" / "envs" / f"{key}.log"
-
-    def users_folder(self, key: str) -> Path:
-        """Return the folder with the marks of the users of a key."""
-        return self.root / ".users" / key
 
     def find(self, key: str) -> Environment | None:
         """Return a complete environment, marked as in use, or None. Runs nothing."""
@@ -69,8 +52,7 @@ class EnvStore:
         """
         key = key_of(plan.canonical)
 
-        def waiting(pid: str) -> None:
-            by = f" (process {pid})" if pid else ""
+        def waiting(by: str) -> None:
             context.report(f"waiting for the build of environment {key}{by}")
 
         with self._locked(key, waiting) as writable:
@@ -105,8 +87,7 @@ class EnvStore:
         held = None
         if mark:
             try:
-                held = Mark(self.users_folder(key))
-                os.utime(self.folder(key))  # the last use
+                held = self.mark(key)
             except OSError as error:
                 if error.errno not in (*DISK_FULL, *READ_ONLY):
                     raise
@@ -121,7 +102,7 @@ class EnvStore:
         try:
             log_path.unlink(missing_ok=True)
             self.discard(key)
-            (folder / "work").mkdir(parents=True)
+            make_private_folder(folder / "work")
             contents = build(folder / "env", context)
             remove_tree(folder / "work")
             write_manifest(folder, key, plan.canonical, contents)
@@ -134,21 +115,19 @@ class EnvStore:
         assert manifest is not None
         return self._marked(key, manifest, reused=False, mark=True)
 
-    def discard(self, key: str) -> None:
-        """Remove what is at a key: first out of the way, in one step. Needs the key's lock."""
-        folder = self.folder(key)
-        if not folder.exists():
-            return
-        trash = self.root / ".trash"
-        trash.mkdir(parents=True, exist_ok=True)
-        doomed = trash / f"{key}-{os.urandom(4).hex()}"
-        folder.rename(doomed)
-        remove_tree(doomed)
+    def forget(self, key: str) -> None:
+        """Remove what is kept beside the environment of a key. Needs the key's lock."""
+        self.build_log(key).unlink(missing_ok=True)
+        super().forget(key)
+
+    def _known(self) -> set[str]:
+        logs = self.build_log("").parent
+        return super()._known() | {path.stem for path in logs.glob("*.log")} - {DISCOVERY_LOG}
 
     @contextmanager
     def _locked(self, key: str, waiting: Any) -> Iterator[bool]:
         """Hold the key's lock; yield False, without it, where the cache is read-only."""
-        lock = exclusive(self.lock_path(key), waiting)
+        lock = self.locked(key, waiting)
         try:
             lock.__enter__()
         except OSError as error:
