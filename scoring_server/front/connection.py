@@ -156,7 +156,7 @@ class Connection(asyncio.Protocol):
         assert self._chunked is not None
         before = self._chunked.size
         if self._chunked.take(self._buffer):
-            self._complete(b"".join(self._chunked.parts))
+            self._complete(bytes(self._chunked.body))
         else:
             self._progress(self._chunked.size - before)
 
