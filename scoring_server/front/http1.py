@@ -132,12 +132,15 @@ def _parse_fields(lines: List[bytes]) -> Dict[str, str]:
 
 def _origin_form(method: str, target: str, headers: Dict[str, str]) -> str:
     """The path and query of a target, which a proxy may have sent as a whole URL."""
-    if target.startswith("/") and method != "CONNECT":
+    # Tunnels and the preface of HTTP/2: what follows their heads is no HTTP/1.1.
+    if method in ("CONNECT", "PRI"):
+        raise HttpError(400, "The method {} is not for this server.".format(method))
+    if target.startswith("/"):
         return target
     if target == "*" and method == "OPTIONS":
         return target
     url = _ABSOLUTE_FORM.fullmatch(target)
-    if url is None or method == "CONNECT" or not _HOST.fullmatch(url.group(1)):
+    if url is None or not _HOST.fullmatch(url.group(1)):
         raise HttpError(400, "The request target is malformed.")
     host, path, query = url.groups()
     if host.lower() != headers.get("host", host).lower():

@@ -148,6 +148,7 @@ def test_the_whole_server_as_target():
         b"OPTIONS *x HTTP/1.1",
         b"CONNECT x:80 HTTP/1.1",
         b"CONNECT / HTTP/1.1",
+        b"PRI / HTTP/1.1",
         b"CONNECT http://x/ping HTTP/1.1",
     ],
 )
