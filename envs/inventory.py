@@ -11,7 +11,7 @@ from typing import Any
 
 from envs.disk.files import folder_files, remove_tree
 from envs.errors import EnvError
-from envs.managers.conda.cache import prune_cache
+from envs.managers.registry import all_managers
 from envs.store.manifest import damage, read_manifest
 from envs.store.store import EnvStore
 
@@ -20,23 +20,22 @@ from envs.store.store import EnvStore
 class Entry:
     """One folder of the cache.
 
-    Attributes:
-        key: the environment's key.
-        path: its folder.
-        state: "complete", "building" (a live process does), "unfinished" (what a dead build
-            left), or "damaged: ..." with what is gone.
-        manager, python_version: None unless it was complete once.
-        packages: number of packages.
-        size: bytes on disk, a file that several environments share counted in each.
-        created: seconds since the epoch, None unless it was complete once.
-        last_used: seconds since the epoch.
-        users: pids of the processes that use it.
+    :param key: the environment's key.
+    :param path: its folder.
+    :param state: "complete", "building" (a live process does), "unfinished" (what a dead build
+        left), or "damaged: ..." with what is gone.
+    :param env_manager: None unless it was complete once; ``python_version`` likewise.
+    :param packages: number of packages.
+    :param size: bytes on disk, a file that several environments share counted in each.
+    :param created: seconds since the epoch, None unless it was complete once.
+    :param last_used: seconds since the epoch.
+    :param users: pids of the processes that use it.
     """
 
     key: str
     path: Path
     state: str
-    manager: str | None
+    env_manager: str | None
     python_version: str | None
     packages: int
     size: int
@@ -73,7 +72,10 @@ def total_size(listed: list[Entry]) -> int:
 
 
 def resolve_key(store: EnvStore, text: str) -> str:
-    """Return the key that ``text`` is, or is an unambiguous beginning of; EnvError if none."""
+    """Return the key that ``text`` is, or is an unambiguous beginning of.
+
+    :raises EnvError: it is none.
+    """
     found = [key for key in store.listed_keys() if text and key.startswith(text)]
     if len(found) == 1 or text in found:
         return text if text in found else found[0]
@@ -83,7 +85,10 @@ def resolve_key(store: EnvStore, text: str) -> str:
 
 
 def remove(store: EnvStore, key: str) -> Removal:
-    """Remove an environment; EnvError where it is being built or used."""
+    """Remove an environment.
+
+    :raises EnvError: it is being built or used, or not there.
+    """
     entry = _entry(store, key)
     if entry is None:
         raise EnvError(
@@ -120,7 +125,9 @@ def prune(
             removed.append(Removal(entry.key, reason, entry.size))
     gone = {removal.name for removal in removed}
     kept = [store.folder(key) / "env" for key in store.listed_keys() if key not in gone]
-    removed += [Removal(*row) for row in prune_cache(store.home, kept, older_than, dry_run)]
+    for manager in all_managers():
+        rows = manager.prune(store.home, kept, older_than, dry_run)
+        removed += [Removal(*row) for row in rows]
     if not dry_run:
         store.sweep()
     return removed
@@ -161,7 +168,7 @@ def _entry(store: EnvStore, key: str) -> Entry | None:
         key=key,
         path=folder,
         state=_state(store, key, manifest),
-        manager=manifest.get("manager"),
+        env_manager=manifest.get("manager"),
         python_version=manifest.get("python_version"),
         packages=len(manifest.get("packages", ())),
         size=sum(folder_files(folder).values()),

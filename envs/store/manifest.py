@@ -11,6 +11,7 @@ from typing import Any
 
 from envs.disk import keyed_cache
 from envs.disk.locks import Mark
+from envs.plan import Contents
 
 MANIFEST_VERSION = 1
 
@@ -19,9 +20,8 @@ MANIFEST_VERSION = 1
 class Mismatch:
     """A requirement that an environment does not fulfil.
 
-    Attributes:
-        requirement: the line, e.g. "numpy==1.26.4".
-        installed: the version that is there, None where the package is missing.
+    :param requirement: the line, e.g. "numpy==1.26.4".
+    :param installed: the version that is there, None where the package is missing.
     """
 
     requirement: str
@@ -32,24 +32,27 @@ class Mismatch:
 class Environment:
     """An environment that is complete, and kept from pruning while this value lives.
 
-    Attributes:
-        key: the hash of all that decides its content.
-        manager: "virtualenv", "conda" or "local".
-        path: its folder (``sys.prefix`` of its interpreter).
-        python: absolute path of its interpreter.
-        python_version: "3.7.16".
-        packages: normalised names and versions of the distributions in it.
-        reused: whether it was there already (nothing was run to prepare it).
-        notes: one-line remarks of the build, such as why it was resolved as of today.
-        mismatches: for "local", the requirements that the running Python does not fulfil.
+    :param key: the hash of all that decides its content.
+    :param env_manager: the name of the manager that made it: "virtualenv", "conda", "local".
+    :param path: its folder (``sys.prefix`` of its interpreter).
+    :param python: absolute path of its interpreter.
+    :param python_version: "3.7.16".
+    :param packages: normalised names and versions of the distributions in it.
+    :param as_of: the day whose releases it has, "2020-09-01" or "today"; "lock" where a lockfile
+        says what is in it, "wheelhouse" where a wheelhouse does; None where nothing was resolved.
+    :param reused: whether it was there already (nothing was run to prepare it).
+    :param notes: one-line remarks of the build, such as why it was resolved as of today.
+    :param mismatches: the requirements that it does not fulfil: those of the model, for the
+        manager "local".
     """
 
     key: str
-    manager: str
+    env_manager: str
     path: Path
     python: Path
     python_version: str
     packages: Mapping[str, str]
+    as_of: str | None = None
     reused: bool = True
     notes: tuple[str, ...] = ()
     mismatches: tuple[Mismatch, ...] = ()
@@ -71,31 +74,8 @@ class Environment:
                 self.mark.release()
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What a manager has built.
-
-    Attributes:
-        python: the interpreter, relative to the environment's prefix ("bin/python").
-        python_version: its full version.
-        site_packages: folder of its packages, relative to the prefix.
-        packages: normalised names and versions.
-        resolved: the exact list that was installed, credentials removed (text).
-        as_of: "2020-09-01", "today", or "lock" where a lockfile was installed.
-        notes: one-line remarks.
-    """
-
-    python: str
-    python_version: str
-    site_packages: str
-    packages: Mapping[str, str]
-    resolved: str
-    as_of: str
-    notes: tuple[str, ...] = ()
-
-
 def write_manifest(
-    folder: Path, key: str, manager: str, canonical: Mapping[str, Any], contents: Contents
+    folder: Path, key: str, canonical: Mapping[str, Any], contents: Contents
 ) -> None:
     """Write the manifest, the last step of a build: from then on the environment counts."""
     from datetime import datetime, timezone
@@ -103,7 +83,7 @@ def write_manifest(
     prefix = folder / "env"
     document = {
         "key": key,
-        "manager": manager,
+        "manager": canonical["manager"],
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "prefix": str(prefix),
         "python": contents.python,
@@ -154,11 +134,12 @@ def to_environment(
     prefix = folder / "env"
     return Environment(
         key=manifest["key"],
-        manager=manifest["manager"],
+        env_manager=manifest["manager"],
         path=prefix,
         python=prefix / manifest["python"],
         python_version=manifest["python_version"],
         packages=manifest["packages"],
+        as_of=manifest["as_of"],
         reused=reused,
         notes=tuple(manifest["notes"]),
         mark=mark,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +16,12 @@ from envs.disk.home import launcher_home, make_private_folder
 from envs.disk.keyed_cache import KeyedCache
 from envs.disk.locks import sign
 from envs.errors import EnvError
-from envs.managers.registry import Plan
+from envs.plan import Contents, Plan
 from envs.spec import key_of
 from envs.store.manifest import Environment, damage, read_manifest, to_environment, write_manifest
 
+# Fills the prefix (absent; its parent is there, and private to this build).
+Build = Callable[[Path, Context], Contents]
 DISCOVERY_LOG = "discovery"  # the name, beside keys, of the log of looking for Pythons
 
 
@@ -41,10 +43,12 @@ class EnvStore(KeyedCache):
         with self._locked(key, None) as writable:
             return self._complete(key, mark=writable)
 
-    def get_or_build(self, plan: Plan, context: Context) -> Environment:
+    def get_or_build(self, plan: Plan, build: Build, context: Context) -> Environment:
         """Return the environment of a plan, marked as in use; build it where it is not there.
 
-        Raises EnvError; a build that fails, or is interrupted, leaves nothing behind.
+        A build that fails, or is interrupted, leaves nothing behind.
+
+        :raises EnvError: it cannot be built.
         """
         key = key_of(plan.canonical)
 
@@ -60,7 +64,7 @@ class EnvStore(KeyedCache):
                     f"Environment {key} is not in {self.root}, which cannot be written to.",
                     hint="Set LAUNCHER_HOME to a folder that can be written.",
                 )
-            return self._build(key, plan, context)
+            return self._build(key, plan, build, context)
 
     def _complete(
         self, key: str, *, mark: bool, context: Context | None = None
@@ -89,20 +93,19 @@ class EnvStore(KeyedCache):
                     raise
         return to_environment(manifest, self.folder(key), reused=reused, mark=held)
 
-    def _build(self, key: str, plan: Plan, context: Context) -> Environment:
+    def _build(self, key: str, plan: Plan, build: Build, context: Context) -> Environment:
         folder = self.folder(key)
         log_path = self.build_log(key)
         log = BuildLog(log_path, context.log.secrets)
         context = replace(context, log=log, work=folder / "work")
-        manager = plan.canonical["manager"]
         sign(self.lock_path(key))
         try:
             log_path.unlink(missing_ok=True)
             self.discard(key)
             make_private_folder(folder / "work")
-            contents = plan.build(folder / "env", context)
+            contents = build(folder / "env", context)
             remove_tree(folder / "work")
-            write_manifest(folder, key, manager, plan.canonical, contents)
+            write_manifest(folder, key, plan.canonical, contents)
         except BaseException as error:
             remove_tree(folder)
             if isinstance(error, OSError) and error.errno in DISK_FULL:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from launcher import __version__
-from launcher.cli.option_types import SIZE
+from launcher.cli.option_types import ENV_MANAGER, SIZE
 from launcher.commands.options import BuildOptions, build_options
 from launcher.supervision.stop_signals import StopRequested
 
@@ -117,7 +117,7 @@ def _environment_options(function: Function) -> Function:
         [
             click.option(
                 "--env-manager",
-                type=click.Choice(["virtualenv", "uv", "conda", "local"]),
+                type=ENV_MANAGER,
                 default="virtualenv",
                 show_default=True,
                 help="What makes the model's environment; uv is another name for virtualenv, "
@@ -152,7 +152,7 @@ def _take_environment_options(given: dict[str, Any]) -> EnvironmentOptions:
         click.echo("--no-conda is deprecated; use --env-manager local.", err=True)
         manager = "local"
     return EnvironmentOptions(
-        "virtualenv" if manager == "uv" else manager,
+        manager,
         given.pop("install_mlflow"),
         given.pop("resolve_as_of"),
         BuildOptions(*(given.pop(each.name) for each in fields(BuildOptions))),
