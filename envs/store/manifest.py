@@ -43,6 +43,7 @@ class Environment:
         packages: normalised names and versions of the distributions in it.
         reused: whether it was there already (nothing was run to prepare it).
         notes: one-line remarks of the build, such as why it was resolved as of today.
+        as_of: the day whose releases it has, "today", or "lock"; None for "local".
         mismatches: for "local", the requirements that the running Python does not fulfil.
     """
 
@@ -55,6 +56,7 @@ class Environment:
     reused: bool = True
     notes: tuple[str, ...] = ()
     mismatches: tuple[Mismatch, ...] = ()
+    as_of: str | None = None
     mark: Mark | None = field(default=None, repr=False, compare=False)
 
     @contextmanager
@@ -170,6 +172,7 @@ def to_environment(
         packages=manifest["packages"],
         reused=reused,
         notes=tuple(manifest["notes"]),
+        as_of=manifest["as_of"],
         mark=mark,
     )
 

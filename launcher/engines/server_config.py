@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from envs.disk.files import write_atomically
 from launcher.model.mlmodel import Model
 
 CONFIG_VERSION = 1
@@ -18,8 +18,8 @@ def server_config(
     """Put the configuration together, as JSON values.
 
     :param uri: the model URI as given, without credentials.
-    :param environment: ``manager``, ``key`` and ``python`` of the environment.
-    :param server: ``host``, ``port``, ``workers``, ``timeout`` (seconds) and the other limits.
+    :param environment: ``env_manager``, ``as_of``, ``key`` and ``python`` of the environment.
+    :param server: the fields of ServerOptions, ``processors``, ``restarts`` and ``reloads``.
     """
     return {
         "config_version": CONFIG_VERSION,
@@ -44,12 +44,9 @@ def server_config(
     }
 
 
-def write_json(path: Path, content: Any, *, default: Any = str) -> None:
-    """Write ``content`` as JSON so that a reader finds all of it or no file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(json.dumps(content, indent=2, default=default) + "\n")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as JSON so that a reader finds all of it or no file; paths become text.
+
+    :raises OSError: that cannot be done.
+    """
+    write_atomically(path, json.dumps(content, indent=2, default=str) + "\n")

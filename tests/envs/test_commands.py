@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from envs import Environment, EnvSpec, EnvStore, prepare
-from launcher.cli.envs import human_age
+from launcher.cli.environments import human_age
 
 Launch = Callable[..., subprocess.CompletedProcess[str]]
 

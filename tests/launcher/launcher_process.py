@@ -24,7 +24,7 @@ LONGEST = 240.0
 class Launcher:
     """One launcher process; its output is collected line by line as it comes.
 
-    ``through``: the beginning of a command that runs the rest of it.
+    ``through``: the beginning of a command that runs the rest of it; ``command`` runs the launcher.
     """
 
     def __init__(
@@ -32,9 +32,10 @@ class Launcher:
         *arguments: str | Path,
         environ: dict[str, str] | None = None,
         through: Sequence[str] = (),
+        command: Sequence[str] = (sys.executable, "-m", "launcher"),
     ) -> None:
         self.process = subprocess.Popen(
-            [*through, sys.executable, "-m", "launcher", *map(str, arguments)],
+            [*through, *command, *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

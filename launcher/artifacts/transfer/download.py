@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from launcher.artifacts.http import Client, HTTPStatusError
-from launcher.artifacts.source import ModelURIError, Report
-from launcher.artifacts.transfer.progress import Progress
+from launcher.artifacts.source import ModelURIError, Report, silent
+from launcher.console import Progress
 from launcher.quantities import format_size
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def download(
     """
     total = sum(file.size or 0 for file in files)
     wanted = []
-    with Progress(total, report) as progress:
+    with Progress("Fetching", total, shown=report is not silent) as progress:
         for file in files:
             target = folder / file.path
             if target.is_file() and file.size in (None, target.stat().st_size):

@@ -65,7 +65,7 @@ def test_the_life_of_a_server_in_the_background(run: Run, obedient: ObedientMode
     assert instance["url"] == told["ready"]
     assert instance["pid"] == int(told["pid"])
     assert instance["state"] == "ready"
-    assert instance["environment_manager"] == "local"
+    assert instance["env_manager"] == "local"
     assert 0 < instance["uptime"] < 3600
     assert instance["memory"] > 10 * 2**20
     family = psutil.Process(instance["pid"]).children(recursive=True)
