@@ -208,10 +208,10 @@ class ServedModel:
         if self._is_stopping or self._is_reloading:
             return
         if self._redeploy is None or self._server is None or not self._server.is_ready:
-            self._observer.reloaded("the server is not ready")
+            self._reload_ended("the server is not ready")
             return
         if not self._server.command.side_by_side:
-            self._observer.reloaded("this engine cannot start a second server beside the first")
+            self._reload_ended("this engine cannot start a second server beside the first")
             return
         self._is_reloading = True
         self._report("reloading")

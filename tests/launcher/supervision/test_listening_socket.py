@@ -40,6 +40,16 @@ def test_connections_that_linger_do_not_take_a_port() -> None:
         assert bound.getsockname()[1] == port
 
 
+def test_a_port_that_was_chosen_stays_when_a_server_shuts_the_socket_down() -> None:
+    with bind_socket("127.0.0.1", 0) as bound:
+        port = bound.getsockname()[1]
+        bound.listen()
+        bound.shutdown(socket.SHUT_RDWR)
+        bound.listen()
+        assert bound.getsockname()[1] == port
+        socket.create_connection(("127.0.0.1", port)).close()
+
+
 def test_an_unknown_host() -> None:
     with pytest.raises(UsageError, match=r"no\.such\.host\.invalid"):
         bind_socket("no.such.host.invalid", 0)
