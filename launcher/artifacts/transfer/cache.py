@@ -82,7 +82,7 @@ class Cache:
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or launcher_home() / "models"
-        self._marks: dict[str, Mark] = {}
+        self._marks: dict[str, list[Mark]] = {}
 
     def find(self, key: str) -> Entry | None:
         """Return the entry of `key` if it is there and whole. It may be pruned any moment."""
@@ -100,14 +100,14 @@ class Cache:
     def mark(self, entry: Entry) -> Entry:
         """Note that this process uses `entry`; only while holding its lock."""
         os.utime(entry.folder / "manifest.json")
-        if entry.key not in self._marks:
-            self._marks[entry.key] = Mark(entry.folder / "users")
+        self._marks.setdefault(entry.key, []).append(Mark(entry.folder / "users"))
         return entry
 
     def release(self, path: Path) -> None:
-        """Let the entry that `path` is in be pruned again, as far as this process goes."""
-        for key in [key for key in self._marks if (self.root / key) in path.parents]:
-            self._marks.pop(key).release()
+        """Take back one use of the entry that `path` is in; after the last it may be pruned."""
+        for key, marks in list(self._marks.items()):
+            if (self.root / key) in path.parents and marks:
+                marks.pop().release()
 
     @contextmanager
     def locked(self, key: str, report: Report) -> Iterator[None]:
@@ -163,7 +163,7 @@ class Cache:
 
     def users(self, entry: Entry) -> list[int]:
         """Return the pids of the processes that use `entry`."""
-        return users(entry.folder / "users")
+        return sorted(set(users(entry.folder / "users")))
 
     def remove(self, entry: Entry, *, dry_run: bool = False) -> bool:
         """Remove `entry` unless a process uses or fetches it; return whether it is (to be) gone."""
