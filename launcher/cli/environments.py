@@ -66,8 +66,8 @@ def show(key: str, as_json: bool) -> None:
     manifest = read_manifest(store.folder(key))
     if manifest is None:
         raise LauncherError(
-            f"environment {key} is not complete: a build of it died, or is running",
-            "`launcher envs prune` removes what dead builds left",
+            f"Environment {key} is not complete: a build of it died, or is running.",
+            "`launcher envs prune` removes what dead builds left.",
         )
     if as_json:
         print_json(manifest)
@@ -104,7 +104,7 @@ def run(key: str, command: tuple[str, ...]) -> None:
     search = f"{binaries}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     program = shutil.which(command[0], path=search)
     if program is None:
-        raise UsageError(f"there is no command {command[0]} in {binaries} or on PATH")
+        raise UsageError(f"There is no command {command[0]} in {binaries} or on PATH.")
     if environment.mark is not None:
         # The command takes this process over, and with the descriptor the mark of being in use.
         os.set_inheritable(environment.mark.fileno(), True)
@@ -243,7 +243,10 @@ def _store() -> EnvStore:
 
 
 def _resolved(text: str) -> tuple[EnvStore, str]:
-    """Return the store and the key that ``text`` begins; UsageError where there is none."""
+    """The store and the key that ``text`` begins.
+
+    :raises UsageError: there is none, or more than one.
+    """
     from envs import EnvError
     from envs.inventory import resolve_key
 
@@ -255,12 +258,12 @@ def _resolved(text: str) -> tuple[EnvStore, str]:
 
 
 def _usable(text: str) -> Any:
-    """Return the complete environment of a key, marked as in use."""
+    """The complete environment of a key, marked as in use."""
     store, key = _resolved(text)
     environment = store.find(key)
     if environment is None:
         raise LauncherError(
-            f"environment {key} is not complete, or damaged", "serve its model again to rebuild it"
+            f"Environment {key} is not complete, or damaged.", "Serve its model again to rebuild it."
         )
     return environment
 
@@ -298,7 +301,7 @@ def _print_removed(removed: list[Removal], verb: str, as_json: bool) -> None:
 
 
 def human_age(seconds: float) -> str:
-    """Return a time that has passed for people: 3 days ago."""
+    """A time in seconds that has passed, for people: 3 days ago."""
     for name, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= length:
             count = int(seconds // length)

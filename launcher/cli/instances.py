@@ -106,6 +106,7 @@ def reload(name: str) -> None:
     if not answer["reloaded"]:
         raise LauncherError(
             f"{instance.name} was not reloaded, the old server stays: {answer['failure']}",
+            "Mend it and reload again.",
             log_path=Path(instance.log),
         )
     click.echo(f"{instance.name} has been reloaded.")
