@@ -69,7 +69,8 @@ def measure(lines: tuple[str, ...], repeat: int) -> list[tuple[str, float, float
     with tempfile.TemporaryDirectory() as name:
         home, bare = Path(name, "home"), Path(name, "bare")
         for what, cold in (("cold build", True), ("warm build", False)):
-            ours, theirs = [], []
+            ours: list[float] = []
+            theirs: list[float] = []
             for number in range(1 if cold else repeat):
                 cache = str(Path(name, "uv-cache"))
                 for times, action in ((ours, build), (theirs, bare_uv)):

@@ -3,4 +3,4 @@
 It imports nothing of the launcher; its configuration is one JSON file.
 """
 
-__version__ = "0.1.0"
+from .version import __version__ as __version__

@@ -263,7 +263,8 @@ def _usable(text: str) -> Any:
     environment = store.find(key)
     if environment is None:
         raise LauncherError(
-            f"Environment {key} is not complete, or damaged.", "Serve its model again to rebuild it."
+            f"Environment {key} is not complete, or damaged.",
+            "Serve its model again to rebuild it.",
         )
     return environment
 

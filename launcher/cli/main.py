@@ -7,8 +7,6 @@ from typing import Any
 
 import click
 
-from launcher import __version__
-
 # What envs raises carries no exit code: it knows of no command line.
 _EXIT_ENVIRONMENT = 3
 # Command: the module below this package that has it, imported when it is called, and its help.
@@ -70,7 +68,7 @@ def _print_failure(error: Any) -> None:
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["--help"]})
-@click.version_option(__version__, prog_name="launcher")
+@click.version_option(package_name="mlmodel-launcher", prog_name="launcher")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def main(debug: bool) -> None:
     """Serve MLflow Models in the environment they were logged with, supervised."""

@@ -25,10 +25,10 @@ from typing import (
     Tuple,
 )
 
-from .. import __version__
 from ..config import ServerConfig
 from ..errors import ENDPOINT_NOT_FOUND, INTERNAL_ERROR, ScoringError
 from ..model.loading import FLAVOR, LoadedModel
+from ..version import __version__
 from .batching import Batcher
 from .predictor import Predictor
 from .scorer import Scorer

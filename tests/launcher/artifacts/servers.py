@@ -174,7 +174,7 @@ class CuttingProxy(socketserver.ThreadingTCPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        target = (self._upstream.hostname, self._upstream.port)
+        target = (self._upstream.hostname, self._upstream.port or 80)
         with socket.create_connection(target) as upstream:
             to_server = threading.Thread(target=self._pass_requests, args=(request, upstream))
             to_server.start()
