@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +211,13 @@ class ObedientModel:
 
     def mark(self, name: str) -> None:
         (self.path / name).touch()
+
+
+def serve_locally(
+    launch: Callable[..., Launcher], model: ObedientModel, *arguments: str | Path
+) -> Launcher:
+    """Serve the model at a free port, in the Python that runs the tests."""
+    return launch("serve", "-m", model.path, "-p", "0", "--env-manager", "local", *arguments)
 
 
 def command(name: str) -> dict[str, Any]:

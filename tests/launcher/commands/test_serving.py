@@ -17,7 +17,13 @@ import pytest
 import requests
 
 from envs import EnvStore
-from tests.launcher.launcher_process import Launcher, ObedientModel, command, invoke
+from tests.launcher.launcher_process import (
+    Launcher,
+    ObedientModel,
+    command,
+    invoke,
+    serve_locally,
+)
 
 Launch = Callable[..., Launcher]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -223,9 +229,9 @@ def test_a_wrong_flag_is_bad_usage(run: Run) -> None:
 def test_info_names_no_path_of_this_machine_without_debug(
     launch: Launch, obedient: ObedientModel
 ) -> None:
-    plain = launch("serve", "-m", obedient.path, "-p", "0", "--env-manager", "local")
-    assert str(obedient.path) not in requests.get(f"{plain.ready()}/info", timeout=60).text
-    plain.stop()
+    plain = serve_locally(launch, obedient)
     debug = launch("--debug", "serve", "-m", obedient.path, "-p", "0", "--env-manager", "local")
+    assert str(obedient.path) not in requests.get(f"{plain.ready()}/info", timeout=60).text
     assert str(obedient.path) in requests.get(f"{debug.ready()}/info", timeout=60).text
+    plain.stop()
     debug.stop()
