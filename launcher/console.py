@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import os
 import select
-import sys
 import threading
 import time
 from types import TracebackType
@@ -61,6 +60,11 @@ _OUTPUT, _ERRORS = _Stream(1), _Stream(2)
 _shown: list[Progress] = []
 
 
+def is_terminal() -> bool:
+    """Whether a person may watch standard error."""
+    return os.isatty(2)
+
+
 def clear() -> None:
     """Take away what is shown as under way."""
     while _shown:
@@ -84,7 +88,7 @@ class Progress:
 
     def __init__(self, text: str, total: int | None = None, *, shown: bool = True) -> None:
         self._display: Display | None = None
-        if shown and sys.stderr.isatty():
+        if shown and is_terminal():
             self._display = _display(has_end=bool(total))
             self._task = self._display.add_task(text, total=total)
             self._display.start()
@@ -150,7 +154,7 @@ class Console:
     def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
         self._quiet = quiet
         self._as_json = as_json
-        self._terminal = sys.stderr.isatty() and not as_json
+        self._terminal = is_terminal() and not as_json
         self._started = time.monotonic()
         self._warned = False
 

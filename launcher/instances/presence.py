@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from launcher.console import Console
+from launcher.console import Console, is_terminal
 from launcher.engines.deployment import ModelDeployment, describe_environment
 from launcher.engines.server_config import write_json
 from launcher.instances.control import Client, ControlServer
@@ -154,7 +153,7 @@ class Presence(Observer):
         line = curl_line(deployment.model, self._url)
         if line is not None:
             self._console.result(f"try:   {line.replace('curl ', 'curl ' + self._curl_options, 1)}")
-        if sys.stderr.isatty():
+        if is_terminal():
             self._console.step("press Ctrl-C to stop")
         self._on_ready()
 

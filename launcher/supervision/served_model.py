@@ -228,7 +228,10 @@ class ServedModel:
             else:
                 self._loop.post(lambda: self._start_incoming(deployment))
 
-        threading.Thread(target=prepare, name="reload", daemon=True).start()
+        try:
+            threading.Thread(target=prepare, name="reload", daemon=True).start()
+        except RuntimeError as error:  # no room for another thread
+            self._reload_ended(str(error))
 
     def _start_incoming(self, deployment: Deployment) -> None:
         if self._is_stopping:

@@ -78,9 +78,7 @@ class Supervisor:
         for model in self._models:
             self._call(model.handle_times)
             self._call(model.handle_exits)
-        # While a reload is prepared, its own children are among ours.
-        if not any(model.is_preparing for model in self._models):
-            reap_inherited(set().union(*(model.pids for model in self._models)))
+        self._call(self._reap)
 
     def _wait(self) -> list[selectors.SelectorKey]:
         """Wait for the next thing to happen, and return the descriptors that have something."""
@@ -102,6 +100,11 @@ class Supervisor:
                 model.reload()
             elif signum in _STOP_SIGNALS:
                 model.stop(signum)
+
+    def _reap(self) -> None:
+        # While a reload is prepared, its own children are among ours.
+        if not any(model.is_preparing for model in self._models):
+            reap_inherited(set().union(*(model.pids for model in self._models)))
 
     def _call(self, handler: Callable[[], None]) -> None:
         """Call a handler. This is the one place that says what ends the launcher."""
