@@ -27,7 +27,7 @@ from pathlib import Path
 import uv
 
 from envs import EnvError, EnvSpec, EnvStore, prepare
-from envs.building.process import clean_environ
+from envs.building.environ import clean_environ
 
 LINES = ("scikit-learn", "pandas", "mlflow-skinny", "flask", "gunicorn", "pip", "setuptools")
 REUSE = """

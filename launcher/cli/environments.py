@@ -97,26 +97,18 @@ def path(key: str, as_json: bool) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(key: str, command: tuple[str, ...]) -> None:
     """Run COMMAND in an environment: `launcher envs run KEY -- python -V`."""
-    from envs.building.process import clean_environ
+    from envs import environ
 
     environment = _usable(key)
-    binaries = environment.python.parent
-    search = f"{binaries}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    program = shutil.which(command[0], path=search)
+    variables = environ(environment, warn=lambda line: click.echo(f"warning: {line}", err=True))
+    program = shutil.which(command[0], path=variables["PATH"])
     if program is None:
-        raise UsageError(f"There is no command {command[0]} in {binaries} or on PATH.")
+        raise UsageError(
+            f"There is no command {command[0]} in {environment.python.parent} or on PATH."
+        )
     if environment.mark is not None:
         # The command takes this process over, and with the descriptor the mark of being in use.
         os.set_inheritable(environment.mark.fileno(), True)
-    variables = clean_environ({"PATH": search})
-    if environment.manager == "conda":
-        from envs.managers.conda.activation import activated_environ
-
-        variables = activated_environ(
-            environment.path, variables, lambda line: click.echo(f"warning: {line}", err=True)
-        )
-    else:
-        variables["VIRTUAL_ENV"] = str(environment.path)
     os.execve(program, command, variables)
 
 
@@ -203,7 +195,7 @@ def prepare_env(
 
 @click.command()
 @model_options
-@env_manager_option("virtualenv", "uv", "conda")
+@env_manager_option
 @as_of_option
 @offline_option
 @json_option
@@ -216,7 +208,7 @@ def lock(
     as_json: bool,
 ) -> None:
     """Write a lockfile beside a model's MLmodel: pylock.toml, for conda conda-lock.yml."""
-    from envs.locking import lock as write_lock
+    from envs.locking import write_lockfile
     from launcher.commands.environment import BuildOptions, EnvironmentOptions, environment_spec
     from launcher.commands.model_opening import ModelRequest
     from launcher.console import Console, clear
@@ -228,7 +220,7 @@ def lock(
     with stop_requests_raise():
         model = ModelRequest(model_uri, max_model_size, is_offline).open(engine, console)
         spec = environment_spec(model, EnvironmentOptions(env_manager, as_of=as_of), engine)
-        written = write_lock(spec, model.path, report=console.under_way, offline=is_offline)
+        written = write_lockfile(spec, model.path, report=console.under_way, offline=is_offline)
         clear()
     if as_json:
         print_json({**written.__dict__, "path": str(written.path)})
@@ -279,7 +271,7 @@ def _rows(listed: list[Entry]) -> list[tuple[str, ...]]:
         rows.append(
             (
                 entry.key,
-                entry.manager or entry.state,
+                entry.env_manager or entry.state,
                 entry.python_version or "-",
                 str(entry.packages or "-"),
                 format_size(entry.size),

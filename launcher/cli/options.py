@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from launcher.cli.option_types import SIZE
+from launcher.cli.option_types import ENV_MANAGER, SIZE
 
 if TYPE_CHECKING:
     from launcher.commands.environment import EnvironmentOptions
@@ -66,20 +66,18 @@ offline_option = click.option(
 )
 
 
-def env_manager_option(*managers: str) -> Decorator[Any]:
-    """The option --env-manager, with these choices."""
-    return click.option(
-        "--env-manager",
-        type=click.Choice(managers),
-        default="virtualenv",
-        show_default=True,
-        help="What makes the model's environment; uv is another name for virtualenv, "
-        "local is the Python that runs the launcher.",
-    )
+env_manager_option = click.option(
+    "--env-manager",
+    type=ENV_MANAGER,
+    default="virtualenv",
+    show_default=True,
+    help="What makes the model's environment; uv is another name for virtualenv, "
+    "local is the Python that runs the launcher.",
+)
 
 
 environment_options = _together(
-    env_manager_option("virtualenv", "uv", "conda", "local"),
+    env_manager_option,
     click.option("--no-conda", is_flag=True, help="Deprecated: --env-manager local."),
     click.option(
         "--install-mlflow",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envs import EnvError, Environment, EnvSpec
+from envs.managers.registry import manager_of
 from envs.spec import DEFAULT_BUILD_REQUIREMENTS, requirement_name
 from launcher.engines.engine import Engine, ServerOptions
 from launcher.errors import EnvironmentBuildError
@@ -60,22 +61,22 @@ class EnvironmentOptions:
 def environment_spec(model: Model, options: EnvironmentOptions, engine: Engine) -> EnvSpec:
     """Describe the environment that ``model`` asks for and ``engine`` can serve it in.
 
-    :raises ModelError: its conda.yaml cannot be read (manager conda).
+    :raises ModelError: its conda.yaml cannot be read, where the manager reads that.
     """
-    if options.env_manager == "conda":
+    if manager_of(options.env_manager).uses_conda_yaml:
         return _conda_spec(model, options, engine)
     wanted = model.requirements
     lines = _with_mlflow(model, options, wanted.lines)
     return EnvSpec(
-        manager=options.env_manager,
+        env_manager=options.env_manager,
         python=wanted.python,
         requirements=lines,
         base_dir=wanted.base,
         build_requirements=_with_build_defaults(wanted.build),
         server_requirements=engine.requirements,
         undated=engine.undated,
-        as_of=model.created,
-        resolve_as_of=options.as_of,
+        logged_at=model.created,
+        as_of=options.as_of,
         copied_packages=engine.packages if options.install_mlflow else (),
         lockfile=_lockfile(model),
     )
@@ -98,15 +99,15 @@ def _conda_spec(model: Model, options: EnvironmentOptions, engine: Engine) -> En
     lines = _with_mlflow(model, options, wanted.pip, wanted.specs)
     lockfile = model.path / "conda-lock.yml"
     return EnvSpec(
-        manager="conda",
+        env_manager=options.env_manager,
         python=wanted.python,
         requirements=lines,
         base_dir=model.path,
         build_requirements=(),  # conda's own
         server_requirements=engine.requirements,
         undated=engine.undated,
-        as_of=model.created,
-        resolve_as_of=options.as_of,
+        logged_at=model.created,
+        as_of=options.as_of,
         copied_packages=engine.packages if options.install_mlflow else (),
         lockfile=lockfile if lockfile.is_file() else None,
         conda_channels=wanted.channels,
@@ -154,7 +155,7 @@ def prepare_environment(
     """
     from envs import prepare
 
-    if options.env_manager != "conda":
+    if not manager_of(options.env_manager).uses_conda_yaml:
         for note in model.requirements.notes:  # on what of conda.yaml was left out
             console.warn(note)
     with _build_errors():
@@ -166,7 +167,7 @@ def prepare_environment(
     if environment.mismatches:
         console.warn(_mismatch_warning(environment))
     console.step(
-        f"environment {environment.key} ({environment.manager}, "
+        f"environment {environment.key} ({environment.env_manager}, "
         f"Python {environment.python_version}, {len(environment.packages)} packages): "
         + ("reused" if environment.reused else "ready")
     )
@@ -196,10 +197,10 @@ def fill_wheelhouse(
 
     :raises EnvironmentBuildError: something cannot be resolved, downloaded or built.
     """
-    from envs.locking import download
+    from envs import locking
 
     with _build_errors():
-        wheels = download(
+        wheels = locking.fill_wheelhouse(
             environment_spec(model, options, engine),
             folder,
             report=console.under_way,
@@ -223,7 +224,8 @@ def describe_plan(
     command = engine.command(plan.path / "bin" / "python", Path())
     return [
         f"model         {model.path}",
-        f"environment   {plan.key} ({plan.manager}, Python {spec.python or 'of the launcher'}), "
+        f"environment   {plan.key} ({plan.env_manager}, Python"
+        f" {spec.python or 'of the launcher'}), "
         + ("built already" if plan.is_built else "to be built"),
         f"path          {plan.path}",
         *(f"requirement   {line}" for line in plan.requirements),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.artifacts import release_model
 from launcher.engines.engine import Assignment, Engine
-from launcher.supervision.process import Command, isolated_environ
+from launcher.supervision.process import Command
 
 if TYPE_CHECKING:
     from envs import Environment
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 def describe_environment(environment: Environment) -> dict[str, Any]:
     """The environment as the scoring server's configuration and /info have it."""
     return {
-        "env_manager": environment.manager,
+        "env_manager": environment.env_manager,
         "as_of": environment.as_of,
         "key": environment.key,
         "python": environment.python_version,
@@ -33,12 +32,9 @@ def command_in(environment: Environment, command: Command, warn: Callable[[str],
 
     :param warn: called with one line for each thing of the environment that failed.
     """
-    environ = isolated_environ(os.environ, environment.python)
-    if environment.manager == "conda":
-        from envs.managers.conda.activation import activated_environ
+    from envs import environ
 
-        environ = activated_environ(environment.path, environ, warn)
-    return replace(command, environ=environ)
+    return replace(command, environ=environ(environment, warn=warn))
 
 
 class ModelDeployment:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
-from envs.disk.files import write_atomically
 from launcher.model.mlmodel import Model
 
 CONFIG_VERSION = 1
@@ -42,11 +39,3 @@ def server_config(
         "environment": environment,
         "server": server,
     }
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` as JSON so that a reader finds all of it or no file; paths become text.
-
-    :raises OSError: that cannot be done.
-    """
-    write_atomically(path, json.dumps(content, indent=2, default=str) + "\n")

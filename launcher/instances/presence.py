@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from envs.disk.files import write_json
 from launcher.console import Console, is_terminal
 from launcher.engines.deployment import ModelDeployment, describe_environment
-from launcher.engines.server_config import write_json
 from launcher.instances.control import Client, ControlServer
 from launcher.instances.registry import INSTANCE_FILE, Instance
 from launcher.instances.systemd import Notifier

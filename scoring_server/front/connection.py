@@ -70,7 +70,8 @@ class Connection(asyncio.Protocol):
         if self.state in (HEAD, BODY):
             error = HttpError(400, "the request ended before it was complete")
             self._front.refuse(self, error, self._head)
-        return self.state in (WAITING, STREAMING)
+        # So may who has sent further requests, which `_go_on` is about to read.
+        return self.state in (WAITING, STREAMING) or (self.state == IDLE and bool(self._buffer))
 
     def pause_writing(self) -> None:
         self._front.client_is_slow(self)
@@ -156,7 +157,7 @@ class Connection(asyncio.Protocol):
         assert self._chunked is not None
         before = self._chunked.size
         if self._chunked.take(self._buffer):
-            self._complete(b"".join(self._chunked.parts))
+            self._complete(bytes(self._chunked.body))
         else:
             self._progress(self._chunked.size - before)
 

@@ -90,7 +90,7 @@ def test_the_spec_of_the_environment(write: Write) -> None:
     )
     options = EnvironmentOptions(env_manager="conda", install_mlflow=True)
     spec = environment_spec(read_model(path), options, ScoringServer())
-    assert spec.manager == "conda"
+    assert spec.env_manager == "conda"
     assert spec.requirements == ("six",)  # conda's mlflow-skinny will do
     assert spec.conda_dependencies == ("pip", "mlflow-skinny")
     assert spec.build_requirements == ()
