@@ -305,7 +305,11 @@ def describe(config: ServerConfig) -> Dict[str, Any]:
             "loader_module": (model.flavors.get(FLAVOR) or {}).get("loader_module"),
             "mlflow_version": model.mlflow_version,
         },
-        "environment": {"manager": environment.manager, "key": environment.key},
+        "environment": {
+            "env_manager": environment.env_manager,
+            "as_of": environment.as_of,
+            "key": environment.key,
+        },
         "python": ".".join(map(str, sys.version_info[:3])),
         "scoring_server": __version__,
         "pid": os.getpid(),
