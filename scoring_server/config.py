@@ -15,6 +15,8 @@ from typing import Any, Dict, List, Optional, Type, TypeVar
 
 Part = TypeVar("Part")
 
+# The flavor whose `loader_module` the server uses.
+FLAVOR = "python_function"
 DEFAULT_MAX_BODY = 100 * 1024 * 1024
 
 
@@ -55,7 +57,9 @@ class ModelConfig:
 class EnvironmentConfig:
     """The environment that the launcher chose for the model; `/info` reports it."""
 
-    manager: Optional[str] = None
+    env_manager: Optional[str] = None
+    # The day whose packages it has, `YYYY-MM-DD`; None for today's.
+    as_of: Optional[str] = None
     key: Optional[str] = None
     python: Optional[str] = None
 
@@ -68,6 +72,8 @@ class ServerSettings:
     port: int = 5000
     workers: int = 1
     threads: int = 1
+    # Processors that it may use, the limits of its container included; None: look it up.
+    processors: Optional[int] = None
     # Most rows that waiting requests may share in one prediction (0: each has its own), and how
     # many seconds a request that finds the model idle waits for others.
     max_batch_rows: int = 0

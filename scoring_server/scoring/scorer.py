@@ -1,4 +1,4 @@
-"""From a request's body to the answer's body: the one path that HTTP and batch scoring share."""
+"""The model behind its signature: the path that HTTP and batch scoring share."""
 
 from __future__ import annotations
 
@@ -10,44 +10,35 @@ import pandas as pd
 
 from ..config import ServerConfig
 from ..errors import ScoringError, from_model_exception
-from ..formats.encoding import dumps, encode_answer, top_level
-from ..formats.parsing import ModelInput, parse, parse_content_type
+from ..formats.parsing import ModelInput
 from ..model.loading import LoadedModel
+from ..routes import Request
 from ..signature.examples import example_conversion
 from ..signature.signature import Signature
-from .stages import ENCODE, PARSE, PREDICT, timed
+from .protocol import WireProtocol
+from .stages import PREDICT, Stages, Timed
 
 logger = logging.getLogger(__name__)
 
-# A compressed body may decode to this many times the largest body.
-DECODED_FACTOR = 10
-
 
 class Scorer:
-    """Parses, applies the signature, predicts, encodes.
-
-    The steps are separate so that several requests can share one prediction: `prepare` gives a
-    `ModelInput` that the signature has been applied to, `predict` the model's raw answer,
-    `encode` the bytes for the client. All raise `ScoringError` only.
-    """
+    """Applies the signature and predicts. All methods raise `ScoringError` only."""
 
     def __init__(self, config: ServerConfig, model: LoadedModel) -> None:
         self.model = model
         self.signature = Signature.from_config(config.model)
         self._to_example = example_conversion(config.model)
-        self._max_decoded = DECODED_FACTOR * config.server.max_body
 
-    def score(self, body: bytes, content_type: Optional[str]) -> bytes:
-        """The answer to one request body."""
-        model_input = self.prepare(body, content_type)
-        return self.encode(self.predict(model_input), model_input)
+    @property
+    def can_stream(self) -> bool:
+        """Whether the model can answer in pieces."""
+        return self.model.predict_stream is not None
 
-    @timed(PARSE)
-    def prepare(self, body: bytes, content_type: Optional[str]) -> ModelInput:
-        """Parse a body and apply the signature to it."""
-        kind = parse_content_type(content_type)
+    def read(self, request: Request) -> ModelInput:
+        """The model's input from a request, the signature applied."""
+        protocol: WireProtocol = request.group
         try:
-            return self.apply_signature(parse(body, kind, self.signature, self._max_decoded))
+            return self.apply_signature(protocol.read(request, self.signature))
         except RecursionError as error:
             raise ScoringError("the body is nested too deeply") from error
         except UnicodeEncodeError as error:
@@ -65,34 +56,28 @@ class Scorer:
             model_input.data = self._to_example(model_input.data)
         return model_input
 
-    @timed(PREDICT)
-    def predict(self, model_input: ModelInput) -> Any:
-        """The model's answer as it returned it."""
-        try:
-            return self.model.predict(model_input.data, model_input.params)
-        # A model may raise anything, and sys.exit() in a model must not end the server.
-        except (Exception, SystemExit) as error:
-            logger.error("the model raised an exception", exc_info=True)
-            raise from_model_exception(error) from error
+    def predict(self, model_input: ModelInput, stages: Optional[Stages] = None) -> Any:
+        """The model's answer as it returned it.
 
-    @timed(ENCODE)
-    def encode(self, predictions: Any, model_input: ModelInput) -> bytes:
-        """The body of the answer."""
-        return encode_answer(predictions, model_input.is_raw)
+        :param stages: gets how long that took.
+        """
+        with Timed([] if stages is None else stages, PREDICT):
+            try:
+                return self.model.predict(model_input.data, model_input.params)
+            # A model may raise anything, and sys.exit() in a model must not end the server.
+            except (Exception, SystemExit) as error:
+                logger.error("the model raised an exception", exc_info=True)
+                raise from_model_exception(error) from error
 
-    def stream(self, model_input: ModelInput) -> Iterator[bytes]:
-        """The model's answer as server-sent events: a `data:` line of JSON a chunk, then [DONE].
+    def stream(self, model_input: ModelInput) -> Iterator[Any]:
+        """The model's answer in chunks; it must have `predict_stream`.
 
-        The model must have `predict_stream`; it gets one input, not a table.
+        The model gets one input, not a table.
         """
         predict_stream: Any = self.model.predict_stream
         data = single_input(model_input.data)
         try:
-            for chunk in predict_stream(data, model_input.params):
-                yield b"data: " + dumps(top_level(chunk)) + b"\n\n"
-            yield b"data: [DONE]\n\n"
-        except ScoringError:
-            raise
+            yield from predict_stream(data, model_input.params)
         except (Exception, SystemExit) as error:
             logger.error("the model raised an exception", exc_info=True)
             raise from_model_exception(error) from error

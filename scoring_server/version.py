@@ -1,0 +1,3 @@
+"""The scoring server's version."""
+
+__version__ = "0.1.0"
