@@ -36,7 +36,7 @@ def create_app(
         config = ServerConfig.read(config)
     table = RouteTable(route_groups(config) if groups is None else groups)
     started = time.monotonic()
-    application = Application(config, load_model(config))
+    application = Application(config, load_model(config), has_process=False)
     vitals = _ProcessVitals(config, time.monotonic() - started)
     token = AccessToken.read(config.server.token_file)
     app = _build(config, table, vitals, _taking_turns(application, config.server.threads))

@@ -47,8 +47,8 @@ def predict(
     """
     if input_path is not None and not Path(input_path).is_file():
         raise UsageError(f"{input_path} is not a file.", "Give the file to score with -i.")
-    if output_path is not None and not Path(output_path).absolute().parent.is_dir():
-        raise UsageError(f"The folder of {output_path} does not exist.", "Make it first.")
+    if output_path is not None:
+        _check_output(output_path)
     arguments = ["--predict", "--input-format", content_type or format_of(input_path)]
     arguments += ["--output-format", format_of(output_path)]
     arguments += ["--input", str(Path(input_path).absolute())] if input_path else []
@@ -88,16 +88,34 @@ def format_of(path: str | None) -> str:
     return _EXTENSIONS.get(Path(path).suffix.lower(), "json") if path else "json"
 
 
+def _check_output(path: str) -> None:
+    """See before any work is done that the predictions have a place to go to.
+
+    :raises UsageError: they have none.
+    """
+    goal = Path(path).resolve()
+    if goal.is_dir():
+        raise UsageError(f"{path} is a folder.", "Give the path of a file with -o.")
+    if not goal.parent.is_dir():
+        raise UsageError(f"The folder of {path} does not exist.", "Make it first.")
+    if not os.access(goal if goal.exists() else goal.parent, os.W_OK):
+        raise UsageError(f"{path} cannot be written.", "Choose another file with -o.")
+
+
 @contextmanager
 def _whole_output(output_path: str | None) -> Iterator[Path | None]:
     """A path to write to that takes the output's place at the end of a block that succeeds.
 
-    However the writer died, what it left beside the output is removed.
+    However the writer died, what it left beside the output is removed. Only a file is replaced: a
+    device or a pipe is written to, and a link stays what it is.
     """
     if output_path is None:
         yield None
         return
-    goal = Path(output_path).absolute()
+    goal = Path(output_path).resolve()
+    if goal.exists() and not goal.is_file():
+        yield goal
+        return
     partial = goal.with_name(f".{goal.name}.{os.getpid()}.partial")
     try:
         yield partial

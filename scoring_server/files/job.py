@@ -71,13 +71,20 @@ def _open_input(path: Optional[str]) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _open_output(path: Union[str, BinaryIO, None]) -> Iterator[BinaryIO]:
-    """The output file under a temporary name beside it; renamed when all went well."""
+    """The output file under a temporary name beside it; renamed when all went well.
+
+    Only a file is replaced: a device or a pipe is written to, and a link stays what it is.
+    """
     if not isinstance(path, str):
         stream = sys.stdout.buffer if path is None else path
         yield stream
         stream.flush()
         return
-    goal = Path(path).absolute()
+    goal = Path(path).resolve()
+    if goal.exists() and not goal.is_file():
+        with goal.open("wb") as special:
+            yield special
+        return
     descriptor, name = tempfile.mkstemp(prefix="." + goal.name + ".", dir=str(goal.parent))
     temporary = Path(name)
     try:

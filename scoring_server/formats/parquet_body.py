@@ -58,8 +58,10 @@ def _read_within(pyarrow: Any, file: Any, limit: int) -> Any:
         raise _too_large(limit)
     if None not in widths:
         return file.read()
-    # No value is larger than all that is encoded.
-    batch_rows = max(1, min(BATCH_ROWS, limit // max(1, encoded)))
+    # The footer may lie about what is encoded: the first row tells how large a row can be.
+    first = next(file.iter_batches(batch_size=1), None)
+    largest = max(encoded, 1 if first is None else first.nbytes)
+    batch_rows = max(1, min(BATCH_ROWS, limit // max(1, largest)))
     batches, decoded = [], 0
     for batch in file.iter_batches(batch_size=batch_rows):
         decoded += batch.nbytes

@@ -169,10 +169,16 @@ def _parse_split(value: Any, signature: Signature) -> pd.DataFrame:
                 quote(sorted(value))
             )
         )
-    try:
-        frame = pd.DataFrame(
-            index=value.get("index"), columns=value.get("columns"), data=value["data"]
+    data, index = value["data"], value.get("index")
+    # pandas would fill a whole table with one value that was sent once.
+    if not isinstance(data, (list, dict)):
+        raise ScoringError("dataframe_split: data must be rows, got {}".format(type_name(data)))
+    if isinstance(index, list) and isinstance(data, list) and len(index) != len(data):
+        raise ScoringError(
+            "dataframe_split has {} rows but an index of {}".format(len(data), len(index))
         )
+    try:
+        frame = pd.DataFrame(index=index, columns=value.get("columns"), data=data)
     except Exception as error:
         raise ScoringError("dataframe_split is not a table: {}".format(error)) from error
     if any(isinstance(name, (list, dict)) for name in frame.columns):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from typing import Any, Iterator, Optional
 
 from ..config import ServerConfig
 from ..errors import ScoringError
 from ..formats.encoding import dumps, encode_answer, top_level
-from ..formats.parsing import ModelInput, parse, parse_content_type
+from ..formats.parsing import MEDIA_TYPES, PARQUET, ModelInput, parse, parse_content_type
 from ..routes import JSON_TYPE, WORKER, Answer, Request, Route, error_answer
-from ..scoring.protocol import WireProtocol
+from ..scoring.protocol import SPARE_MEMORY, WireProtocol
 from ..signature.signature import Signature
 
 STREAM_TYPE = "text/event-stream"
@@ -26,6 +26,13 @@ class MlflowProtocol(WireProtocol):
     def __init__(self, config: ServerConfig) -> None:
         self._debug = config.server.debug
         self._max_decoded = DECODED_FACTOR * config.server.max_body
+
+    def memory_for(self, request: Request) -> Optional[int]:
+        """As for other texts; a Parquet file is bounded by what it may decode to."""
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if MEDIA_TYPES.get(media_type) == PARQUET:
+            return SPARE_MEMORY + self._max_decoded
+        return super().memory_for(request)
 
     def read(self, request: Request, signature: Signature) -> ModelInput:
         """Parse CSV, JSON or Parquet, as `Content-Type` says."""

@@ -20,10 +20,15 @@ logger = logging.getLogger(__name__)
 
 
 class Application(Handler):
-    """Answers predictions with a loaded model, in the calling thread."""
+    """Answers predictions with a loaded model, in the calling thread.
 
-    def __init__(self, config: ServerConfig, model: LoadedModel) -> None:
-        self.scorer = Scorer(config, model)
+    :param has_process: whether no other thread of this process does anything else.
+    """
+
+    def __init__(
+        self, config: ServerConfig, model: LoadedModel, *, has_process: bool = True
+    ) -> None:
+        self.scorer = Scorer(config, model, bounds_memory=has_process)
         self.can_batch = config.server.max_batch_rows > 0 and model.predict_stream is None
         self._batcher = Batcher(self.scorer, config.server.max_batch_rows)
 

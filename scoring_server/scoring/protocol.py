@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from typing import Any, Iterator, Optional
 
 from ..errors import ScoringError
 from ..formats.parsing import ModelInput
 from ..routes import Answer, Request, RouteGroup
 from ..signature.signature import Signature
+
+# What values in a text may take as Python objects and tables, a byte of their text; bodies up to
+# the small size take little, whatever is in them.
+TEXT_FACTOR = 100
+SMALL_BODY = 8 * 1024
+SPARE_MEMORY = 64 * 1024 * 1024
 
 
 class WireProtocol(RouteGroup):
@@ -18,6 +24,12 @@ class WireProtocol(RouteGroup):
     """
 
     can_batch = True
+
+    def memory_for(self, request: Request) -> Optional[int]:
+        """How many bytes of memory a request may take while it is read; None for no bound."""
+        if len(request.body) <= SMALL_BODY:
+            return None
+        return SPARE_MEMORY + TEXT_FACTOR * len(request.body)
 
     def read(self, request: Request, signature: Signature) -> ModelInput:
         """The model's input, to which the signature has yet to be applied.

@@ -11,6 +11,7 @@ import pandas as pd
 from ..config import ServerConfig
 from ..errors import ScoringError, from_model_exception
 from ..formats.parsing import ModelInput
+from ..memory import at_most
 from ..model.loading import LoadedModel
 from ..routes import Request
 from ..signature.examples import example_conversion
@@ -22,9 +23,16 @@ logger = logging.getLogger(__name__)
 
 
 class Scorer:
-    """Applies the signature and predicts. All methods raise `ScoringError` only."""
+    """Applies the signature and predicts. All methods raise `ScoringError` only.
 
-    def __init__(self, config: ServerConfig, model: LoadedModel) -> None:
+    :param bounds_memory: whether reading a request is bounded in the memory that it takes. The
+        bound is the whole process's: threads would take it for each other.
+    """
+
+    def __init__(
+        self, config: ServerConfig, model: LoadedModel, *, bounds_memory: bool = True
+    ) -> None:
+        self._bounds_memory = bounds_memory and config.server.threads <= 1
         self.model = model
         self.signature = Signature.from_config(config.model)
         self._to_example = example_conversion(config.model)
@@ -37,15 +45,21 @@ class Scorer:
     def read(self, request: Request) -> ModelInput:
         """The model's input from a request, the signature applied."""
         protocol: WireProtocol = request.group
+        most = protocol.memory_for(request) if self._bounds_memory else None
         try:
-            return self.apply_signature(protocol.read(request, self.signature))
+            if most is None:
+                return self.apply_signature(protocol.read(request, self.signature))
+            with at_most(most):
+                return self.apply_signature(protocol.read(request, self.signature))
         except RecursionError as error:
             raise ScoringError("the body is nested too deeply") from error
         except UnicodeEncodeError as error:
             # JSON can write half of a surrogate pair; tables and Arrow's texts cannot hold it.
             raise ScoringError("the body has text that is not Unicode: {}".format(error)) from error
-        except MemoryError as error:
-            raise ScoringError("the body does not fit into memory", status=413) from error
+        except (ScoringError, MemoryError) as error:
+            if not _is_for_want_of_memory(error):
+                raise
+            raise ScoringError("the body decodes to more than it may", status=413) from error
 
     def apply_signature(self, model_input: ModelInput) -> ModelInput:
         """Convert parsed data and params to what the signature says."""
@@ -81,6 +95,13 @@ class Scorer:
         except (Exception, SystemExit) as error:
             logger.error("the model raised an exception", exc_info=True)
             raise from_model_exception(error) from error
+
+
+def _is_for_want_of_memory(error: Optional[BaseException]) -> bool:
+    """Whether an error is a ``MemoryError``, or was made of one."""
+    while error is not None and not isinstance(error, MemoryError):
+        error = error.__cause__
+    return error is not None
 
 
 def single_input(data: Any) -> Any:

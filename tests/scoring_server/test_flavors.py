@@ -15,7 +15,7 @@ from envs.building.interpreters import find_interpreter
 from launcher.engines.server_config import server_config, write_json
 from launcher.model.mlmodel import read_model
 from tests.scoring_server.environments import build
-from tests.scoring_server.server_processes import SCRIPTS, script_environment
+from tests.scoring_server.serving_process import SCRIPTS, script_environment
 
 pytestmark = pytest.mark.slow
 

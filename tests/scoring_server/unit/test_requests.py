@@ -277,7 +277,7 @@ def test_half_a_surrogate_pair_in_a_column_name_is_refused(models):
     pd = pytest.importorskip("pandas")
     tensor = [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]
     columns = ["a", "\ud800", "a", "b", 1.5]
-    body = {"dataframe_split": {"columns": columns, "data": -1, "index": [3]}}
+    body = {"dataframe_split": {"columns": columns, "data": [[-1] * 5], "index": [3]}}
     message = error(post(models.client(inputs=tensor), body), 400)
     if int(pd.__version__.split(".")[0]) >= 2:
         # pandas 1 keeps such names, and the table is refused for its shape.
