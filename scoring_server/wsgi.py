@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, Sequence, Union
 
 from .access_token import AccessToken
 from .config import ServerConfig
@@ -93,6 +93,35 @@ class _Pages(Handler):
         return Answer(response.status_code, headers, response.get_data())
 
 
+class _HeldStream:
+    """A stream's pieces, and the lock that is released when they end or are closed."""
+
+    def __init__(self, pieces: Any, lock: threading.Lock) -> None:
+        self._pieces = pieces
+        self._lock: Optional[threading.Lock] = lock
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            piece: bytes = next(self._pieces)
+        except BaseException:
+            self._release()
+            raise
+        return piece
+
+    def close(self) -> None:
+        """End the stream; WSGI servers call it in any case."""
+        self._pieces.close()
+        self._release()
+
+    def _release(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
+
 def _taking_turns(application: Application, threads: int) -> Callable[[Request], Answer]:
     """Answer one prediction at a time, unless the model takes several."""
     if threads > 1:
@@ -100,19 +129,16 @@ def _taking_turns(application: Application, threads: int) -> Callable[[Request],
     lock = threading.Lock()
 
     def answer(request: Request) -> Answer:
-        import flask
-
         lock.acquire()
-        streams = False
         try:
             answer = application.answer(request)
-            streams = not isinstance(answer.body, bytes)
+        except BaseException:
+            lock.release()
+            raise
+        if isinstance(answer.body, bytes):
+            lock.release()
             return answer
-        finally:
-            if streams:
-                flask.g.when_closed = lock.release
-            else:
-                lock.release()
+        return answer._replace(body=_HeldStream(answer.body, lock))
 
     return answer
 
@@ -136,10 +162,7 @@ def _build(
 
     def respond(answer: Answer) -> flask.Response:
         flask.g.stages = answer.stages
-        response = flask.Response(answer.body, answer.status, answer.headers)
-        if "when_closed" in flask.g:
-            response.call_on_close(flask.g.when_closed)
-        return response
+        return flask.Response(answer.body, answer.status, answer.headers)
 
     def view(match: Match) -> Callable[..., flask.Response]:
         route: Any = match.route
