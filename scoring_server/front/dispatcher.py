@@ -179,7 +179,7 @@ class Dispatcher(WorkerEvents):
     def _timed_out(self, request: PendingRequest) -> None:
         link = request.worker
         is_page = is_for_pages(request.match)
-        limit = "{:g} s".format(_PAGE_SECONDS if is_page else self._settings.timeout)
+        limit = "{:g} s".format(_PAGE_SECONDS if is_page else self._settings.timeout or 0)
         if link is None:
             message = "the model was busy with other requests for " + limit
             self._gone_in_queue += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -74,7 +75,9 @@ def wsgi_server(server: str, home: Path, config: Path) -> Iterator[str]:
     import psutil
 
     python = build(home, None, [*MINIMAL, "gunicorn", "waitress"])
-    process = subprocess.Popen(wsgi_command(server, python, config), cwd=ROOT)
+    # gunicorn keeps a control socket in the user's home.
+    environment = {**os.environ, "HOME": str(config.parent)}
+    process = subprocess.Popen(wsgi_command(server, python, config), cwd=ROOT, env=environment)
     try:
         deadline = time.monotonic() + 60
         while True:
@@ -97,12 +100,11 @@ def seen(url: str, method: str, path: str, body: bytes, headers: dict[str, str])
     answer = requests.request(method, url + path, data=body, headers=headers, timeout=60)
     content: Any = answer.content
     named = {name: answer.headers.get(name) for name in HEADERS}
-    if path == "/info":
+    if path == "/info" and answer.status_code == 200:
         content = json.loads(content)
         del content["pid"]
         del named["Content-Length"]
-        for name in ("python",):
-            content.pop(name)
+        del content["python"]
     return answer.status_code, named, content
 
 
