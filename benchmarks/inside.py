@@ -108,10 +108,12 @@ def table_server(
     """What the scoring server's own steps take for the same bodies, in ms."""
     from scoring_server.config import ServerConfig
     from scoring_server.model.loading import load_model
-    from scoring_server.scoring.scorer import Scorer
+    from scoring_server.protocols.mlflow import MlflowProtocol
+    from scoring_server.routes import Request
+    from scoring_server.scoring.application import Application
 
     config = ServerConfig.read(config_path)
-    scorer = Scorer(config, load_model(config))
+    application, protocol = Application(config, load_model(config)), MlflowProtocol(config)
     bodies = (
         ("json", "application/json", json_path),
         ("csv", "text/csv", csv_path),
@@ -120,17 +122,14 @@ def table_server(
     found = {}
     for name, content_type, path in bodies:
         body = Path(path).read_bytes()
+        headers = {"content-type": content_type}
+        request = Request(
+            protocol, protocol.routes[0], "POST", "/invocations", {}, "", headers, body
+        )
         times: dict[str, list[float]] = {"parse": [], "predict": [], "encode": []}
         for _ in range(int(count)):
-            t0 = time.perf_counter()
-            model_input = scorer.prepare(body, content_type)
-            t1 = time.perf_counter()
-            predictions = scorer.predict(model_input)
-            t2 = time.perf_counter()
-            scorer.encode(predictions, model_input)
-            times["parse"].append((t1 - t0) * 1e3)
-            times["predict"].append((t2 - t1) * 1e3)
-            times["encode"].append((time.perf_counter() - t2) * 1e3)
+            for stage, seconds in application.answer(request).stages:
+                times[stage].append(seconds * 1e3)
         found[name] = {stage: statistics.median(values) for stage, values in times.items()}
     return found
 

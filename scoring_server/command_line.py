@@ -8,9 +8,10 @@ import traceback
 from typing import BinaryIO, List, Optional, Tuple
 
 from .config import ConfigError, ServerConfig
-from .errors import ScoringError
+from .errors import ModelLoadError, ScoringError
+from .events import Done, Failed, Loaded, Loading, NotForkable, Progress
 from .model.fork_safety import fork_hazards, load_again_in_workers
-from .model.loading import LoadedModel, ModelLoadError, load_model
+from .model.loading import LoadedModel, load_model
 from .status import StatusChannel
 from .worker.lifeline import Lifeline
 
@@ -64,30 +65,30 @@ def main(arguments: Optional[List[str]] = None) -> int:
 def _load(config: ServerConfig, status: StatusChannel) -> Tuple[LoadedModel, float]:
     """The model, and how many seconds loading it took."""
     started = time.monotonic()
-    status.send("loading")
+    status.send(Loading())
     model = load_model(config)
     seconds = time.monotonic() - started
-    status.send("loaded", seconds=seconds)
+    status.send(Loaded(seconds))
     return model, seconds
 
 
 def _serve(
     config: ServerConfig, options: argparse.Namespace, status: StatusChannel, lifeline: Lifeline
 ) -> int:
-    from .serving import make_application, serve
+    from .serving import make_service, serve
 
-    wsgi, seconds = None, 0.0
+    model, seconds = None, 0.0
     if config.server.preload is not False and not options.load_in_workers:
         model, seconds = _load(config, status)
-        wsgi = make_application(config, model)
     # A fork takes only the thread that forks along; a watching thread would be lost in it.
     lifeline.stop()
-    if wsgi is not None and config.server.preload is None:
+    if model is not None and config.server.preload is None:
         hazards = fork_hazards()
         if hazards:
-            status.send("not_forkable", reasons=hazards)
+            status.send(NotForkable(hazards))
             load_again_in_workers()
-    return serve(config, wsgi, seconds, options.socket_fd, status, lifeline)
+    service = make_service(config, model, seconds)
+    return serve(service, options.socket_fd, status, lifeline)
 
 
 def _predict(
@@ -96,7 +97,7 @@ def _predict(
     from .files.job import run_batch
 
     def progress(bytes_read: int, rows: int) -> None:
-        status.send("progress", bytes_read=bytes_read, rows=rows)
+        status.send(Progress(bytes_read, rows))
 
     try:
         rows = run_batch(
@@ -110,7 +111,7 @@ def _predict(
         )
     except OSError as error:
         return _fail(status, "Reading or writing failed: {}".format(error), None)
-    status.send("done", rows=rows)
+    status.send(Done(rows))
     return 0
 
 
@@ -123,7 +124,7 @@ def _claim_standard_output() -> BinaryIO:
 
 def _fail(status: StatusChannel, message: str, hint: Optional[str]) -> int:
     if status.is_open:
-        status.send("failed", message=message, hint=hint, traceback=traceback.format_exc())
+        status.send(Failed(message, hint, traceback.format_exc()))
     else:
         traceback.print_exc()
         print("Error: " + message, hint or "", sep="\n", file=sys.stderr)

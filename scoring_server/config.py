@@ -15,6 +15,8 @@ from typing import Any, Dict, List, Optional, Type, TypeVar
 
 Part = TypeVar("Part")
 
+# The flavor whose `loader_module` the server uses.
+FLAVOR = "python_function"
 DEFAULT_MAX_BODY = 100 * 1024 * 1024
 
 

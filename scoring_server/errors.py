@@ -1,12 +1,11 @@
-"""Errors as a client sees them, in MLflow's JSON shape and with its status codes.
+"""Errors: of requests, as a client is told of them, and of a model that cannot be loaded.
 
-MLflow's shape is {"error_code": ..., "message": ...}; the codes and the HTTP status that belongs
-to each are those of `mlflow.exceptions.MlflowException`.
+The codes and the HTTP status that belongs to each are those of
+`mlflow.exceptions.MlflowException`; what form an error has on the wire, a protocol says.
 """
 
 from __future__ import annotations
 
-import json
 import reprlib
 import traceback
 from typing import Any, Dict, Optional
@@ -16,6 +15,8 @@ INVALID_PARAMETER_VALUE = "INVALID_PARAMETER_VALUE"
 INTERNAL_ERROR = "INTERNAL_ERROR"
 DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
 ENDPOINT_NOT_FOUND = "ENDPOINT_NOT_FOUND"
+UNAUTHENTICATED = "UNAUTHENTICATED"
+TEMPORARILY_UNAVAILABLE = "TEMPORARILY_UNAVAILABLE"
 
 STATUS_OF_CODE = {
     BAD_REQUEST: 400,
@@ -55,12 +56,48 @@ class ScoringError(Exception):
     def __str__(self) -> str:
         return self.message
 
-    def to_json(self, debug: bool = False) -> bytes:
-        """The body of the answer; with `debug`, the stack trace is in it."""
-        body = {"error_code": self.error_code, "message": self.message}
-        if debug and self.stack_trace:
-            body["stack_trace"] = self.stack_trace
-        return json.dumps(body).encode("ascii")
+
+class ModelLoadError(Exception):
+    """A model that cannot be loaded.
+
+    `message` is one line that says what is wrong, `hint` one that says what to do (or None),
+    `stage` is "config" (the model cannot be served), "import" (a module is missing) or "load".
+    """
+
+    def __init__(self, message: str, hint: Optional[str] = None, stage: str = "load") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.stage = stage
+
+
+def code_of_status(status: int) -> str:
+    """The code for an error that HTTP itself knows."""
+    return {
+        401: UNAUTHENTICATED,
+        404: ENDPOINT_NOT_FOUND,
+        405: ENDPOINT_NOT_FOUND,
+        500: INTERNAL_ERROR,
+        503: TEMPORARILY_UNAVAILABLE,
+        504: DEADLINE_EXCEEDED,
+    }.get(status, BAD_REQUEST)
+
+
+def too_large(limit: int) -> ScoringError:
+    """The error for a body over the limit, in bytes."""
+    message = "the body is larger than {} bytes (--max-body)".format(limit)
+    return ScoringError(message, status=413)
+
+
+def no_token() -> ScoringError:
+    """The error for a request that lacks the token."""
+    return ScoringError("a valid bearer token is needed", UNAUTHENTICATED, 401)
+
+
+def internal_error(error: BaseException) -> ScoringError:
+    """What a client is told of a failure of the server's own."""
+    message = "internal error: {}".format(type(error).__name__)
+    return ScoringError(message, INTERNAL_ERROR)
 
 
 def schema_error(message: str) -> ScoringError:

@@ -1,9 +1,10 @@
-"""What a server process tells the launcher: one JSON object a line, on a pipe."""
+"""What a server process tells the launcher: events on a pipe."""
 
-import json
 import os
 import select
-from typing import Any, Optional
+from typing import Optional
+
+from .events import Event, encode
 
 
 class StatusChannel:
@@ -20,22 +21,17 @@ class StatusChannel:
         """Whether anyone gets the events."""
         return self._descriptor is not None
 
-    def send(self, event: str, **fields: Any) -> None:
-        """Send one event. Lines under PIPE_BUF bytes arrive whole, whichever process sends them.
-
-        :param event: ``loading``, ``loaded``, ``ready``, ``failed`` or ``progress``.
-        :param fields: JSON values.
-        """
+    def send(self, event: Event) -> None:
+        """Send one event. Lines under PIPE_BUF bytes arrive whole, whichever process sends them."""
         if self._descriptor is None:
             return
-        line = json.dumps(dict(fields, event=event)).encode() + b"\n"
         try:
-            os.write(self._descriptor, line)
+            os.write(self._descriptor, encode(event))
         except BrokenPipeError:
             # The launcher is gone; the lifeline ends this process.
             self._descriptor = None
 
-    def send_if_read(self, event: str, **fields: Any) -> None:
+    def send_if_read(self, event: Event) -> None:
         """Send an event that may be left out, unless the launcher does not read at present."""
         if self._descriptor is not None and select.select([], [self._descriptor], [], 0)[1]:
-            self.send(event, **fields)
+            self.send(event)

@@ -43,9 +43,11 @@ class ContentType:
 
 @dataclass
 class ModelInput:
-    """A parsed request; `is_raw` answers are not wrapped in `predictions`.
+    """A parsed request.
 
-    `fits` says that the data is what the signature wants, so that it need not be enforced.
+    `is_raw` payloads are not rows of anything: they are passed on as they are, and so is the
+    answer. `stream` says that the client wants the answer in pieces, where the model can. `fits`
+    says that the data is what the signature wants, so that it need not be enforced.
     """
 
     data: Any

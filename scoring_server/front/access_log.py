@@ -7,12 +7,10 @@ import json
 import os
 import select
 import time
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from ..config import ServerSettings
-
-if TYPE_CHECKING:
-    from .request import Request
+from .request import PendingRequest
 
 _FLUSH_SECONDS = 0.05
 # POSIX: a write of this much to a pipe that polls as writable does not block.
@@ -37,7 +35,7 @@ class AccessLog:
         self._timer: Optional[asyncio.TimerHandle] = None
         self._dropped = 0
 
-    def note(self, request: Request, now: float) -> None:
+    def note(self, request: PendingRequest, now: float) -> None:
         """Note a request that has been answered at `now` (`time.monotonic()`)."""
         seconds = now - request.arrived
         is_slow = self._slow is not None and seconds >= self._slow
@@ -50,11 +48,11 @@ class AccessLog:
             self._timer = self._loop.call_later(_FLUSH_SECONDS, self.flush)
 
     @staticmethod
-    def _fields(request: Request, seconds: float, is_slow: bool) -> Dict[str, Any]:
+    def _fields(request: PendingRequest, seconds: float, is_slow: bool) -> Dict[str, Any]:
         fields: Dict[str, Any] = {
             "time": _timestamp(),
             "event": "request",
-            "client": request.connection.peer[0],
+            "client": request.client.peer[0],
             "method": request.head.method,
             "path": request.head.path[:200],
             "status": request.status,

@@ -5,38 +5,42 @@ A slow client costs a buffer here and nothing else.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, List, Optional, Tuple
+from typing import Any, List, Optional
 
+from ..route_table import Match
+from ..routes import Answer, Headers
+from .connections import Connections
 from .http1 import HEAD_END, MAX_HEAD, ChunkedBody, Head, HttpError, parse_head
-from .request import Request
-
-if TYPE_CHECKING:
-    from .front import Front
+from .request import Client, PendingRequest, RequestHandler
 
 # What a client may send ahead of the answer to its last request.
 _MAX_AHEAD = 1 << 16
 # What is read and thrown away after a refusal, so that the refusal is not lost in a reset.
 _MAX_DISCARDED = 1 << 24
 
-_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_STATUS_LINES = {
+    each.value: "HTTP/1.1 {} {}".format(each.value, each.phrase) for each in HTTPStatus
+}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 IDLE, HEAD, BODY, WAITING, STREAMING, DISCARDING = range(6)
 
 
-class Connection(asyncio.Protocol):
-    """Reads requests, hands complete ones to the front, writes what it answers."""
+class Connection(Client):
+    """Reads requests, hands complete ones on, writes the answers.
 
-    transport: Any
+    :param connections: all of them.
+    :param handler: has the requests answered.
+    """
 
-    def __init__(self, front: Front) -> None:
-        self._front = front
+    def __init__(self, connections: Connections, handler: RequestHandler) -> None:
+        self._connections = connections
+        self._handler = handler
         self._buffer = bytearray()
         self._head: Optional[Head] = None
+        self._match: Optional[Match] = None
         self._body: List[bytes] = []
         self._missing = 0
         self._chunked: Optional[ChunkedBody] = None
@@ -45,12 +49,16 @@ class Connection(asyncio.Protocol):
         self._discarded = 0
         self._is_chunked_answer = False
         self._has_ended = False
-        self.request: Optional[Request] = None
-        self.state = IDLE
-        # Bytes that the client had not read when it was last looked at; the worker that waits
-        # for it to read on.
-        self.unsent: Optional[int] = None
-        self.held_up: Any = None
+        self._request: Optional[PendingRequest] = None
+        self._state = IDLE
+
+    @property
+    def is_idle(self) -> bool:
+        return self._state == IDLE
+
+    @property
+    def has_begun_answer(self) -> bool:
+        return self._state == STREAMING
 
     # --- what the transport calls --------------------------------------------------------------
 
@@ -58,38 +66,41 @@ class Connection(asyncio.Protocol):
         self.transport = transport
         peer = transport.get_extra_info("peername") or ("", 0)
         self.peer = (str(peer[0]), str(peer[1])) if isinstance(peer, tuple) else ("", "0")
-        self._front.opened(self)
+        self._connections.opened(self)
 
     def connection_lost(self, _error: Optional[BaseException]) -> None:
         self._hold(0)
-        self._front.closed(self)
+        self._connections.closed(self)
+        request = self._request
+        if request is not None and not request.status:
+            self._handler.client_gone(request)
 
     def eof_received(self) -> bool:
         # Who has sent all it wants to may still read the answer.
         self._has_ended = True
-        if self.state in (HEAD, BODY):
-            error = HttpError(400, "the request ended before it was complete")
-            self._front.refuse(self, error, self._head)
+        if self._state in (HEAD, BODY):
+            self.refuse(HttpError(400, "the request ended before it was complete"))
         # So may who has sent further requests, which `_go_on` is about to read.
-        return self.state in (WAITING, STREAMING) or (self.state == IDLE and bool(self._buffer))
+        return self._state in (WAITING, STREAMING) or (self._state == IDLE and bool(self._buffer))
 
     def pause_writing(self) -> None:
-        self._front.client_is_slow(self)
+        streamed = self._request if self._state == STREAMING else None
+        self._connections.is_slow(self, streamed and streamed.worker)
 
     def resume_writing(self) -> None:
-        self._front.client_caught_up(self)
+        self._connections.caught_up(self)
 
     def data_received(self, data: bytes) -> None:
-        if self.state == DISCARDING:
+        if self._state == DISCARDING:
             self._discarded += len(data)
             if self._discarded > _MAX_DISCARDED:
                 self.transport.abort()
             return
-        if self.state == BODY and self._chunked is None:
+        if self._state == BODY and self._chunked is None:
             self._take_body(data)
             return
         self._buffer += data
-        if self.state in (WAITING, STREAMING):
+        if self._state in (WAITING, STREAMING):
             if len(self._buffer) > _MAX_AHEAD:
                 self.transport.pause_reading()
             return
@@ -99,19 +110,19 @@ class Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         try:
-            if self.state == IDLE:
+            if self._state == IDLE:
                 if not self._buffer:
                     return
-                self.state = HEAD
+                self._state = HEAD
                 self._began = time.monotonic()
-                self._front.reading.add(self)
-                self._front.idle.remove(self)
-            if self.state == HEAD:
+                self._connections.reading.add(self)
+                self._connections.idle.remove(self)
+            if self._state == HEAD:
                 self._read_head()
-            elif self.state == BODY and self._chunked is not None:
+            elif self._state == BODY and self._chunked is not None:
                 self._read_chunked()
         except HttpError as error:
-            self._front.refuse(self, error, self._head)
+            self.refuse(error)
 
     def _read_head(self) -> None:
         buffer = self._buffer
@@ -124,15 +135,15 @@ class Connection(asyncio.Protocol):
             return
         head = self._head = parse_head(bytes(buffer[:end]))
         del buffer[: end + 4]
-        self._front.admit(head)
+        self._match = self._handler.admit(head)
         if head.length == 0:
             self._complete(b"")
             return
-        self.state = BODY
+        self._state = BODY
         if head.expects_continue and not buffer:
             self.transport.write(_CONTINUE)
         if head.length is None:
-            self._chunked = ChunkedBody(self._front.max_body)
+            self._chunked = ChunkedBody(self._connections.max_body)
             self._read_chunked()
             return
         self._missing = head.length
@@ -163,58 +174,63 @@ class Connection(asyncio.Protocol):
 
     def _progress(self, size: int) -> None:
         """A part of a body is here: its sender has its time anew, within the memory's bound."""
-        self._front.reading.add(self)
+        self._connections.reading.add(self)
         try:
             self._hold(self._held + size)
         except HttpError as error:
-            self._front.refuse(self, error, self._head)
+            self.refuse(error)
 
     def _hold(self, size: int) -> None:
         change, self._held = size - self._held, size
         if change:
-            self._front.hold(change)
+            self._connections.hold(change)
 
     def _complete(self, body: bytes) -> None:
         assert self._head is not None
+        assert self._match is not None
         head, self._head = self._head, None
         self._body = []
         self._chunked = None
         self._hold(0)
-        self.state = WAITING
-        self._front.reading.remove(self)
-        self.request = Request(self, head, body, self._began)
-        self._front.handle(self.request)
+        self._state = WAITING
+        self._connections.reading.remove(self)
+        self._request = PendingRequest(self, head, self._match, body, self._began)
+        self._handler.handle(self._request)
+
+    def refuse(self, error: HttpError) -> None:
+        self._state = WAITING
+        self._handler.refuse(self, self._head, error)
 
     # --- writing -------------------------------------------------------------------------------
 
-    def answer(
-        self, request: Request, status: str, headers: List[Tuple[str, str]], body: bytes
-    ) -> None:
-        """Write a whole answer."""
+    def answer(self, request: PendingRequest, answer: Answer) -> None:
+        body: Any = answer.body
+        request.status = answer.status
         request.sent = len(body)
-        has_length = any(name.lower() == "content-length" for name, _ in headers)
-        if not has_length and status[:3] not in ("204", "304"):
-            headers = [*headers, ("Content-Length", str(len(body)))]
-        head = self._answer_head(request, status, headers)
+        head = self._answer_head(request, answer.status, answer.headers)
+        if answer.status not in (204, 304):
+            head.append("Content-Length: %d" % len(body))
+        data = self._encode(request, head)
         if request.head.method == "HEAD":
             body = b""
-        self.transport.write(head + body if len(body) < 1 << 16 else head)
-        if len(body) >= 1 << 16:
+        if len(body) < 1 << 16:
+            self.transport.write(data + body)
+        else:
+            self.transport.write(data)
             self.transport.write(body)
         self._answered(request)
 
-    def begin(self, request: Request, status: str, headers: List[Tuple[str, str]]) -> None:
-        """Write the head of an answer whose length is not known; `piece` and `end` follow."""
-        self.state = STREAMING
+    def begin(self, request: PendingRequest, status: int, headers: Headers) -> None:
+        self._state = STREAMING
+        head = self._answer_head(request, status, headers)
         self._is_chunked_answer = request.head.version == "1.1"
         if self._is_chunked_answer:
-            headers = [*headers, ("Transfer-Encoding", "chunked")]
+            head.append("Transfer-Encoding: chunked")
         else:
             request.head.keep_alive = False
-        self.transport.write(self._answer_head(request, status, headers))
+        self.transport.write(self._encode(request, head))
 
-    def piece(self, request: Request, data: bytes) -> None:
-        """Write a piece of a streamed body."""
+    def piece(self, request: PendingRequest, data: bytes) -> None:
         request.sent += len(data)
         if request.head.method == "HEAD":
             return
@@ -222,61 +238,62 @@ class Connection(asyncio.Protocol):
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self.transport.write(data)
 
-    def end(self, request: Request, *, complete: bool = True) -> None:
-        """End a streamed answer; one that is not complete ends with the connection."""
+    def end(self, request: PendingRequest, *, complete: bool = True) -> None:
         if not complete:
             self.transport.abort()
             return
         if self._is_chunked_answer and request.head.method != "HEAD":
             self.transport.write(b"0\r\n\r\n")
-        self._front.client_caught_up(self)
+        self._connections.caught_up(self)
         self._answered(request)
 
-    def _answer_head(self, request: Request, status: str, headers: List[Tuple[str, str]]) -> bytes:
-        if any(name.lower() == "connection" and value == "close" for name, value in headers):
-            request.head.keep_alive = False
-            headers = [item for item in headers if item[0].lower() != "connection"]
-        if self._front.is_draining:
-            request.head.keep_alive = False
-        lines = ["HTTP/1.1 " + status, "Date: " + self._front.date()]
-        lines += [name + ": " + value for name, value in headers]
-        lines.append("X-Request-Id: " + request.request_id)
-        if not request.head.keep_alive:
-            lines.append("Connection: close")
-        elif request.head.version == "1.0":
-            lines.append("Connection: keep-alive")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    def _answer_head(self, request: PendingRequest, status: int, headers: Headers) -> List[str]:
+        line = _STATUS_LINES.get(status) or "HTTP/1.1 {} Unknown".format(status)
+        head = [line, "Date: " + self._connections.date()]
+        head += [name + ": " + value for name, value in headers]
+        head.append("X-Request-Id: " + request.request_id)
+        return head
 
-    def _answered(self, request: Request) -> None:
-        self.request = None
-        self._front.done(request)
+    def _encode(self, request: PendingRequest, head: List[str]) -> bytes:
+        if self._connections.is_draining:
+            request.head.keep_alive = False
+        if not request.head.keep_alive:
+            head.append("Connection: close")
+        elif request.head.version == "1.0":
+            head.append("Connection: keep-alive")
+        return ("\r\n".join(head) + "\r\n\r\n").encode("latin-1")
+
+    def _answered(self, request: PendingRequest) -> None:
+        self._request = None
+        self._handler.done(request)
+        self._connections.answered()
         if not request.head.keep_alive:
             self._finish()
             return
-        self.state = IDLE
+        self._state = IDLE
         if self._buffer:
-            self._front.loop.call_soon(self._go_on)
+            self._connections.loop.call_soon(self._go_on)
         elif self._has_ended:
             self._finish()
         else:
-            self._front.idle.add(self)
+            self._connections.idle.add(self)
 
     def _go_on(self) -> None:
         """Read the next request, which came before the last one was answered."""
         if not self._has_ended:
             self.transport.resume_reading()
         self._advance()
-        if self._has_ended and self.state in (HEAD, BODY):
+        if self._has_ended and self._state in (HEAD, BODY):
             self.eof_received()
 
     def _finish(self) -> None:
         """Close once the client has read: a reset would take what is still under way to it."""
-        self.state = DISCARDING
+        self._state = DISCARDING
         self._buffer.clear()
         self._body = []
         self._hold(0)
-        self._front.reading.remove(self)
-        self._front.lingering.add(self)
+        self._connections.reading.remove(self)
+        self._connections.lingering.add(self)
         if self._has_ended or not self.transport.can_write_eof():
             # `close` sends what is left to send, too.
             self.transport.close()
@@ -291,18 +308,7 @@ class Connection(asyncio.Protocol):
         self.transport.resume_reading()
 
     def close(self) -> None:
-        """Close an idle connection, or cut one that is in the midst of something."""
-        if self.state == IDLE:
+        if self._state == IDLE:
             self.transport.close()
         else:
             self.transport.abort()
-
-
-def status_line(status: int) -> str:
-    """'503 Service Unavailable'."""
-    return "{} {}".format(status, _REASONS.get(status, "Unknown"))
-
-
-def http_date() -> str:
-    """The time for a Date field."""
-    return formatdate(usegmt=True)

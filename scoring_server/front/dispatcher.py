@@ -1,75 +1,61 @@
-"""The queue: gives complete requests to workers, and their answers back to the connections."""
+"""The queue: gives complete requests to processes, and their answers back to the clients."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import math
+import time
 from collections import deque
-from typing import Callable, Deque, List, Tuple
+from typing import Deque, List
 
-from ..config import ServerConfig
-from ..errors import DEADLINE_EXCEEDED, INTERNAL_ERROR
+from .. import events
+from ..errors import DEADLINE_EXCEEDED, INTERNAL_ERROR, ScoringError, code_of_status
+from ..route_table import Match
+from ..routes import PAGES, Answer
+from ..service import Service
+from ..status import StatusChannel
 from ..worker import channel
-from ..worker.process import Wsgi
-from .connection import WAITING, status_line
+from .access_log import AccessLog
 from .deadlines import Deadlines
-from .metrics import Metrics
-from .request import Request
-from .worker_pool import WorkerLink, WorkerPool
+from .metrics import Figures, Metrics
+from .pages import Pages
+from .processes import Link, Processes
+from .request import PendingRequest
+from .worker_pool import WorkerEvents, WorkerPool
 
 logger = logging.getLogger(__name__)
 
-JSON_HEADERS = [("Content-Type", "application/json")]
+# A page may take this long, the start of the process that answers it included.
+_PAGE_SECONDS = 10.0
 
 
-class Dispatcher:
-    """Queues requests for the workers of `pool`, watches their time, answers for the workers.
+class Dispatcher(WorkerEvents):
+    """Queues predictions for the workers, watches the time of requests, answers for processes.
 
-    :param load: gives a worker its application.
-    :param metrics: counts the stages that workers report.
-    :param on_change: called when a worker has come or gone.
-    :param on_crash: see `WorkerPool`.
-    :param in_child: see `WorkerPool`.
-    :param on_done: called with a request that ended otherwise than by a whole answer.
+    :param status: hears of workers that crash.
     """
 
-    def __init__(
-        self,
-        config: ServerConfig,
-        load: Callable[[], Wsgi],
-        metrics: Metrics,
-        *,
-        on_change: Callable[[], None],
-        on_crash: Callable[[str, bool], None],
-        in_child: Callable[[], None],
-        on_done: Callable[[Request], None],
-    ) -> None:
-        self._settings = config.server
-        self._metrics = metrics
-        self._on_change = on_change
-        self._on_done = on_done
-        self._queue: Deque[Request] = deque()
+    def __init__(self, service: Service, processes: Processes, status: StatusChannel) -> None:
+        settings = service.config.server
+        loop = asyncio.get_running_loop()
+        self._settings = settings
+        self._status = status
+        self._queue: Deque[PendingRequest] = deque()
         self._gone_in_queue = 0
         self._deadlines = (
-            Deadlines(asyncio.get_running_loop(), self._settings.timeout, self._timed_out)
-            if self._settings.timeout
-            else None
+            Deadlines(loop, settings.timeout, self._timed_out) if settings.timeout else None
         )
-        self.pool = WorkerPool(
-            config,
-            load,
-            on_frame=self._on_frame,
-            on_lost=self._on_lost,
-            on_returned=self._on_returned,
-            on_change=self._workers_changed,
-            on_crash=on_crash,
-            in_child=in_child,
-        )
+        self._page_deadlines = Deadlines(loop, _PAGE_SECONDS, self._timed_out)
+        self.metrics = Metrics(settings)
+        self.access_log = AccessLog(loop, settings)
+        self.pool = WorkerPool(service, processes, self)
+        self.pages = Pages(service, processes, self)
 
-    def put(self, request: Request) -> None:
-        """Give a request to a worker, queue it, or refuse it with 503."""
+    # --- requests ------------------------------------------------------------------------------
+
+    def put(self, request: PendingRequest) -> None:
+        """Give a prediction to a worker, queue it, or refuse it with 503."""
         link = self.pool.free() if not self._queue else None
         if link is not None:
             link.send(request)
@@ -81,26 +67,29 @@ class Dispatcher:
         if self._deadlines is not None:
             self._deadlines.add(request)
 
-    def client_gone(self, request: Request) -> None:
+    def put_page(self, request: PendingRequest) -> None:
+        """Give a request to the pages' process, or refuse it with 503."""
+        if self.pages.is_full:
+            self.answer_error(request, 503, "too many requests for pages wait")
+            return
+        self.pages.put(request)
+        self._page_deadlines.add(request)
+
+    def client_gone(self, request: PendingRequest) -> None:
         """Nobody waits for this request's answer any more."""
         request.status = 499  # as nginx logs it
-        self.forget(request)
+        self._forget(request)
         if request.worker is None:
             # Left in the queue, where finding it would cost more than skipping it.
             self._gone_in_queue += 1
         elif request.number in request.worker.outstanding:
             request.worker.cancel(request)
-        self._on_done(request)
+        self.done(request)
 
     @property
     def is_full(self) -> bool:
         """Whether the next request that has to wait is refused."""
         return self.queue_length() >= self._settings.backlog
-
-    def _workers_changed(self) -> None:
-        self._on_change()
-        if self.pool.loaded:
-            self.dispatch()
 
     def dispatch(self) -> None:
         """Give what waits to the workers that are free."""
@@ -118,107 +107,131 @@ class Dispatcher:
         """How many requests wait."""
         return len(self._queue) - self._gone_in_queue
 
-    def in_workers(self) -> int:
-        """How many requests the workers have."""
-        return sum(len(link.outstanding) for link in self.pool.links.values())
+    def figures(self) -> Figures:
+        """How things stand."""
+        links = self.pool.links
+        return Figures(
+            queued=self.queue_length(),
+            in_workers=sum(len(link.outstanding) for link in links.values()),
+            workers=len(self.pool.loaded),
+            load_seconds=self.pool.load_seconds,
+            processes=[("worker", pid) for pid in sorted(links)] + self.pages.processes(),
+            replaced=self.pool.replaced,
+        )
 
-    def _on_frame(self, link: WorkerLink, frame: channel.Frame) -> None:
-        request = link.outstanding.get(frame.number)
+    # --- what processes report -----------------------------------------------------------------
+
+    def answered(self, link: Link, message: channel.Message) -> None:
+        request = link.outstanding.get(message.number)
         if request is None:
             return
         waits = not request.status
-        connection = request.connection
-        if frame.kind in (channel.ANSWER, channel.BEGIN):
-            status, headers, request.stages = frame.meta
-            self._metrics.observe_stages(request.stages)
-        if frame.kind == channel.ANSWER:
-            self.pool.finished(link, request)
+        client = request.client
+        if message.kind == channel.ANSWER:
+            link.owner.finished(link, request)
+            status, headers, request.stages = message.meta
             if waits:
-                self.forget(request)
-                request.status = int(status[:3])
-                connection.answer(request, status, headers, frame.body)
+                self._forget(request)
+                client.answer(request, Answer(status, headers, message.body))
             self.dispatch()
-        elif frame.kind == channel.BEGIN:
+        elif message.kind == channel.BEGIN:
+            status, headers, request.stages = message.meta
             if waits:
-                connection.begin(request, status, headers)
-        elif frame.kind == channel.PIECE:
+                client.begin(request, status, headers)
+        elif message.kind == channel.PIECE:
             if waits:
                 if self._deadlines is not None:
                     self._deadlines.add(request)
-                connection.piece(request, frame.body)
-        elif frame.kind == channel.END:
-            self.pool.finished(link, request)
+                client.piece(request, message.body)
+        elif message.kind == channel.END:
+            link.owner.finished(link, request)
             if waits:
-                self.forget(request)
-                request.status = 200 if frame.meta is None else 500
-                connection.end(request, complete=frame.meta is None)
+                self._forget(request)
+                request.status = 200 if message.meta is None else 500
+                client.end(request, complete=message.meta is None)
             self.dispatch()
         if link.is_retiring and link.outstanding and not link.has_hope:
             link.kill()
 
-    def _on_lost(self, requests: List[Request], reason: str) -> None:
+    def lost(self, requests: List[PendingRequest], reason: str) -> None:
         for request in requests:
             if request.status:
                 continue
-            self.forget(request)
+            self._forget(request)
             message = "the process that answered this request {}".format(reason)
             self.answer_error(request, 500, message, INTERNAL_ERROR)
 
-    def _on_returned(self, requests: List[Request]) -> None:
+    def returned(self, requests: List[PendingRequest]) -> None:
         for request in reversed(requests):
             request.worker = request.dispatched = None
             if not request.status:
                 self._queue.appendleft(request)
         self.dispatch()
 
-    def _timed_out(self, request: Request) -> None:
+    def changed(self) -> None:
+        self.dispatch()
+
+    def crashed(self, reason: str, early: bool) -> None:
+        self._status.send(events.WorkerCrashed(reason, early))
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def _timed_out(self, request: PendingRequest) -> None:
         link = request.worker
-        limit = "{:g} s".format(self._settings.timeout or 0)
+        is_page = is_for_pages(request.match)
+        limit = "{:g} s".format(_PAGE_SECONDS if is_page else self._settings.timeout or 0)
         if link is None:
             message = "the model was busy with other requests for " + limit
             self._gone_in_queue += 1
         else:
-            message = "the prediction took longer than " + limit
-        if request.connection.state != WAITING:
+            message = "the {} took longer than {}".format(
+                "page" if is_page else "prediction", limit
+            )
+        if request.client.has_begun_answer:
             request.status = 504
-            request.connection.end(request, complete=False)
-            self._on_done(request)
+            request.client.end(request, complete=False)
+            self.done(request)
         else:
             self.answer_error(request, 504, message, DEADLINE_EXCEEDED)
-        if link is not None and request in link.begun():
-            logger.warning("worker %d: %s; it is replaced", link.pid, message)
-            self.pool.replace(link, "timeout", kill=not link.has_hope)
+        if link is not None and (is_page or request in link.begun()):
+            logger.warning("process %d: %s; it is replaced", link.pid, message)
+            link.owner.replace(link, "timeout", kill=is_page or not link.has_hope)
         self.dispatch()
+
+    def _forget(self, request: PendingRequest) -> None:
+        """Stop watching its time."""
+        if self._deadlines is not None:
+            self._deadlines.remove(request)
+        self._page_deadlines.remove(request)
 
     # --- answers -------------------------------------------------------------------------------
 
     def answer_error(
-        self, request: Request, status: int, message: str, code: str = "BAD_REQUEST"
+        self, request: PendingRequest, status: int, message: str, code: str = ""
     ) -> None:
-        """Answer with an error of the server's own."""
-        headers = list(JSON_HEADERS)
+        """Answer with an error of the server's own, in the form of the route's protocol."""
+        error = ScoringError(message, code or code_of_status(status), status)
+        answer = request.match.group.error(error)
         if status == 503:
-            code = "TEMPORARILY_UNAVAILABLE"
-            headers.append(("Retry-After", str(self._retry_after())))
+            answer.headers.append(("Retry-After", str(self._retry_after())))
         elif status == 401:
-            code = "UNAUTHENTICATED"
-            headers.append(("WWW-Authenticate", "Bearer"))
-        body = json.dumps({"error_code": code, "message": message}).encode("ascii")
-        self.reply(request, status, headers, body)
+            answer.headers.append(("WWW-Authenticate", "Bearer"))
+        request.client.answer(request, answer)
 
     def _retry_after(self) -> int:
         """Seconds until the queue may be worked off."""
         workers = max(1, len(self.pool.loaded)) * self.pool.capacity
         return min(60, max(1, math.ceil(len(self._queue) * self.pool.service_seconds / workers)))
 
-    def reply(
-        self, request: Request, status: int, headers: List[Tuple[str, str]], body: bytes
-    ) -> None:
-        """Answer."""
-        request.status = status
-        request.connection.answer(request, status_line(status), headers, body)
+    def done(self, request: PendingRequest) -> None:
+        """The answer has been written, or nobody waits for it any more."""
+        now = time.monotonic()
+        self.metrics.observe(request.match, request.status, now - request.arrived, request.stages)
+        if request.dispatched is not None:
+            self.metrics.observe_wait(request.dispatched - request.arrived)
+        self.access_log.note(request, now)
 
-    def forget(self, request: Request) -> None:
-        """Stop watching its time."""
-        if self._deadlines is not None:
-            self._deadlines.remove(request)
+
+def is_for_pages(match: Match) -> bool:
+    """Whether the pages' process answers."""
+    return match.route is not None and match.route.answered_by == PAGES

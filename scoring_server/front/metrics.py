@@ -8,21 +8,16 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
-from ..config import ServerConfig
+from ..config import ServerSettings
+from ..route_table import Match
+from ..routes import WORKER, StageTimes
 
-if TYPE_CHECKING:
-    from .request import Request
-    from .worker_pool import WorkerPool
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Upper bounds in seconds.
 BUCKETS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
-# Other paths are counted together: a label for each path that anyone asks for has no bound.
-ROUTES = ("/invocations", "/ping", "/health", "/version", "/info", "/metrics")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -51,40 +46,53 @@ class Histogram:
         yield "{}_count{{{}}} {}".format(name, labels, running)
 
 
-class Metrics:
-    """Counts what the front sees, and what workers report along with their answers."""
+class Figures(NamedTuple):
+    """What is not counted but looked up when the figures are asked for.
 
-    def __init__(self, config: ServerConfig) -> None:
-        self._settings = config.server
+    `processes` are (kind, process id), `replaced` the workers that were replaced, by reason.
+    """
+
+    queued: int
+    in_workers: int
+    workers: int
+    load_seconds: float
+    processes: Sequence[Tuple[str, int]]
+    replaced: Mapping[str, int]
+
+
+class Metrics:
+    """Counts requests, and the stages that answering them took.
+
+    `total` are the predictions that were answered.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
         self.total = 0
         self._requests: Dict[Tuple[str, int], int] = {}
         self._durations: Dict[str, Histogram] = {}
         self._waits = Histogram()
         self._stages: Dict[str, Histogram] = {}
 
-    def observe(self, request: Request, now: float) -> None:
-        """Count a request that has been answered (status 499: its client has gone)."""
-        path = request.head.path
-        route = path if path in ROUTES else "other"
-        key = (route, request.status)
+    def observe(self, match: Match, status: int, seconds: float, stages: StageTimes) -> None:
+        """Count a request that has been answered.
+
+        :param match: what the table says about it.
+        :param status: 499 where its client has gone.
+        :param stages: what answering took.
+        """
+        key = (match.label, status)
         self._requests[key] = self._requests.get(key, 0) + 1
-        self.total += route == "/invocations"
-        histogram = self._durations.get(route)
-        if histogram is None:
-            histogram = self._durations[route] = Histogram()
-        histogram.observe(now - request.arrived)
-        if request.dispatched is not None:
-            self._waits.observe(request.dispatched - request.arrived)
+        self.total += match.route is not None and match.route.answered_by == WORKER
+        _histogram(self._durations, match.label).observe(seconds)
+        for stage, took in stages:
+            _histogram(self._stages, stage).observe(took)
 
-    def observe_stages(self, stages: List[Tuple[str, float]]) -> None:
-        """Count the stages that a worker reports."""
-        for stage, seconds in stages:
-            histogram = self._stages.get(stage)
-            if histogram is None:
-                histogram = self._stages[stage] = Histogram()
-            histogram.observe(seconds)
+    def observe_wait(self, seconds: float) -> None:
+        """Count how long a request waited for a process."""
+        self._waits.observe(seconds)
 
-    def render(self, pool: WorkerPool, queued: int, in_workers: int) -> bytes:
+    def render(self, figures: Figures) -> bytes:
         """All figures, as text."""
         lines: List[str] = []
 
@@ -118,23 +126,26 @@ class Metrics:
         family(name, "histogram", text, self._waits.lines(name, ""))
         name = "launcher_stage_duration_seconds"
         family(
-            name, "histogram", "Time in parsing, predicting and encoding.",
+            name, "histogram", "Time in parsing, predicting and encoding, of each request.",
             [
                 line
                 for stage, histogram in sorted(self._stages.items())
                 for line in histogram.lines(name, 'stage="{}"'.format(stage))
             ],
         )  # fmt: skip
-        single("launcher_queue_depth", "gauge", "Requests that wait for a worker.", queued)
-        single("launcher_in_flight_requests", "gauge", "Requests that workers have.", in_workers)
+        single("launcher_queue_depth", "gauge", "Requests that wait for a worker.", figures.queued)
+        single(
+            "launcher_in_flight_requests", "gauge", "Requests that workers have.",
+            figures.in_workers,
+        )  # fmt: skip
         limit = self._settings.backlog
         single("launcher_queue_limit", "gauge", "The queue's bound (--backlog).", limit)
-        single("launcher_workers", "gauge", "Workers that have the model.", len(pool.loaded))
+        single("launcher_workers", "gauge", "Workers that have the model.", figures.workers)
         family(
             "launcher_worker_replacements_total", "counter", "Workers replaced, by reason.",
             (
                 'launcher_worker_replacements_total{{reason="{}"}} {}'.format(reason, count)
-                for reason, count in sorted(pool.replaced.items())
+                for reason, count in sorted(figures.replaced.items())
             ),
         )  # fmt: skip
         single(
@@ -144,19 +155,24 @@ class Metrics:
         single("launcher_reloads_total", "counter", "Reloads of the model.", self._settings.reloads)
         single(
             "launcher_model_load_seconds", "gauge", "Time that loading the model took.",
-            pool.load_seconds,
+            figures.load_seconds,
         )  # fmt: skip
         name = "launcher_resident_memory_bytes"
-        sizes = [("server", resident_bytes(os.getpid()))]
-        sizes += [("worker", resident_bytes(pid)) for pid in sorted(pool.links)]
         family(
             name, "gauge", "Resident memory of a process; pages shared by several count in each.",
             (
-                '{}{{process="{}",pid="{}"}} {}'.format(name, kind, pid, size)
-                for (kind, size), pid in zip(sizes, [os.getpid(), *sorted(pool.links)])
+                '{}{{process="{}",pid="{}"}} {}'.format(name, kind, pid, resident_bytes(pid))
+                for kind, pid in figures.processes
             ),
         )  # fmt: skip
         return ("\n".join(lines) + "\n").encode()
+
+
+def _histogram(histograms: Dict[str, Histogram], name: str) -> Histogram:
+    histogram = histograms.get(name)
+    if histogram is None:
+        histogram = histograms[name] = Histogram()
+    return histogram
 
 
 def resident_bytes(pid: int) -> int:

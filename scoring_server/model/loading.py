@@ -20,13 +20,12 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
-from ..config import ModelConfig, ServerConfig
+from ..config import FLAVOR, ModelConfig, ServerConfig
+from ..errors import ModelLoadError
 from .flavors import load_directly
 from .pickle_permission import ALLOW_PICKLE, PickleRefused
 
 logger = logging.getLogger(__name__)
-
-FLAVOR = "python_function"
 
 # Modules whose distribution has another name, among those that models need most.
 _DISTRIBUTIONS = {
@@ -41,20 +40,6 @@ _DISTRIBUTIONS = {
     "dateutil": "python-dateutil",
     "bs4": "beautifulsoup4",
 }
-
-
-class ModelLoadError(Exception):
-    """A model that cannot be loaded.
-
-    `message` is one line that says what is wrong, `hint` one that says what to do (or None),
-    `stage` is "config" (the model cannot be served), "import" (a module is missing) or "load".
-    """
-
-    def __init__(self, message: str, hint: Optional[str] = None, stage: str = "load") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.stage = stage
 
 
 class LoadedModel:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import pickle
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import pandas as pd
@@ -18,18 +18,29 @@ import pandas as pd
 from ..errors import ScoringError
 from ..formats.parsing import ModelInput
 from .scorer import Scorer
+from .stages import Stages
 
 logger = logging.getLogger(__name__)
 
-Outcome = Union[bytes, ScoringError]
+# What the model answered, or the error.
+Outcome = Any
 
 
 class _NotRowWiseError(Exception):
     """The answer has not one item a row."""
 
 
+class _Turn(NamedTuple):
+    """One input, where its answer goes, and the rows it has (0 where it is not stacked)."""
+
+    place: int
+    model_input: ModelInput
+    stages: Stages
+    rows: int
+
+
 class Batcher:
-    """Scores several requests at once.
+    """Predicts for several requests at once, of whichever protocol.
 
     :param max_rows: most rows of one prediction. A request with more is predicted by itself.
     """
@@ -39,57 +50,57 @@ class Batcher:
         self._max_rows = max_rows
         self.is_on = True
 
-    def score(self, requests: Sequence[Tuple[bytes, Optional[str]]]) -> List[Outcome]:
-        """The body of the answer to each (body, content type), or what is wrong with it."""
-        outcomes: List[Any] = [None] * len(requests)
-        waiting: Dict[Any, List[Tuple[int, ModelInput, int]]] = {}
-        for place, (body, content_type) in enumerate(requests):
-            try:
-                model_input = self._scorer.prepare(body, content_type)
-            except ScoringError as error:
-                outcomes[place] = error
-                continue
+    def predict(self, inputs: Sequence[Tuple[ModelInput, Stages]]) -> List[Outcome]:
+        """The model's answer to each input, or what is wrong with it.
+
+        The stages of each get the time of the prediction that it was in.
+        """
+        outcomes: List[Any] = [None] * len(inputs)
+        waiting: Dict[Any, List[_Turn]] = {}
+        for place, (model_input, stages) in enumerate(inputs):
             key, rows = _stacking(model_input) if self.is_on else (None, 0)
+            turn = _Turn(place, model_input, stages, rows)
             if key is None:
-                outcomes[place] = self._alone(model_input)
+                outcomes[place] = self._alone(turn)
                 continue
             batch = waiting.setdefault(key, [])
-            if batch and sum(each[2] for each in batch) + rows > self._max_rows:
+            if batch and sum(each.rows for each in batch) + rows > self._max_rows:
                 self._settle(batch, outcomes)
                 batch.clear()
-            batch.append((place, model_input, rows))
+            batch.append(turn)
         for batch in waiting.values():
             self._settle(batch, outcomes)
         return outcomes
 
-    def _settle(self, batch: List[Tuple[int, ModelInput, int]], outcomes: List[Any]) -> None:
-        for (place, _, _), outcome in zip(batch, self._together(batch)):
-            outcomes[place] = outcome
+    def _settle(self, batch: List[_Turn], outcomes: List[Any]) -> None:
+        for turn, outcome in zip(batch, self._together(batch)):
+            outcomes[turn.place] = outcome
 
-    def _together(self, batch: List[Tuple[int, ModelInput, int]]) -> List[Outcome]:
-        inputs = [model_input for _, model_input, _ in batch]
-        if len(inputs) > 1 and self.is_on:
+    def _together(self, batch: List[_Turn]) -> List[Outcome]:
+        if len(batch) > 1 and self.is_on:
+            stages: Stages = []
+            stacked = ModelInput(
+                _stack([turn.model_input.data for turn in batch]), batch[0].model_input.params
+            )
             try:
-                stacked = ModelInput(_stack([each.data for each in inputs]), inputs[0].params)
-                answers = _split(self._scorer.predict(stacked), [rows for _, _, rows in batch])
-                return [self._encode(*each) for each in zip(answers, inputs)]
+                answers = _split(
+                    self._scorer.predict(stacked, stages), [turn.rows for turn in batch]
+                )
             except ScoringError:
                 # One bad request must not hurt the others: each has its own turn.
-                logger.info("a batch of %d requests failed; each is predicted alone", len(inputs))
+                logger.info("a batch of %d requests failed; each is predicted alone", len(batch))
             except _NotRowWiseError as error:
                 self.is_on = False
                 logger.warning("batching is off from now on: %s", error)
-        return [self._alone(each) for each in inputs]
+            else:
+                for turn in batch:
+                    turn.stages.extend(stages)
+                return answers
+        return [self._alone(turn) for turn in batch]
 
-    def _alone(self, model_input: ModelInput) -> Outcome:
+    def _alone(self, turn: _Turn) -> Outcome:
         try:
-            return self._scorer.encode(self._scorer.predict(model_input), model_input)
-        except ScoringError as error:
-            return error
-
-    def _encode(self, answer: Any, model_input: ModelInput) -> Outcome:
-        try:
-            return self._scorer.encode(answer, model_input)
+            return self._scorer.predict(turn.model_input, turn.stages)
         except ScoringError as error:
             return error
 
@@ -97,7 +108,7 @@ class Batcher:
 def _stacking(model_input: ModelInput) -> Tuple[Any, int]:
     """What inputs must have in common to be stacked, and the rows; (None, 0) for never."""
     data = model_input.data
-    if model_input.is_raw or model_input.stream:
+    if model_input.is_raw:
         return None, 0
     params = None if model_input.params is None else pickle.dumps(model_input.params)
     if isinstance(data, pd.DataFrame):

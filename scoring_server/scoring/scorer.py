@@ -1,4 +1,4 @@
-"""From a request's body to the answer's body: the one path that HTTP and batch scoring share."""
+"""The model behind its signature: the path that HTTP and batch scoring share."""
 
 from __future__ import annotations
 
@@ -10,55 +10,47 @@ import pandas as pd
 
 from ..config import ServerConfig
 from ..errors import ScoringError, from_model_exception
-from ..formats.encoding import dumps, encode_answer, top_level
-from ..formats.parsing import PARQUET, ContentType, ModelInput, parse, parse_content_type
+from ..formats.parsing import ModelInput
 from ..memory import at_most
 from ..model.loading import LoadedModel
+from ..routes import Request
 from ..signature.examples import example_conversion
 from ..signature.signature import Signature
-from .stages import ENCODE, PARSE, PREDICT, timed
+from .protocol import WireProtocol
+from .stages import PREDICT, Stages, Timed
 
 logger = logging.getLogger(__name__)
 
-# A compressed body may decode to this many times the largest body.
-DECODED_FACTOR = 10
-# What values in JSON or CSV may take as Python objects and tables, a byte of their text; bodies up
-# to the small size take little, whatever is in them.
-TEXT_FACTOR = 100
-SMALL_BODY = 8 * 1024
-SPARE_MEMORY = 64 * 1024 * 1024
-
 
 class Scorer:
-    """Parses, applies the signature, predicts, encodes.
+    """Applies the signature and predicts. All methods raise `ScoringError` only.
 
-    The steps are separate so that several requests can share one prediction: `prepare` gives a
-    `ModelInput` that the signature has been applied to, `predict` the model's raw answer,
-    `encode` the bytes for the client. All raise `ScoringError` only.
+    :param bounds_memory: whether reading a request is bounded in the memory that it takes. The
+        bound is the whole process's: threads would take it for each other.
     """
 
-    def __init__(self, config: ServerConfig, model: LoadedModel) -> None:
+    def __init__(
+        self, config: ServerConfig, model: LoadedModel, *, bounds_memory: bool = True
+    ) -> None:
+        self._bounds_memory = bounds_memory and config.server.threads <= 1
         self.model = model
         self.signature = Signature.from_config(config.model)
         self._to_example = example_conversion(config.model)
-        self._max_decoded = DECODED_FACTOR * config.server.max_body
-        self._threads = config.server.threads
 
-    def score(self, body: bytes, content_type: Optional[str]) -> bytes:
-        """The answer to one request body."""
-        model_input = self.prepare(body, content_type)
-        return self.encode(self.predict(model_input), model_input)
+    @property
+    def can_stream(self) -> bool:
+        """Whether the model can answer in pieces."""
+        return self.model.predict_stream is not None
 
-    @timed(PARSE)
-    def prepare(self, body: bytes, content_type: Optional[str]) -> ModelInput:
-        """Parse a body and apply the signature to it, within memory that its size explains."""
-        kind = parse_content_type(content_type)
+    def read(self, request: Request) -> ModelInput:
+        """The model's input from a request, the signature applied."""
+        protocol: WireProtocol = request.group
+        most = protocol.memory_for(request) if self._bounds_memory else None
         try:
-            # The bound is the whole process's: threads would take it for each other.
-            if self._threads > 1 or (len(body) <= SMALL_BODY and kind.format != PARQUET):
-                return self._prepare(body, kind)
-            with at_most(self._memory_for(body, kind)):
-                return self._prepare(body, kind)
+            if most is None:
+                return self.apply_signature(protocol.read(request, self.signature))
+            with at_most(most):
+                return self.apply_signature(protocol.read(request, self.signature))
         except RecursionError as error:
             raise ScoringError("the body is nested too deeply") from error
         except UnicodeEncodeError as error:
@@ -69,15 +61,6 @@ class Scorer:
                 raise
             raise ScoringError("the body decodes to more than it may", status=413) from error
 
-    def _prepare(self, body: bytes, kind: ContentType) -> ModelInput:
-        return self.apply_signature(parse(body, kind, self.signature, self._max_decoded))
-
-    def _memory_for(self, body: bytes, kind: ContentType) -> int:
-        """How many bytes of memory a body may take while it is read."""
-        if kind.format == PARQUET:
-            return SPARE_MEMORY + self._max_decoded
-        return SPARE_MEMORY + TEXT_FACTOR * len(body)
-
     def apply_signature(self, model_input: ModelInput) -> ModelInput:
         """Convert parsed data and params to what the signature says."""
         if not model_input.fits:
@@ -87,34 +70,28 @@ class Scorer:
             model_input.data = self._to_example(model_input.data)
         return model_input
 
-    @timed(PREDICT)
-    def predict(self, model_input: ModelInput) -> Any:
-        """The model's answer as it returned it."""
-        try:
-            return self.model.predict(model_input.data, model_input.params)
-        # A model may raise anything, and sys.exit() in a model must not end the server.
-        except (Exception, SystemExit) as error:
-            logger.error("the model raised an exception", exc_info=True)
-            raise from_model_exception(error) from error
+    def predict(self, model_input: ModelInput, stages: Optional[Stages] = None) -> Any:
+        """The model's answer as it returned it.
 
-    @timed(ENCODE)
-    def encode(self, predictions: Any, model_input: ModelInput) -> bytes:
-        """The body of the answer."""
-        return encode_answer(predictions, model_input.is_raw)
+        :param stages: gets how long that took.
+        """
+        with Timed([] if stages is None else stages, PREDICT):
+            try:
+                return self.model.predict(model_input.data, model_input.params)
+            # A model may raise anything, and sys.exit() in a model must not end the server.
+            except (Exception, SystemExit) as error:
+                logger.error("the model raised an exception", exc_info=True)
+                raise from_model_exception(error) from error
 
-    def stream(self, model_input: ModelInput) -> Iterator[bytes]:
-        """The model's answer as server-sent events: a `data:` line of JSON a chunk, then [DONE].
+    def stream(self, model_input: ModelInput) -> Iterator[Any]:
+        """The model's answer in chunks; it must have `predict_stream`.
 
-        The model must have `predict_stream`; it gets one input, not a table.
+        The model gets one input, not a table.
         """
         predict_stream: Any = self.model.predict_stream
         data = single_input(model_input.data)
         try:
-            for chunk in predict_stream(data, model_input.params):
-                yield b"data: " + dumps(top_level(chunk)) + b"\n\n"
-            yield b"data: [DONE]\n\n"
-        except ScoringError:
-            raise
+            yield from predict_stream(data, model_input.params)
         except (Exception, SystemExit) as error:
             logger.error("the model raised an exception", exc_info=True)
             raise from_model_exception(error) from error

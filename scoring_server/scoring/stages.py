@@ -1,39 +1,27 @@
-"""How long the stages of answering took: noted where they happen, sent along with the answer."""
+"""How long the stages of answering took: noted with the request that they belong to."""
 
 from __future__ import annotations
 
-import functools
 import time
-from collections import deque
-from typing import Any, Callable, Deque, List, Tuple, TypeVar, cast
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+from typing import Any, List, Tuple
 
 PARSE, PREDICT, ENCODE = "parse", "predict", "encode"
 
-_noted: Deque[Tuple[str, float]] = deque(maxlen=10000)
+# The stages of one request, with their seconds.
+Stages = List[Tuple[str, float]]
 
 
-def timed(stage: str) -> Callable[[Function], Function]:
-    """Note how long each call of the function takes, whether it returns or raises."""
+class Timed:
+    """Notes how long the block takes, whether it ends or raises."""
 
-    def decorate(function: Function) -> Function:
-        @functools.wraps(function)
-        def call(*arguments: Any) -> Any:
-            started = time.perf_counter()
-            try:
-                return function(*arguments)
-            finally:
-                _noted.append((stage, time.perf_counter() - started))
+    __slots__ = ("_stage", "_stages", "_started")
 
-        return cast(Function, call)
+    def __init__(self, stages: Stages, stage: str) -> None:
+        self._stages = stages
+        self._stage = stage
 
-    return decorate
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
 
-
-def take() -> List[Tuple[str, float]]:
-    """The stages noted in this process since the last call, with their seconds."""
-    taken = []
-    while _noted:
-        taken.append(_noted.popleft())
-    return taken
+    def __exit__(self, *_: Any) -> None:
+        self._stages.append((self._stage, time.perf_counter() - self._started))

@@ -1,7 +1,7 @@
-"""What the front and its workers say to each other: frames on a pair of connected sockets.
+"""What the front and its workers say to each other: messages on a pair of connected sockets.
 
-A frame is a head (kind, request number, lengths), a meta value (marshalled: both ends are forks of
-one process) and a body of bytes.
+A message is a head (kind, request number, lengths), a meta value (marshalled: both ends are forks
+of one process) and a body of bytes.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import time
 from collections import deque
 from typing import Any, Deque, Iterator, List, NamedTuple, Optional, Set
 
-REQUEST = 1  # to the worker: (method, path, query, version, headers, peer), the body
+REQUEST = 1  # to the worker: (place, method, path, params, query, headers), the body
 CANCEL = 2  # to the worker: nobody waits for this streamed answer any more
-ANSWER = 3  # from the worker: (status line, headers, stages), the whole body
-BEGIN = 4  # from the worker: (status line, headers, stages) of a streamed answer
+ANSWER = 3  # from the worker: (status, headers, stages), the whole body
+BEGIN = 4  # from the worker: (status, headers, stages) of a streamed answer
 PIECE = 5  # from the worker: a piece of its body
 END = 6  # from the worker: the streamed answer is complete
 LOADED = 7  # from the worker: it has the model; (seconds,)
@@ -33,8 +33,8 @@ _READ_SIZE = 1 << 18
 _AWAKE_SECONDS = 0.0003
 
 
-class Frame(NamedTuple):
-    """One message; `meta` is None for a frame without."""
+class Message(NamedTuple):
+    """One message; `meta` is None where there is none."""
 
     kind: int
     number: int
@@ -43,21 +43,21 @@ class Frame(NamedTuple):
 
 
 def encode(kind: int, number: int, meta: Any = None, body: bytes = b"") -> List[bytes]:
-    """The frame's bytes, in pieces so that a large body is not copied."""
+    """The message's bytes, in pieces so that a large body is not copied."""
     packed = marshal.dumps(meta)
     head = _HEAD.pack(kind, number, len(packed), len(body)) + packed
     return [head + body] if len(body) < 1 << 14 else [head, body]
 
 
 class Decoder:
-    """Makes frames of the bytes that `feed` is given."""
+    """Makes messages of the bytes that `feed` is given."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._wanted = _HEAD.size
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that `data` completes."""
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """The messages that `data` completes."""
         buffer = self._buffer
         buffer += data
         while len(buffer) >= self._wanted:
@@ -72,7 +72,7 @@ class Decoder:
                 body = bytes(view[start:end])
             del buffer[:end]
             self._wanted = _HEAD.size
-            yield Frame(kind, number, meta, body)
+            yield Message(kind, number, meta, body)
 
 
 class Begun:
@@ -105,17 +105,17 @@ class Channel:
         self.connection = connection
         connection.setblocking(True)
         self._decoder = Decoder()
-        self._frames: Deque[Frame] = deque()
+        self._messages: Deque[Message] = deque()
         self.cancelled: Set[int] = set()
         self._stay_awake = stay_awake
         self._follow_closely = False
 
-    def read(self) -> Optional[Frame]:
+    def read(self) -> Optional[Message]:
         """The next request; None once the front has closed its end."""
-        while not self._frames:
+        while not self._messages:
             if not (self._receive_awake() if self._stay_awake else self._receive()):
                 return None
-        return self._frames.popleft()
+        return self._messages.popleft()
 
     def _receive_awake(self) -> bool:
         """Receive; if what came last came soon, look for it for a while before sleeping."""
@@ -130,7 +130,7 @@ class Channel:
         finally:
             self._follow_closely = time.monotonic() < until
 
-    def read_together(self, most: int, wait: float) -> List[Frame]:
+    def read_together(self, most: int, wait: float) -> List[Message]:
         """The next request and those that are here by now, `most` at a time; none at the end.
 
         :param wait: how long to wait for more after the first, in seconds.
@@ -139,17 +139,17 @@ class Channel:
         if first is None:
             return []
         deadline = time.monotonic() + wait
-        while len(self._frames) < most - 1:
+        while len(self._messages) < most - 1:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self.connection], [], [], left)[0]:
                 break
             if not self._receive():
                 break
-        count = min(len(self._frames), most - 1)
-        return [first, *(self._frames.popleft() for _ in range(count))]
+        count = min(len(self._messages), most - 1)
+        return [first, *(self._messages.popleft() for _ in range(count))]
 
     def write(self, kind: int, number: int, meta: Any = None, body: bytes = b"") -> None:
-        """Send one frame."""
+        """Send one message."""
         for piece in encode(kind, number, meta, body):
             self.connection.sendall(piece)
 
@@ -164,9 +164,9 @@ class Channel:
 
     def _receive(self, flags: int = 0) -> bool:
         data = self.connection.recv(_READ_SIZE, flags)
-        for frame in self._decoder.feed(data):
-            if frame.kind == CANCEL:
-                self.cancelled.add(frame.number)
+        for message in self._decoder.feed(data):
+            if message.kind == CANCEL:
+                self.cancelled.add(message.number)
             else:
-                self._frames.append(frame)
+                self._messages.append(message)
         return bool(data)

@@ -1,4 +1,4 @@
-"""A worker process: takes requests from the front, has the WSGI application answer them.
+"""A worker process: takes requests from the front, has its handler answer them.
 
 It knows nothing of HTTP connections. With one thread (the default) the model runs in the main
 thread, one request after the other; `threads` above that run that many at a time.
@@ -6,7 +6,6 @@ thread, one request after the other; `threads` above that run that many at a tim
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import queue
@@ -16,18 +15,17 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, List
 
-from ..config import ServerConfig, ServerSettings
-from ..model.loading import ModelLoadError
-from ..scoring import stages
-from ..scoring.application import is_invocation
-from .channel import ANSWER, BEGIN, END, FAILED, LOADED, PIECE, Begun, Channel, Frame, encode
+from ..config import ServerSettings
+from ..errors import ModelLoadError
+from ..routes import Answer, Request
+from ..service import Handler, Service
+from .channel import ANSWER, BEGIN, END, FAILED, LOADED, PIECE, Begun, Channel, Message, encode
 from .lifeline import die_with_parent
 
 logger = logging.getLogger(__name__)
 
-Wsgi = Any  # a WSGI callable, `application.ScoringWsgi` where it can batch
 EXIT_LOAD_FAILED = 3
 # Requests of one batch.
 MOST_TOGETHER = 256
@@ -36,30 +34,21 @@ MOST_TOGETHER = 256
 class Worker:
     """Answers what comes through `channel`.
 
-    :param wsgi: the application, its model loaded.
+    :param begun: where it notes what it has in hand.
+    :param handler: answers the requests.
     :param threads: how many requests it answers at a time.
     """
 
-    def __init__(self, channel: Channel, begun: Begun, wsgi: Wsgi, config: ServerConfig) -> None:
+    def __init__(
+        self, channel: Channel, begun: Begun, handler: Handler, service: Service, threads: int
+    ) -> None:
         self._channel = channel
         self._begun = begun
-        self._wsgi = wsgi
-        self._settings = config.server
-        self._threads = config.server.threads
+        self._handler = handler
+        self._service = service
+        self._threads = threads
         self._writing = threading.Lock()
         self._stopping = False
-        self._environ = {
-            "SCRIPT_NAME": "",
-            "SERVER_NAME": config.server.host,
-            "SERVER_PORT": str(config.server.port),
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "https" if config.server.tls_cert else "http",
-            "wsgi.errors": sys.stderr,
-            "wsgi.multithread": self._threads > 1,
-            "wsgi.multiprocess": True,
-            "wsgi.run_once": False,
-            "wsgi.input_terminated": True,
-        }
 
     def run(self) -> None:
         """Answer requests until the front closes the channel, or SIGTERM."""
@@ -74,44 +63,42 @@ class Worker:
                     daemon=True,
                 ).start()
             take = tasks.put
-        elif getattr(self._wsgi, "can_batch", False):
+        elif self._handler.can_batch:
             self._answer_batches()
             return
         else:
             take = self._answer
         while not self._stopping:
-            frame = self._channel.read()
-            if frame is None:
+            message = self._channel.read()
+            if message is None:
                 return
-            take(frame)
+            take(message)
 
     def _answer_batches(self) -> None:
         """Take together what came while the model was busy."""
-        settings = self._settings
+        settings = self._service.config.server
         most = requests_at_a_time(settings)
         while not self._stopping:
-            frames = self._channel.read_together(most, settings.batch_wait)
-            if not frames:
+            together = self._channel.read_together(most, settings.batch_wait)
+            if not together:
                 return
-            together = []
-            for frame in frames:
-                method, path = frame.meta[:2]
-                if is_invocation(method, path):
-                    together.append(frame)
-                else:
-                    self._answer(frame)
-            if together:
-                self._answer_together(together)
+            self._answer_together(together)
 
-    def _answer_together(self, together: List[Frame]) -> None:
-        for slot, frame in enumerate(together):
-            self._begun.note(slot, frame.number)
-        requests = [(each.body, each.meta[4].get("content-type")) for each in together]
-        answers = []
-        for frame, (status, headers, body) in zip(together, self._wsgi.answer_together(requests)):
-            answers += encode(ANSWER, frame.number, (status, headers, stages.take()), body)
+    def _answer_together(self, together: List[Message]) -> None:
+        for slot, message in enumerate(together):
+            self._begun.note(slot, message.number)
+        requests = [self._request(message) for message in together]
+        ready, streams = [], []
+        for message, answer in zip(together, self._handler.answer_together(requests)):
+            if isinstance(answer.body, bytes):
+                meta = (answer.status, answer.headers, list(answer.stages))
+                ready += encode(ANSWER, message.number, meta, answer.body)
+            else:
+                streams.append((message, answer))
         try:
-            self._channel.connection.sendall(b"".join(answers))
+            self._channel.connection.sendall(b"".join(ready))
+            for message, answer in streams:
+                self._send_answer(message, answer)
         except (BrokenPipeError, ConnectionResetError):
             self._stopping = True
         finally:
@@ -128,87 +115,45 @@ class Worker:
         while True:
             self._answer(tasks.get(), slot)
 
-    def _answer(self, frame: Frame, slot: int = 0) -> None:
-        self._begun.note(slot, frame.number)
+    def _request(self, message: Message) -> Request:
+        return self._service.request(message.meta, message.body)
+
+    def _answer(self, message: Message, slot: int = 0) -> None:
+        self._begun.note(slot, message.number)
         try:
-            self._respond(frame)
+            self._send_answer(message, self._handler.answer(self._request(message)))
         # The front is gone or has given this worker up; the main thread meets the same end.
         except (BrokenPipeError, ConnectionResetError):
             self._stopping = True
         finally:
             self._begun.note(slot, 0)
 
-    def _respond(self, frame: Frame) -> None:
-        environ = self._make_environ(frame)
-        head: List[Any] = []
-
-        def start_response(status: str, headers: Any, _exc_info: Any = None) -> None:
-            head[:] = [status, [(str(name), str(value)) for name, value in headers]]
-
-        result = None
-        begun = False
+    def _send_answer(self, message: Message, answer: Answer) -> None:
+        meta = (answer.status, answer.headers, list(answer.stages))
+        if isinstance(answer.body, bytes):
+            self._send(ANSWER, message.number, meta, answer.body)
+            return
+        pieces: Any = answer.body
+        self._send(BEGIN, message.number, meta)
         try:
-            result = self._wsgi(environ, start_response)
-            if isinstance(result, (list, tuple)):
-                self._send(ANSWER, frame.number, self._meta(head), b"".join(result))
-                return
-            if any(name.lower() == "content-length" for name, _ in head[1] if head):
-                self._send(ANSWER, frame.number, self._meta(head), b"".join(result))
-                return
-            for piece in result:
-                if not begun:
-                    self._send(BEGIN, frame.number, self._meta(head))
-                    begun = True
+            for piece in pieces:
                 if piece:
-                    self._send(PIECE, frame.number, None, piece)
-                if self._channel.is_cancelled(frame.number):
+                    self._send(PIECE, message.number, None, piece)
+                if self._channel.is_cancelled(message.number):
                     break
-            if not begun:
-                self._send(BEGIN, frame.number, self._meta(head))
-            self._send(END, frame.number)
+            self._send(END, message.number)
         except (BrokenPipeError, ConnectionResetError):
             raise
         except Exception:
-            logger.exception("the application failed")
-            if begun:
-                self._send(END, frame.number, ("broken",))
-            else:
-                body = b'{"error_code": "INTERNAL_ERROR", "message": "internal error"}'
-                headers = [("Content-Type", "application/json")]
-                meta = ("500 Internal Server Error", headers, stages.take())
-                self._send(ANSWER, frame.number, meta, body)
+            logger.exception("a stream broke off")
+            self._send(END, message.number, ("broken",))
         finally:
-            close = getattr(result, "close", None)
-            if close is not None:
-                close()
-            self._channel.cancelled.discard(frame.number)
-
-    @staticmethod
-    def _meta(head: List[Any]) -> Tuple[Any, ...]:
-        return (head[0], head[1], stages.take())
+            pieces.close()
+            self._channel.cancelled.discard(message.number)
 
     def _send(self, kind: int, number: int, meta: Any = None, body: bytes = b"") -> None:
         with self._writing:
             self._channel.write(kind, number, meta, body)
-
-    def _make_environ(self, frame: Frame) -> Dict[str, Any]:
-        method, path, query, version, headers, peer = frame.meta
-        environ = dict(self._environ)
-        environ["REQUEST_METHOD"] = method
-        environ["PATH_INFO"] = _unquote(path) if "%" in path else path
-        environ["QUERY_STRING"] = query
-        environ["SERVER_PROTOCOL"] = "HTTP/" + version
-        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = peer
-        environ["wsgi.input"] = io.BytesIO(frame.body)
-        for name, value in headers.items():
-            environ["HTTP_" + name.upper().replace("-", "_")] = value
-        environ.pop("HTTP_TRANSFER_ENCODING", None)
-        environ.pop("HTTP_CONTENT_LENGTH", None)
-        environ["CONTENT_LENGTH"] = str(len(frame.body))
-        content_type = environ.pop("HTTP_CONTENT_TYPE", None)
-        if content_type is not None:
-            environ["CONTENT_TYPE"] = content_type
-        return environ
 
 
 def requests_at_a_time(settings: ServerSettings) -> int:
@@ -219,55 +164,60 @@ def requests_at_a_time(settings: ServerSettings) -> int:
     return max(1, settings.threads)
 
 
-def _leaves_a_processor(settings: ServerSettings) -> bool:
+def leaves_a_processor(settings: ServerSettings) -> bool:
     """Whether the workers leave a processor free, and each runs its requests one by one."""
-    try:
-        processors = len(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        processors = os.cpu_count() or 1
+    processors = settings.processors
+    if processors is None:
+        try:
+            processors = len(os.sched_getaffinity(0))
+        except AttributeError:  # not Linux
+            processors = os.cpu_count() or 1
     return settings.threads <= 1 and processors > settings.workers
 
 
-def _unquote(path: str) -> str:
-    from urllib.parse import unquote_to_bytes
-
-    return unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
-
-
-def run_worker(
-    connection: socket.socket,
-    begun: Begun,
-    load: Callable[[], Wsgi],
-    config: ServerConfig,
-    parent: int,
-) -> None:
+def run_worker(connection: socket.socket, begun: Begun, service: Service, parent: int) -> None:
     """Be a worker, in a process just forked; does not return.
 
     :param begun: where it notes what it has in hand.
-    :param load: gives the application; loads the model where the front has not.
     :param parent: the front's process id.
     """
+
+    def run() -> int:
+        settings = service.config.server
+        channel = Channel(connection, stay_awake=leaves_a_processor(settings))
+        started = time.monotonic()
+        try:
+            handler = service.load()
+        except ModelLoadError as error:
+            channel.write(FAILED, 0, (error.message, error.hint, traceback.format_exc()))
+            return EXIT_LOAD_FAILED
+        channel.write(LOADED, 0, (time.monotonic() - started,))
+        Worker(channel, begun, handler, service, settings.threads).run()
+        return 0
+
+    _be_child(run, parent)
+
+
+def run_pages(connection: socket.socket, begun: Begun, service: Service, parent: int) -> None:
+    """Be the pages' process, in a process just forked; does not return."""
+
+    def run() -> int:
+        Worker(Channel(connection), begun, service.load_pages(), service, threads=1).run()
+        return 0
+
+    _be_child(run, parent)
+
+
+def _be_child(run: Callable[[], int], parent: int) -> None:
     code = 1
     try:
         _own_signals()
         die_with_parent()
-        if os.getppid() != parent:
-            os._exit(0)
-        channel = Channel(connection, stay_awake=_leaves_a_processor(config.server))
-        started = time.monotonic()
-        try:
-            wsgi = load()
-        except ModelLoadError as error:
-            channel.write(FAILED, 0, (error.message, error.hint, traceback.format_exc()))
-            code = EXIT_LOAD_FAILED
-        else:
-            channel.write(LOADED, 0, (time.monotonic() - started,))
-            Worker(channel, begun, wsgi, config).run()
-            code = 0
+        code = run() if os.getppid() == parent else 0
     except (BrokenPipeError, ConnectionResetError):
         code = 0
     except BaseException:  # noqa: BLE001
-        # Nothing above this frame belongs to a worker: it must not get there.
+        # Nothing above this belongs to a child: it must not get there.
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.scoring_server.environments import ORACLE, build
-from tests.scoring_server.server_processes import SCRIPTS, script_environment, serving
+from tests.scoring_server.serving_process import SCRIPTS, script_environment, serving_models
 
 
 @pytest.fixture(scope="session")
@@ -31,12 +31,12 @@ def oracle_models(oracle_python: str, launcher_home: Path) -> Path:
 @pytest.fixture(scope="session")
 def mlflow_url(oracle_python: str, oracle_models: Path, launcher_home: Path) -> Iterator[str]:
     """MLflow's own scoring server; each model is below its name."""
-    with serving(oracle_python, "serve_mlflow.py", oracle_models, launcher_home) as url:
+    with serving_models(oracle_python, "serve_mlflow.py", oracle_models, launcher_home) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def our_url(oracle_python: str, oracle_models: Path, launcher_home: Path) -> Iterator[str]:
     """The scoring server under test; each model is below its name."""
-    with serving(oracle_python, "serve_ours.py", oracle_models, launcher_home) as url:
+    with serving_models(oracle_python, "serve_ours.py", oracle_models, launcher_home) as url:
         yield url

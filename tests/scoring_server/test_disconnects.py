@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from pathlib import Path
@@ -26,19 +27,26 @@ class Model:
 def _load_pyfunc(path):
     return Model()
 """
+JSON = {"Content-Type": "application/json"}
 
 
 def test_clients_that_are_gone_cost_no_worker_its_life(tmp_path: Path) -> None:
     with serving(write_config(tmp_path / "model", WAITING)) as (url, _):
-        before = requests.get(f"{url}/info", timeout=30).json()["pid"]
+        before = workers(url)
         clients = [post_without_reading(url) for _ in range(8)]
         while "launcher_in_flight_requests 0" in requests.get(f"{url}/metrics", timeout=30).text:
             time.sleep(0.01)
         for client in clients:
             client.close()
         (tmp_path / "model" / "code" / "gate").touch()
-        assert requests.get(f"{url}/info", timeout=30).json()["pid"] == before
+        done = requests.post(f"{url}/invocations", data=BODY, headers=JSON, timeout=60)
+        assert done.status_code == 200
+        assert workers(url) == before
         assert "worker_replacements_total{" not in requests.get(f"{url}/metrics", timeout=30).text
+
+
+def workers(url: str) -> list[str]:
+    return re.findall(r'process="worker",pid="(\d+)"', requests.get(f"{url}/metrics").text)
 
 
 def post_without_reading(url: str) -> socket.socket:

@@ -16,7 +16,7 @@ from envs.disk.files import write_json
 from launcher.engines.server_config import server_config
 from launcher.model.mlmodel import read_model
 from tests.scoring_server.environments import build
-from tests.scoring_server.server_processes import SCRIPTS, script_environment
+from tests.scoring_server.serving_process import SCRIPTS, script_environment
 
 pytestmark = pytest.mark.slow
 

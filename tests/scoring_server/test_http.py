@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.scoring_server.server_processes import serving
+from tests.scoring_server.serving_process import serving_models
 
 MODEL = """
 def _load_pyfunc(path):
@@ -40,7 +40,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int
         "flavors:\n  python_function:\n    loader_module: counting_loader\n    code: code\n"
     )
     settings = json.dumps({"max_body": MAX_BODY, "timeout": 20})
-    with serving(sys.executable, "serve_ours.py", folder / "models", folder, settings) as url:
+    with serving_models(
+        sys.executable, "serve_ours.py", folder / "models", folder, settings
+    ) as url:
         parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None

@@ -19,6 +19,8 @@ import requests
 
 from scoring_server.config import ServerConfig
 from scoring_server.model.loading import load_model
+from scoring_server.protocols.mlflow import MlflowProtocol
+from scoring_server.routes import Request
 from scoring_server.scoring.scorer import Scorer
 from tests.scoring_server.serving_process import BODY, ROOT, serving, write_config
 
@@ -37,9 +39,9 @@ sys.path.insert(0, {root!r})
 from scoring_server.config import ServerConfig
 from scoring_server.model.loading import load_model
 import scoring_server.command_line
-from scoring_server.serving import make_application
+from scoring_server.serving import make_service
 config = ServerConfig.read({config!r})
-make_application(config, load_model(config))
+make_service(config, load_model(config))
 print(*sorted(set(sys.modules) - before))
 """
 
@@ -100,8 +102,12 @@ def test_functions_called_per_request_do_not_grow_with_the_rows(tmp_path: Path) 
 def calls_to_answer(scorer: Scorer, rows: int) -> int:
     """How many functions are called to parse, apply the signature and encode."""
     document = {"dataframe_split": {"columns": list("abcd"), "data": [[1.5, 2.0, 3.0, 4.0]] * rows}}
-    body = json.dumps(document).encode()
-    answer = scorer.predict(scorer.prepare(body, "application/json"))
+    protocol = MlflowProtocol(ServerConfig())
+    request = Request(
+        protocol, protocol.routes[0], "POST", "/invocations", {}, "",
+        {"content-type": "application/json"}, json.dumps(document).encode(),
+    )  # fmt: skip
+    answer = scorer.predict(scorer.read(request))
     calls = 0
 
     def count(_frame: Any, event: str, _argument: Any) -> None:
@@ -110,8 +116,7 @@ def calls_to_answer(scorer: Scorer, rows: int) -> int:
 
     sys.setprofile(count)
     try:
-        model_input = scorer.prepare(body, "application/json")
-        scorer.encode(answer, model_input)
+        protocol.write(answer, scorer.read(request))
     finally:
         sys.setprofile(None)
     return calls

@@ -2,8 +2,8 @@
 
     python fuzz_server.py WORK_FOLDER [libFuzzer options such as -max_total_time=600]
 
-Every input is a request to the WSGI callable: byte 0 chooses the model, byte 1 the Content-Type,
-byte 2 how the length is declared, the rest is the body. A status of 500 and above is a failure
+Every input is a request to the application: byte 0 chooses the model, byte 1 the Content-Type,
+byte 2 what the client accepts, the rest is the body. A status of 500 and above is a failure
 (the models never raise), as is an exception, a request of more than 10 s, and memory that grows.
 Mutations are libFuzzer's of the bytes and, where the body is JSON, some of its values.
 """
@@ -22,7 +22,9 @@ import atheris
 with atheris.instrument_imports(include=["scoring_server"]):
     from scoring_server.config import ServerConfig
     from scoring_server.model.loading import load_model
-    from scoring_server.scoring.application import create_wsgi
+    from scoring_server.protocols.mlflow import MlflowProtocol
+    from scoring_server.routes import Request
+    from scoring_server.scoring.application import Application
 
 MODEL = """
 class Model:
@@ -67,6 +69,7 @@ CONTENT_TYPES = [
     "application/json", "text/csv", "application/csv; header=absent", "application/x-parquet",
     "application/json; charset=utf-8", "text/csv; header=present", "application/json; stream",
 ]  # fmt: skip
+ACCEPTED = ["*/*", "text/event-stream"]
 ROW = {
     "boolean": True, "integer": 1, "long": 2, "float": 0.5, "double": 1.5, "string": "a",
     "binary": "dGVzdA==", "datetime": "2020-01-02T03:04:05Z",
@@ -86,7 +89,7 @@ def applications(folder):
             "signature": signature,
         }
         config = ServerConfig.from_dict({"model": model, "server": {"max_body": 1 << 20}})
-        yield create_wsgi(config, load_model(config))
+        yield Application(config, load_model(config)), MlflowProtocol(config)
 
 
 def seeds():
@@ -130,20 +133,14 @@ WORDS = [
 ]  # fmt: skip
 
 
-def request(wsgi, content_type, length, body):
-    environ = {
-        "REQUEST_METHOD": "POST",
-        "PATH_INFO": "/invocations",
-        "wsgi.input": io.BytesIO(body),
-        "CONTENT_TYPE": content_type,
-    }
-    if length == 1:
-        environ["HTTP_TRANSFER_ENCODING"] = "chunked"
-    else:
-        environ["CONTENT_LENGTH"] = str(len(body) + (5 if length == 2 else 0))
-    statuses = []
-    answer = wsgi(environ, lambda status, headers: statuses.append(int(status.split()[0])))
-    return statuses[0], b"".join(answer)
+def answer_to(served, content_type, accept, body):
+    application, protocol = served
+    headers = {"content-type": content_type, "accept": accept}
+    request = Request(protocol, protocol.routes[0], "POST", "/invocations", {}, "", headers, body)
+    answer = application.answer(request)
+    if not isinstance(answer.body, bytes):
+        answer = answer._replace(body=b"".join(answer.body))
+    return answer
 
 
 def resident():
@@ -203,10 +200,10 @@ def main():
     def fuzz(data):
         if len(data) < 3:
             return
-        wsgi = served[data[0] % len(served)]
         content_type = CONTENT_TYPES[data[1] % len(CONTENT_TYPES)]
-        status, body = request(wsgi, content_type, data[2] % 3, data[3:])
-        assert status < 500, (status, body)
+        accept = ACCEPTED[data[2] % len(ACCEPTED)]
+        answer = answer_to(served[data[0] % len(served)], content_type, accept, data[3:])
+        assert answer.status < 500, answer
         progress["requests"] += 1
         if progress["requests"] == SETTLED_AFTER:
             progress["settled"] = resident()

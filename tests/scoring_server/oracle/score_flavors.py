@@ -9,10 +9,12 @@ import pathlib
 import sys
 
 from scoring_server.config import ServerConfig
-from scoring_server.errors import ScoringError
+from scoring_server.errors import ModelLoadError
 from scoring_server.model.fork_safety import fork_hazards
-from scoring_server.model.loading import ModelLoadError, load_model
-from scoring_server.scoring.scorer import Scorer
+from scoring_server.model.loading import load_model
+from scoring_server.protocols.mlflow import MlflowProtocol
+from scoring_server.routes import Request
+from scoring_server.scoring.application import Application
 
 
 def session_options(implementation, flavors):
@@ -41,15 +43,20 @@ def main(paths):
             found[model.name] = {
                 "session": session_options(loaded.implementation, config.model.flavors)
             }
-            answer = Scorer(config, loaded).score(
-                (model / "request.json").read_bytes(), "application/json"
+            protocol = MlflowProtocol(config)
+            headers = {"content-type": "application/json"}
+            body = (model / "request.json").read_bytes()
+            request = Request(
+                protocol, protocol.routes[0], "POST", "/invocations", {}, "", headers, body
             )
-            found[model.name]["answer"] = json.loads(answer)
+            answer = Application(config, loaded).answer(request)
+            if answer.status == 200:
+                found[model.name]["answer"] = json.loads(answer.body)
+            else:
+                found[model.name]["status"] = answer.status
+                found[model.name]["message"] = json.loads(answer.body)["message"]
         except ModelLoadError as error:
             found[model.name] = {"refused": error.message, "hint": error.hint}
-        except ScoringError as error:
-            found[model.name]["status"] = error.status
-            found[model.name]["message"] = error.message
         found[model.name]["mlflow"] = "mlflow" in sys.modules
         found[model.name]["hazards"] = fork_hazards()
         loaded = None

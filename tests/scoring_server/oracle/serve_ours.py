@@ -13,9 +13,15 @@ import sys
 import yaml
 
 from scoring_server.config import ServerConfig
+from scoring_server.events import Ready
 from scoring_server.model.fork_safety import fork_hazards
 from scoring_server.model.loading import load_model
-from scoring_server.serving import make_application, serve
+from scoring_server.protocols.mlflow import MlflowProtocol
+from scoring_server.protocols.own_routes import OwnRoutes
+from scoring_server.routes import FRONT, WORKER, Answer, Route
+from scoring_server.scoring.application import Application
+from scoring_server.service import Handler
+from scoring_server.serving import make_service, serve
 from scoring_server.status import StatusChannel
 from scoring_server.worker.lifeline import Lifeline
 
@@ -33,33 +39,56 @@ def configuration(path, settings):
     return ServerConfig.from_dict({"model": model, "server": settings})
 
 
-def dispatcher(folder, settings):
-    served = {}
-    for path in sorted(folder.iterdir()):
-        config = configuration(path, settings)
-        served[path.name] = make_application(config, load_model(config))
+class EachBelowItsName(MlflowProtocol):
+    """The protocol of MLflow, for many models."""
 
-    def wsgi(environ, start_response):
-        _, name, rest = environ["PATH_INFO"].split("/", 2)
-        environ["PATH_INFO"] = "/" + rest
-        return served[name](environ, start_response)
+    def __init__(self, config, configs):
+        super().__init__(config)
+        own = OwnRoutes(config)
+        ping = own.routes[0].handle
+        self.routes = (
+            Route("/<model>/invocations", ("POST",), WORKER),
+            Route("/<model>/ping", ("GET",), FRONT, ping),
+            Route("/<model>/health", ("GET",), FRONT, ping),
+            Route("/<model>/version", ("GET",), FRONT, self._version),
+        )
+        self._configs = configs
 
-    return wsgi
+    def _version(self, request, _vitals):
+        version = self._configs[request.params["model"]].model.mlflow_version
+        return Answer(200, [("Content-Type", "application/json")], version.encode())
+
+
+class EachModel(Handler):
+    """Answers with the model that the request names."""
+
+    def __init__(self, configs):
+        self._served = {
+            name: Application(config, load_model(config)) for name, config in configs.items()
+        }
+
+    def answer(self, request):
+        return self._served[request.params["model"]].answer(request)
 
 
 class Announcement(StatusChannel):
     """Says on standard output when requests are answered."""
 
-    def send(self, event, **fields):
-        if event == "ready":
+    def send(self, event):
+        if isinstance(event, Ready):
             print("ready", flush=True)
 
 
 if __name__ == "__main__":
     settings = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
-    served = dispatcher(pathlib.Path(sys.argv[1]), settings)
+    configs = {
+        path.name: configuration(path, settings)
+        for path in sorted(pathlib.Path(sys.argv[1]).iterdir())
+    }
+    config = ServerConfig.from_dict({"model": {"path": "/"}, "server": settings})
+    served = EachModel(configs)
     # As the server does before it forks: what the libraries of the models run is ended.
     assert not fork_hazards()
-    # The time limit is the front's: see make_application.
-    config = ServerConfig.from_dict({"model": {"path": "/"}, "server": settings})
-    sys.exit(serve(config, served, 0.0, int(sys.argv[2]), Announcement(None), Lifeline(None)))
+    groups = [EachBelowItsName(config, configs)]
+    service = make_service(config, groups=groups)._replace(load=lambda: served, load_seconds=0.0)
+    sys.exit(serve(service, int(sys.argv[2]), Announcement(None), Lifeline(None)))

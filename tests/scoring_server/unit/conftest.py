@@ -16,12 +16,12 @@ ROOT = Path(__file__).resolve().parents[3]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from werkzeug.test import Client  # noqa: E402
-
 from scoring_server.config import ServerConfig  # noqa: E402
 from scoring_server.model.loading import load_model  # noqa: E402
-from scoring_server.scoring.application import create_wsgi  # noqa: E402
-from scoring_server.scoring.scorer import Scorer  # noqa: E402
+from scoring_server.protocols.mlflow import MlflowProtocol  # noqa: E402
+from scoring_server.routes import Request  # noqa: E402
+from scoring_server.scoring.application import Application  # noqa: E402
+from scoring_server.wsgi import create_app  # noqa: E402
 
 # Answers with the columns and rows of a table, else with the input itself.
 ECHO = """
@@ -69,15 +69,24 @@ class Models:
         document.update(model)
         return ServerConfig.from_dict({"model": document, "server": server or {}})
 
-    def scorer(self, *args, **kwargs):
-        """A `Scorer` for a new model."""
+    def application(self, *args, **kwargs):
+        """An `Application` for a new model."""
         config = self.config(*args, **kwargs)
-        return Scorer(config, load_model(config))
+        return Application(config, load_model(config))
 
     def client(self, *args, **kwargs):
-        """An HTTP client of the WSGI application for a new model."""
-        config = self.config(*args, **kwargs)
-        return Client(create_wsgi(config, load_model(config)))
+        """An HTTP client of the Flask application for a new model."""
+        return create_app(self.config(*args, **kwargs)).test_client()
+
+    @staticmethod
+    def invocation(body, content_type="application/json", **headers):
+        """A request for predictions, by MLflow's protocol."""
+        protocol = MlflowProtocol(ServerConfig())
+        route = protocol.routes[0]
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        if content_type is not None:
+            headers["content-type"] = content_type
+        return Request(protocol, route, "POST", route.path, {}, "", headers, body)
 
 
 @pytest.fixture

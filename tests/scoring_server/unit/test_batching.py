@@ -6,13 +6,9 @@ import json
 import random
 
 import pytest
-from werkzeug.test import Client
 
-from scoring_server.errors import ScoringError
 from scoring_server.model.loading import load_model
-from scoring_server.scoring.application import create_wsgi
-from scoring_server.scoring.batching import Batcher
-from scoring_server.scoring.scorer import Scorer
+from scoring_server.scoring.application import Application
 
 # Counts its calls; `kind` says what it answers with. Rows are refused whose first value is -1.
 ROW_WISE = """
@@ -55,14 +51,16 @@ SHAPES = {"no signature": None, "columns": COLUMNS, "tensor": TENSOR}
 
 
 def make(models, inputs, kind, max_rows=1000):
-    config = models.config(ROW_WISE, inputs, PARAMS if inputs else None)
+    server = {"max_batch_rows": max_rows}
+    config = models.config(ROW_WISE, inputs, PARAMS if inputs else None, server=server)
     model = load_model(config)
     type(model.implementation).kind = kind
-    scorer = Scorer(config, model)
-    return scorer, Batcher(scorer, max_rows), type(model.implementation)
+    application = Application(config, model)
+    assert application.can_batch
+    return application, type(model.implementation)
 
 
-def request(chance, inputs):
+def a_body(chance, inputs):
     """A body and its content type: several formats, some that cannot be answered."""
     rows = [
         [chance.choice([0.0, 1.5, 7.0, -2.0]), float(chance.randint(0, 9))]
@@ -87,105 +85,100 @@ def request(chance, inputs):
     return json.dumps(dict(document, **more)).encode(), "application/json"
 
 
-def alone(scorer, body, content_type):
-    try:
-        return scorer.score(body, content_type)
-    except ScoringError as error:
-        return error
-
-
-def comparable(outcome):
-    if isinstance(outcome, ScoringError):
-        return (outcome.status, outcome.message)
-    return outcome
+def comparable(answer):
+    return answer._replace(stages=())
 
 
 @pytest.mark.parametrize("shape", list(SHAPES))
 @pytest.mark.parametrize("kind", KINDS)
 def test_answers_are_those_that_each_request_gets_alone(models, shape, kind):
     inputs = SHAPES[shape]
-    scorer, batcher, model = make(models, inputs, kind, max_rows=20)
+    application, model = make(models, inputs, kind, max_rows=20)
     chance = random.Random(kind + shape)
     together = single = 0
     for _ in range(8):
-        requests = [request(chance, inputs) for _ in range(chance.randint(1, 12))]
+        bodies = [a_body(chance, inputs) for _ in range(chance.randint(1, 12))]
+        requests = [models.invocation(*each) for each in bodies]
         before = model.calls
-        outcomes = batcher.score(requests)
+        answers = application.answer_together(requests)
         together += model.calls - before
         before = model.calls
-        wanted = [alone(scorer, *each) for each in requests]
+        wanted = [application.answer(each) for each in requests]
         single += model.calls - before
-        assert list(map(comparable, outcomes)) == list(map(comparable, wanted))
-    assert batcher.is_on
+        assert list(map(comparable, answers)) == list(map(comparable, wanted))
     # It would hold as well if nothing were ever predicted together.
     assert together < single
 
 
 def test_one_prediction_for_all_that_fit(models):
-    _, batcher, model = make(models, COLUMNS, "array", max_rows=10)
+    application, model = make(models, COLUMNS, "array", max_rows=10)
     body = json.dumps({"dataframe_records": [{"a": 1.0, "b": 2.0}] * 3}).encode()
-    batcher.score([(body, "application/json")] * 3)
+    application.answer_together([models.invocation(body)] * 3)
     assert model.calls == 1
     # Nine rows are in, three more would be too many.
-    batcher.score([(body, "application/json")] * 4)
+    application.answer_together([models.invocation(body)] * 4)
     assert model.calls == 3
 
 
 def test_a_request_with_more_rows_than_a_batch_is_answered(models):
-    _, batcher, _ = make(models, COLUMNS, "array", max_rows=2)
+    application, _ = make(models, COLUMNS, "array", max_rows=2)
     body = json.dumps({"dataframe_records": [{"a": 1.0, "b": 2.0}] * 5}).encode()
-    outcomes = batcher.score([(body, "application/json")] * 2)
-    assert [json.loads(each) for each in outcomes] == [{"predictions": [1.0] * 5}] * 2
+    outcomes = application.answer_together([models.invocation(body)] * 2)
+    assert [json.loads(each.body) for each in outcomes] == [{"predictions": [1.0] * 5}] * 2
 
 
 def test_other_columns_or_params_are_not_stacked(models):
-    _, batcher, model = make(models, None, "array")
+    application, model = make(models, None, "array")
     bodies = [
         {"dataframe_records": [{"a": 1.0}]},
         {"dataframe_records": [{"b": 1.0}]},
         {"dataframe_records": [{"a": 1}]},
         {"dataframe_records": [{"a": 1.0, "b": 1.0}]},
     ]
-    batcher.score([(json.dumps(each).encode(), "application/json") for each in bodies])
+    application.answer_together([models.invocation(json.dumps(each).encode()) for each in bodies])
     assert model.calls == 4
-    _, batcher, model = make(models, COLUMNS, "array")
+    application, model = make(models, COLUMNS, "array")
     bodies = [
         {"dataframe_records": [{"a": 1.0, "b": 2.0}], "params": {"factor": factor}}
         for factor in (1, 2, 1)
     ]
-    batcher.score([(json.dumps(each).encode(), "application/json") for each in bodies])
+    application.answer_together([models.invocation(json.dumps(each).encode()) for each in bodies])
     assert model.calls == 2
 
 
 @pytest.mark.parametrize("kind", ["sum", "total"])
 def test_answers_that_are_not_row_wise_switch_batching_off(models, kind, caplog):
-    scorer, batcher, model = make(models, COLUMNS, kind)
+    application, model = make(models, COLUMNS, kind)
     body = json.dumps({"dataframe_records": [{"a": 1.5, "b": 2.0}]}).encode()
-    requests = [(body, "application/json")] * 3
-    wanted = [scorer.score(*each) for each in requests]
-    assert batcher.score(requests) == wanted
-    assert not batcher.is_on
+    requests = [models.invocation(body)] * 3
+    wanted = [comparable(application.answer(each)) for each in requests]
+    assert list(map(comparable, application.answer_together(requests))) == wanted
     assert "batching is off" in caplog.text
     before = model.calls
-    assert batcher.score(requests) == wanted
+    assert list(map(comparable, application.answer_together(requests))) == wanted
     assert model.calls == before + 3
 
 
-def test_the_application_answers_several_at_once(models):
-    config = models.config(ROW_WISE, COLUMNS, server={"max_batch_rows": 100})
-    wsgi = create_wsgi(config, load_model(config))
-    assert wsgi.can_batch
+def test_what_cannot_be_read_is_answered_beside_the_others(models):
+    application, _ = make(models, COLUMNS, "array")
     good = json.dumps({"dataframe_records": [{"a": 1.5, "b": 2.0}]}).encode()
     bad = json.dumps({"dataframe_records": [{"a": -1.0, "b": 2.0}]}).encode()
-    requests = [(good, "application/json"), (bad, "application/json"), (good, None)]
-    answers = list(wsgi.answer_together(requests))
-    for (body, content_type), (status, headers, answer) in zip(requests, answers):
-        alone = Client(wsgi).post("/invocations", data=body, content_type=content_type)
-        assert (status, answer) == (alone.status, alone.data)
-        assert dict(headers)["Content-Type"] == alone.content_type
-    assert [status[:3] for status, _, _ in answers] == ["200", "400", "415"]
+    requests = [models.invocation(good), models.invocation(bad), models.invocation(good, None)]
+    answers = application.answer_together(requests)
+    assert [answer.status for answer in answers] == [200, 400, 415]
+    alone = [comparable(application.answer(each)) for each in requests]
+    assert list(map(comparable, answers)) == alone
+
+
+def test_each_request_of_a_batch_has_its_own_stages(models):
+    application, _ = make(models, COLUMNS, "array")
+    body = json.dumps({"dataframe_records": [{"a": 1.5, "b": 2.0}]}).encode()
+    answers = application.answer_together([models.invocation(body)] * 3)
+    for answer in answers:
+        assert [stage for stage, _ in answer.stages] == ["parse", "predict", "encode"]
+    # They were in one prediction.
+    assert len({dict(answer.stages)["predict"] for answer in answers}) == 1
 
 
 def test_batching_is_off_unless_asked_for(models):
-    config = models.config(ROW_WISE, COLUMNS)
-    assert not create_wsgi(config, load_model(config)).can_batch
+    assert not models.application(ROW_WISE, COLUMNS).can_batch

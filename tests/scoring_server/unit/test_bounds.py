@@ -20,8 +20,9 @@ import dataclasses, json, resource, sys
 sys.path.insert(0, sys.argv[1])
 import numpy, pandas
 from scoring_server.config import ModelConfig, ServerConfig, ServerSettings, SignatureConfig
-from scoring_server.errors import ScoringError
-from scoring_server.scoring.scorer import Scorer
+from scoring_server.protocols.mlflow import MlflowProtocol
+from scoring_server.routes import Request
+from scoring_server.scoring.application import Application
 
 class Model:
     predict_stream = None
@@ -34,17 +35,22 @@ except ImportError:
     pass
 signature = SignatureConfig(inputs=json.loads(sys.argv[2]) or None)
 settings = ServerSettings(max_body=int(sys.argv[4]))
-scorer = Scorer(ServerConfig(model=ModelConfig(path="x", signature=signature), server=settings), Model())
+config = ServerConfig(model=ModelConfig(path="x", signature=signature), server=settings)
+application, protocol = Application(config, Model()), MlflowProtocol(config)
+
+def score(body, content_type):
+    headers = {"content-type": content_type}
+    return application.answer(
+        Request(protocol, protocol.routes[0], "POST", "/invocations", {}, "", headers, body)
+    )
+
 body = sys.stdin.buffer.read()
-scorer.score(b'{"inputs": [1.5]}' if not signature.inputs else b"a,b\\n1.5,2\\n",
-             "application/json" if not signature.inputs else "text/csv")
+score(b'{"inputs": [1.5]}' if not signature.inputs else b"a,b\\n1.5,2\\n",
+      "application/json" if not signature.inputs else "text/csv")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-try:
-    scorer.score(body, sys.argv[3])
-    answer = [200, ""]
-except ScoringError as error:
-    answer = [error.status, error.message]
-print(json.dumps(answer + [(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024]))
+answer = score(body, sys.argv[3])
+message = "" if answer.status == 200 else json.loads(answer.body)["message"]
+print(json.dumps([answer.status, message] + [(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024]))
 """
 DOUBLES = [{"name": name, "type": "double"} for name in "ab"]
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/x-parquet"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from scoring_server.config import ConfigError, ServerConfig
-from scoring_server.model.loading import ModelLoadError, load_model
+from scoring_server.errors import ModelLoadError
+from scoring_server.model.loading import load_model
 
 
 def failure(config):
@@ -153,7 +154,7 @@ def test_mlflow_and_heavy_packages_are_not_imported(models):
     config = models.config(inputs=[{"name": "a", "type": "double"}])
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from scoring_server.scoring.application import create_wsgi\n"
+        "from scoring_server.scoring.application import Application\n"
         "from scoring_server.files.job import run_batch\n"
         "from scoring_server.config import ServerConfig\n"
         "from scoring_server.model.loading import load_model\n"

@@ -23,14 +23,14 @@ def test_requests_come_in_order_and_then_the_end(ends):
     got = []
     for number in range(1, 6):
         front.sendall(b"".join(encode(REQUEST, number, ("meta", number), b"body %d" % number)))
-        frame = channel.read()
-        got.append((frame.number, frame.meta, frame.body))
+        message = channel.read()
+        got.append((message.number, message.meta, message.body))
     assert got == [(n, ("meta", n), b"body %d" % n) for n in range(1, 6)]
     front.close()
     assert channel.read() is None
 
 
-def test_a_large_frame_comes_in_pieces(ends):
+def test_a_large_message_comes_in_pieces(ends):
     front, channel = ends
     body = bytes(range(256)) * 40_000
     pieces = encode(REQUEST, 1, None, b"") + encode(REQUEST, 2, None, body)
@@ -58,7 +58,7 @@ def test_waiting_for_a_request_that_does_not_come_costs_no_processor_time(ends):
 def test_together_are_those_that_have_come(ends):
     front, channel = ends
     front.sendall(b"".join(b"".join(encode(REQUEST, number)) for number in (1, 2, 3, 4)))
-    assert [frame.number for frame in channel.read_together(3, 0.0)] == [1, 2, 3]
-    assert [frame.number for frame in channel.read_together(3, 0.0)] == [4]
+    assert [message.number for message in channel.read_together(3, 0.0)] == [1, 2, 3]
+    assert [message.number for message in channel.read_together(3, 0.0)] == [4]
     front.close()
     assert channel.read_together(3, 0.0) == []

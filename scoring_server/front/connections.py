@@ -1,0 +1,169 @@
+"""The clients' connections together: the open set, their timers, the bytes they hold."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import resource
+import socket
+import time
+from email.utils import formatdate
+from typing import Set
+
+from .deadlines import Deadlines
+from .http1 import HttpError
+from .request import Client
+
+# Seconds for: a part of a request to come, the next request on a kept-alive connection, the rest
+# of a refused body and the client's own close, a client to read on in a streamed answer.
+READ_SECONDS = 30.0
+KEEP_ALIVE_SECONDS = 75.0
+LINGER_SECONDS = 2.0
+SLOW_READER_SECONDS = 30.0
+# Bodies that are only partly here may take this much memory together, in largest bodies.
+HELD_BODIES = 4
+_SPARE_DESCRIPTORS = 64
+
+
+class Connections:
+    """Keeps every connection within its time and all of them within their memory.
+
+    :param listener: the socket that they come from.
+    :param max_body: bytes of the largest body.
+    """
+
+    def __init__(self, listener: socket.socket, max_body: int) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.listener = listener
+        self.max_body = max_body
+        self.is_draining = False
+        self.open: Set[Client] = set()
+        self._held = 0
+        self._date = ""
+        self._date_until = 0.0
+        self.reading = Deadlines(self.loop, READ_SECONDS, self._read_too_slowly)
+        self.idle = Deadlines(self.loop, KEEP_ALIVE_SECONDS, self._idle_too_long)
+        self.lingering = Deadlines(self.loop, LINGER_SECONDS, self._lingers_too_long)
+        self._slow_readers = Deadlines(self.loop, SLOW_READER_SECONDS, self._reads_too_slowly)
+        self._changed = asyncio.Event()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self._most = max(hard - _SPARE_DESCRIPTORS, 16) if hard > 0 else 1 << 20
+
+    def opened(self, client: Client) -> None:
+        """A client has connected."""
+        self.open.add(client)
+        self.idle.add(client)
+        if len(self.open) > self._most:
+            client.refuse(HttpError(503, "too many connections"))
+
+    def closed(self, client: Client) -> None:
+        """A client's connection has ended."""
+        self.open.discard(client)
+        self.caught_up(client)
+        for each in (self.reading, self.idle, self.lingering):
+            each.remove(client)
+        self._changed.set()
+
+    def hold(self, change: int) -> None:
+        """Bodies that are partly here take `change` bytes more; raises `HttpError`."""
+        self._held += change
+        if change > 0 and self._held > HELD_BODIES * self.max_body:
+            raise HttpError(503, "too many large bodies are being sent at once")
+
+    # --- clients that read slowly --------------------------------------------------------------
+
+    def is_slow(self, client: Client, link: object) -> None:
+        """The client does not read as fast as there is something to write.
+
+        :param link: that of the process which makes what the client should read, if one does.
+        """
+        client.unsent = client.transport.get_write_buffer_size()
+        self._slow_readers.add(client)
+        if link is not None:
+            client.held_up = link
+            client.held_up.transport.pause_reading()
+
+    def caught_up(self, client: Client) -> None:
+        """The client has read what there was, or has gone: nobody waits for it any more."""
+        self._slow_readers.remove(client)
+        link, client.held_up = client.held_up, None
+        if link is not None and not link.transport.is_closing():
+            link.transport.resume_reading()
+
+    def _reads_too_slowly(self, client: Client) -> None:
+        self._close_unless_it_reads(client, self._slow_readers)
+
+    def _lingers_too_long(self, client: Client) -> None:
+        self._close_unless_it_reads(client, self.lingering)
+
+    @staticmethod
+    def _close_unless_it_reads(client: Client, deadlines: Deadlines) -> None:
+        unsent = client.transport.get_write_buffer_size()
+        if unsent and (client.unsent is None or unsent < client.unsent):
+            client.unsent = unsent
+            deadlines.add(client)
+        else:
+            client.transport.abort()
+
+    @staticmethod
+    def _read_too_slowly(client: Client) -> None:
+        client.refuse(HttpError(408, "the request did not come in time"))
+
+    @staticmethod
+    def _idle_too_long(client: Client) -> None:
+        client.close()
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def answered(self) -> None:
+        """A request has been answered, or needs no answer any more."""
+        if self.is_draining:
+            self._changed.set()
+
+    async def drain(self, linger: float, longest: float) -> None:
+        """Wait until no client waits for an answer and none may be sending a request; close all.
+
+        :param linger: seconds for clients that may be sending.
+        :param longest: seconds for all of it.
+        """
+        now = time.monotonic()
+        lingers_until, ends = now + linger, now + longest
+        while self.open and now < ends:
+            busy = any(
+                not client.is_idle or client.transport.get_write_buffer_size()
+                for client in self.open
+            )
+            if now >= lingers_until and not busy:
+                break
+            self._changed.clear()
+            until = ends if busy else min(lingers_until, ends)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), max(until - now, 0.01))
+            now = time.monotonic()
+        for client in list(self.open):
+            client.close()
+
+    def let_go(self) -> None:
+        """In a new process: close the connections, so that their end is not delayed by it."""
+        descriptors = [self.listener.fileno()]
+        for client in self.open:
+            descriptors.append(client.transport.get_extra_info("socket").fileno())
+        descriptors.append(self.loop._selector.fileno())  # type: ignore[attr-defined]
+        for descriptor in descriptors:
+            try:
+                os.close(descriptor)
+            except OSError as error:
+                if error.errno != errno.EBADF:
+                    raise
+
+    def date(self) -> str:
+        """The value of the Date field, made once a second."""
+        now = time.monotonic()
+        if now >= self._date_until:
+            self._date = formatdate(usegmt=True)
+            self._date_until = now + 1
+        return self._date

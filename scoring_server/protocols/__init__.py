@@ -1,0 +1,1 @@
+"""Wire protocols, one module each, and the server's own routes."""

@@ -1,0 +1,68 @@
+"""MLflow's scoring protocol: `/invocations`."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, Optional
+
+from ..config import ServerConfig
+from ..errors import ScoringError
+from ..formats.encoding import dumps, encode_answer, top_level
+from ..formats.parsing import MEDIA_TYPES, PARQUET, ModelInput, parse, parse_content_type
+from ..routes import JSON_TYPE, WORKER, Answer, Request, Route, error_answer
+from ..scoring.protocol import SPARE_MEMORY, WireProtocol
+from ..signature.signature import Signature
+
+STREAM_TYPE = "text/event-stream"
+# A compressed body may decode to this many times the largest body.
+DECODED_FACTOR = 10
+
+
+class MlflowProtocol(WireProtocol):
+    """Bodies and errors as MLflow has them; streams as server-sent events of JSON, then [DONE]."""
+
+    name = "mlflow"
+    routes = (Route("/invocations", ("POST",), WORKER),)
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._debug = config.server.debug
+        self._max_decoded = DECODED_FACTOR * config.server.max_body
+
+    def memory_for(self, request: Request) -> Optional[int]:
+        """As for other texts; a Parquet file is bounded by what it may decode to."""
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if MEDIA_TYPES.get(media_type) == PARQUET:
+            return SPARE_MEMORY + self._max_decoded
+        return super().memory_for(request)
+
+    def read(self, request: Request, signature: Signature) -> ModelInput:
+        """Parse CSV, JSON or Parquet, as `Content-Type` says."""
+        content_type = parse_content_type(request.headers.get("content-type"))
+        model_input = parse(request.body, content_type, signature, self._max_decoded)
+        if STREAM_TYPE in request.headers.get("accept", ""):
+            model_input.stream = True
+        return model_input
+
+    def write(self, predictions: Any, model_input: ModelInput) -> Answer:
+        """{"predictions": ...}, or what the model returned for a raw payload."""
+        body = encode_answer(predictions, model_input.is_raw)
+        return Answer(200, [("Content-Type", JSON_TYPE)], body)
+
+    def write_stream(self, chunks: Iterator[Any], _model_input: ModelInput) -> Answer:
+        """An event with a line of JSON a chunk."""
+        headers = [("Content-Type", STREAM_TYPE), ("Cache-Control", "no-cache")]
+        return Answer(200, headers, self._events(chunks))
+
+    @staticmethod
+    def _events(chunks: Iterator[Any]) -> Iterator[bytes]:
+        for chunk in chunks:
+            yield b"data: " + dumps(top_level(chunk)) + b"\n\n"
+        yield b"data: [DONE]\n\n"
+
+    def error(self, error: ScoringError) -> Answer:
+        """MLflow's JSON, in debug mode with the stack trace."""
+        return error_answer(error, self._debug)
+
+    def stream_error(self, error: ScoringError) -> bytes:
+        """An event of its own: the status is long sent."""
+        body: Any = self.error(error).body
+        return b"event: error\ndata: " + body + b"\n\n"

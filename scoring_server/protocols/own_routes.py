@@ -1,0 +1,89 @@
+"""The server's own routes: `/ping`, `/health`, `/metrics`, `/version`, `/info`."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import Any, Dict, Optional
+
+from ..config import FLAVOR, ServerConfig
+from ..routes import (
+    FRONT,
+    JSON_TYPE,
+    PAGES,
+    Answer,
+    Request,
+    Route,
+    RouteGroup,
+    Vitals,
+    json_answer,
+)
+from ..version import __version__
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class OwnRoutes(RouteGroup):
+    """What every server has, whichever protocols it speaks."""
+
+    name = "server"
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._config = config
+        # That of the server, whichever process of it answers.
+        self._pid = os.getpid()
+        get = ("GET",)
+        self.routes = (
+            Route("/ping", get, FRONT, _ping, is_open=True),
+            Route("/health", get, FRONT, _ping, is_open=True),
+            Route("/metrics", get, FRONT, _metrics),
+            Route("/version", get, PAGES, self._version),
+            Route("/info", get, PAGES, self._info),
+        )
+
+    def _version(self, _request: Request, _vitals: Vitals) -> Answer:
+        version = self._config.model.mlflow_version or "unknown"
+        return Answer(200, [("Content-Type", JSON_TYPE)], version.encode())
+
+    def _info(self, _request: Request, _vitals: Vitals) -> Answer:
+        return json_answer(200, {**describe(self._config), "pid": self._pid})
+
+
+def _ping(_request: Request, vitals: Vitals) -> Answer:
+    status = 200 if vitals.is_ready else 503
+    return Answer(status, [("Content-Type", JSON_TYPE)], b"\n")
+
+
+def _metrics(_request: Request, vitals: Vitals) -> Answer:
+    return Answer(200, [("Content-Type", METRICS_TYPE)], vitals.metrics())
+
+
+def describe(config: ServerConfig) -> Dict[str, Any]:
+    """What `/info` says of the model, and of the Python and environment that really run."""
+    model, environment = config.model, config.environment
+    return {
+        "model": {
+            "name": model.name,
+            "uuid": model.uuid,
+            "model_id": model.model_id,
+            "run_id": model.run_id,
+            "uri": model.uri if config.server.debug or _is_remote(model.uri) else None,
+            "flavors": sorted(name for name in model.flavors if name != FLAVOR),
+            "loader_module": (model.flavors.get(FLAVOR) or {}).get("loader_module"),
+            "mlflow_version": model.mlflow_version,
+        },
+        "environment": {
+            "env_manager": environment.env_manager,
+            "as_of": environment.as_of,
+            "key": environment.key,
+        },
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "scoring_server": __version__,
+    }
+
+
+def _is_remote(uri: Optional[str]) -> bool:
+    """Whether a model URI names no path on this machine."""
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", uri or "")
+    return scheme is not None and scheme.group().lower() != "file:"

@@ -1,0 +1,15 @@
+"""The routes that a server has: a new protocol or page gets a line here."""
+
+from __future__ import annotations
+
+from typing import List
+
+from ..config import ServerConfig
+from ..routes import RouteGroup
+from .mlflow import MlflowProtocol
+from .own_routes import OwnRoutes
+
+
+def route_groups(config: ServerConfig) -> List[RouteGroup]:
+    """The groups of routes for a model; the first reports the errors of paths that none has."""
+    return [OwnRoutes(config), MlflowProtocol(config)]

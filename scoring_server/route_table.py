@@ -1,0 +1,114 @@
+"""The one table of routes: who answers a request, whether it needs a token, 404, 405."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Pattern, Sequence, Tuple
+from urllib.parse import unquote_to_bytes
+
+from .errors import ScoringError, code_of_status
+from .routes import Answer, Route, RouteGroup
+
+_PARAMETER = re.compile(r"<(\w+)>")
+# Paths of no route are counted together: a label for each path that anyone asks for has no bound.
+OTHER = "other"
+
+
+class Match(NamedTuple):
+    """What the table says about a method and a path.
+
+    `place` is the route's in the table. Without a route (404, 405), `allowed` are the methods that
+    the path has.
+    """
+
+    place: int
+    group: RouteGroup
+    route: Optional[Route]
+    label: str
+    params: Dict[str, str]
+    allowed: Tuple[str, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no token is needed."""
+        return self.route is not None and self.route.is_open
+
+    def refusal(self, method: str, path: str) -> Answer:
+        """The answer where no route takes the request: 405 with `Allow`, or 404."""
+        status = HTTPStatus.METHOD_NOT_ALLOWED if self.allowed else HTTPStatus.NOT_FOUND
+        message = "{} {}: {}".format(method[:20], path[:200], status.phrase)
+        answer = self.group.error(ScoringError(message, code_of_status(status), status.value))
+        if self.allowed:
+            answer.headers.append(("Allow", ", ".join(self.allowed)))
+        return answer
+
+
+class RouteTable:
+    """Finds the route of a request.
+
+    :param groups: the first reports the errors of paths that no route has.
+    :raises ValueError: two routes take the same requests.
+    """
+
+    def __init__(self, groups: Sequence[RouteGroup]) -> None:
+        self.groups = tuple(groups)
+        self.routes = [(group, route) for group in groups for route in group.routes]
+        self._nothing = Match(-1, self.groups[0], None, OTHER, {})
+        self._fixed: Dict[str, Dict[str, Match]] = {}
+        self._patterns: List[Tuple[Pattern[str], Dict[str, Match]]] = []
+        for match in self.matches():
+            route: Any = match.route
+            methods = self._methods_of(route.path)
+            for method in methods_of(route):
+                if method in methods:
+                    raise ValueError("two routes take {} {}".format(method, route.path))
+                methods[method] = match
+
+    def _methods_of(self, path: str) -> Dict[str, Match]:
+        if not _PARAMETER.search(path):
+            return self._fixed.setdefault(path, {})
+        parts = _PARAMETER.split(path)
+        parts[::2] = map(re.escape, parts[::2])
+        parts[1::2] = ["(?P<{}>[^/]+)".format(name) for name in parts[1::2]]
+        pattern = re.compile("".join(parts))
+        for known, methods in self._patterns:
+            if known == pattern:
+                return methods
+        self._patterns.append((pattern, {}))
+        return self._patterns[-1][1]
+
+    def matches(self) -> Iterator[Match]:
+        """A match of each route."""
+        for place, (group, route) in enumerate(self.routes):
+            yield Match(place, group, route, route.path, {})
+
+    def find(self, method: str, path: str) -> Match:
+        """What takes the request.
+
+        :param path: as it was sent, percent-encoded.
+        """
+        methods = self._fixed.get(path)
+        if methods is not None:
+            return methods.get(method) or self._without(methods)
+        if "%" in path:
+            path = unquote_to_bytes(path.encode("latin-1")).decode("utf-8", "replace")
+            methods = self._fixed.get(path)
+            if methods is not None:
+                return methods.get(method) or self._without(methods)
+        for pattern, methods in self._patterns:
+            found = pattern.fullmatch(path)
+            if found is not None:
+                match = methods.get(method) or self._without(methods)
+                return match._replace(params=found.groupdict())
+        return self._nothing
+
+    @staticmethod
+    def _without(methods: Dict[str, Match]) -> Match:
+        any_match = next(iter(methods.values()))
+        return any_match._replace(place=-1, route=None, allowed=tuple(sorted(methods)))
+
+
+def methods_of(route: Route) -> Tuple[str, ...]:
+    """The methods that the route takes: HEAD comes with GET."""
+    return (*route.methods, "HEAD") if "GET" in route.methods else route.methods

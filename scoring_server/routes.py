@@ -1,0 +1,106 @@
+"""What the server answers: routes, and a request and its answer as values.
+
+A `Route` says which requests it takes and who answers them. To add one, put it into a `RouteGroup`
+and that into `protocols/registry.py`; nothing else knows paths.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+from .errors import ScoringError
+
+# Who answers a route: the front at once, the pages' process (what needs neither the model nor the
+# front), or a worker, which has the model.
+FRONT, PAGES, WORKER = "front", "pages", "worker"
+
+Headers = List[Tuple[str, str]]
+# Names of stages, with the seconds of each.
+StageTimes = Sequence[Tuple[str, float]]
+JSON_TYPE = "application/json"
+
+
+class Vitals:
+    """What a route may ask of the server that answers it."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether predictions would be answered now."""
+        raise NotImplementedError
+
+    def metrics(self) -> bytes:
+        """All figures in Prometheus' text format."""
+        raise NotImplementedError
+
+
+class Answer(NamedTuple):
+    """An HTTP answer.
+
+    `body` is all of it or, for a stream, its pieces. `stages` are what answering took.
+    """
+
+    status: int
+    headers: Headers
+    body: Union[bytes, Iterator[bytes]]
+    stages: StageTimes = ()
+
+
+@dataclass(frozen=True)
+class Route:
+    """Requests that are answered alike.
+
+    `path` may have parameters, as in ``/v2/models/<name>/infer``: each stands for one segment. It
+    is the route's label in the metrics, too. `methods` with GET have HEAD as well. `is_open` ones
+    need no token. `handle` answers where no model is needed (`answered_by` is not WORKER).
+    """
+
+    path: str
+    methods: Tuple[str, ...]
+    answered_by: str
+    handle: Optional[Callable[[Request, Vitals], Answer]] = None
+    is_open: bool = False
+
+
+class RouteGroup:
+    """Routes that belong together and report errors in one form: a wire protocol's, say."""
+
+    name = ""
+    routes: Sequence[Route] = ()
+
+    def error(self, error: ScoringError) -> Answer:
+        """The answer that reports an error."""
+        return error_answer(error)
+
+
+class Request(NamedTuple):
+    """A complete request and the route that takes it.
+
+    `params` are those of the route's path, `headers` have lower-case names.
+    """
+
+    group: Any  # RouteGroup; a WireProtocol where a worker answers
+    route: Route
+    method: str
+    path: str
+    params: Dict[str, str]
+    query: str
+    headers: Dict[str, str]
+    body: bytes
+
+
+def json_answer(status: int, value: Any) -> Answer:
+    """An answer with JSON for its body."""
+    return Answer(status, [("Content-Type", JSON_TYPE)], json.dumps(value).encode("ascii"))
+
+
+def error_answer(error: ScoringError, debug: bool = False) -> Answer:
+    """An error in MLflow's JSON shape, which is the server's own.
+
+    :param debug: whether the stack trace is in it.
+    """
+    body = {"error_code": error.error_code, "message": error.message}
+    if debug and error.stack_trace:
+        body["stack_trace"] = error.stack_trace
+    return json_answer(error.status, body)

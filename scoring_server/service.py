@@ -1,0 +1,47 @@
+"""What one server serves: the value that its processes have in common."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence
+
+from .config import ServerConfig
+from .route_table import RouteTable
+from .routes import Answer, Request
+
+
+class Handler:
+    """Answers the requests that a process of the server is given.
+
+    `can_batch` says that `answer_together` gains something.
+    """
+
+    can_batch = False
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to one request, whatever is wrong with it."""
+        raise NotImplementedError
+
+    def answer_together(self, requests: Sequence[Request]) -> List[Answer]:
+        """The answers to several, in as little time as they allow."""
+        return [self.answer(request) for request in requests]
+
+
+class Service(NamedTuple):
+    """The configuration, the routes, and what makes the handlers.
+
+    `load` gives a worker its handler and `load_pages` the pages' process its own. `load_seconds`
+    is how long loading the model took; None where each worker loads it. `load` may raise
+    `ModelLoadError`.
+    """
+
+    config: ServerConfig
+    table: RouteTable
+    load: Callable[[], Handler]
+    load_pages: Callable[[], Handler]
+    load_seconds: Optional[float] = None
+
+    def request(self, meta: Any, body: bytes) -> Request:
+        """The request of a message, whose meta is (place, method, path, params, query, headers)."""
+        place, method, path, params, query, headers = meta
+        group, route = self.table.routes[place]
+        return Request(group, route, method, path, params, query, headers, body)
