@@ -172,7 +172,7 @@ def read_events(lines: Iterable[bytes], log: ServerLog) -> Iterator[Event]:
     for line in lines:
         try:
             event = decode(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             log.keep(f"[a line of the status pipe is dropped: {error}]\n".encode())
             continue
         if isinstance(event, Failed):

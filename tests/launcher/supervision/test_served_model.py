@@ -98,7 +98,8 @@ def test_what_never_becomes_ready_is_an_error(tmp_path: Path, how: str, message:
 
 
 @pytest.mark.parametrize(
-    "line", [b"hello", b"{}", b"[1]", b'{"event": []}', b'{"event": "loaded"}', b"\xff" * 100]
+    "line",
+    [b"hello", b"{}", b"[1]", b'{"event": []}', b'{"event": "loaded"}', b"\xff" * 100, b"[" * 9000],
 )
 def test_a_line_that_is_no_event_is_dropped_and_logged(tmp_path: Path, line: bytes) -> None:
     (tmp_path / "garbage").write_bytes(line + b"\n")
