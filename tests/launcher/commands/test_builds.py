@@ -118,14 +118,8 @@ def test_a_python_version_that_cannot_be_found(run: Run, obedient: ObedientModel
     assert "3.5.99" in error
 
 
-def test_a_full_disk(
-    run: Run, obedient: ObedientModel, small_disk: Path, launcher_home: Path
-) -> None:
-    environ = {
-        **os.environ,
-        "LAUNCHER_HOME": str(small_disk / "home"),
-        "UV_CACHE_DIR": str(launcher_home / "uv-cache"),
-    }
+def test_a_full_disk(run: Run, obedient: ObedientModel, small_disk: Path) -> None:
+    environ = {**os.environ, "LAUNCHER_HOME": str(small_disk / "home")}
     done = run("serve", "-m", obedient.path, "-p", "0", env=environ)
     assert done.returncode == 3
     [error] = error_lines(done)
