@@ -26,6 +26,8 @@ STATES = ("starting", "ready", "reloading", "draining")
 # Seconds after a fault's end within which the service must answer again: the longest backoff of a
 # restart after a few crashes, and a start.
 RECOVERY = 20.0
+# What the launcher's exit codes say of a first start that failed: it is not tried again.
+NOT_STARTED = (2, 3, 4)
 # How long the model loads where the fault has to come meanwhile, in seconds.
 LOADING = 2.0
 HEAD = (
@@ -38,7 +40,8 @@ HEAD = (
 class Cell:
     """What came of one fault in one state.
 
-    `problems` say what must not be; `left_out` why the fault could not be made.
+    `problems` say what must not be; `left_out` why the fault could not be made; `ended` is the exit
+    code of a start that failed.
     """
 
     fault: str
@@ -48,6 +51,7 @@ class Cell:
     problems: list[str] = field(default_factory=list)
     left_out: str = ""
     said: str = ""
+    ended: int = 0
 
     def row(self) -> str:
         """The line of the table."""
@@ -56,7 +60,8 @@ class Cell:
         names = ("answered", "failed", "refused", "lost")
         counts = [sum(self.outcomes.values()), *(self.outcomes.get(each, 0) for each in names)]
         figures = " | ".join(map(str, counts))
-        outcome = "; ".join(self.problems) or "as it should be"
+        fine = f"not started, exit code {self.ended}" if self.ended else "as it should be"
+        outcome = "; ".join(self.problems) or fine
         return f"| {self.fault} | {self.state} | {figures} | {self.gap:.1f} s | {outcome} |"
 
 
@@ -103,7 +108,7 @@ def expect_its_end(service: Service, fault: Fault | None, cell: Cell) -> None:
     code = service.wait() if is_fatal or cell.state == "draining" else service.stop()
     if code is None:
         cell.problems.append("the launcher does not end")
-    elif code != (-signal.SIGKILL if is_fatal else 0) and (was_alive or not cell.problems):
+    elif code != (-signal.SIGKILL if is_fatal else cell.ended) and (was_alive or not cell.problems):
         cell.problems.append(f"the launcher ended with {code}: {_last_line(service)}")
     survivors = [f"{each.pid} {each.name()}" for each in service.survivors()]
     if survivors:
@@ -152,6 +157,9 @@ def _expect_recovery(service: Service, load: Load, cell: Cell) -> None:
     recovered = load.wait_for_answers(40, RECOVERY)
     if not service.is_alive():
         code = service.process.returncode
+        if cell.state == "starting" and code in NOT_STARTED:
+            cell.ended = code
+            return
         cell.problems.append(f"the launcher died with {code}: {_last_line(service)}")
     elif not recovered:
         statuses = dict(load.statuses)

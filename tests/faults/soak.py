@@ -17,7 +17,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-
 from tests.faults.faults import FAULTS
 from tests.faults.load import Load
 from tests.faults.matrix import Cell, apply, expect_its_end
@@ -99,7 +98,9 @@ def soak(seconds: float, folder: Path, seed: int = 1) -> list[str]:
                 problems.append(f"processes grew: {before}, then {after}")
         expect_its_end(service, None, end)
         problems += end.problems
-    print("requests: " + ", ".join(f"{number:,} {name}" for name, number in sorted(outcomes.items())))
+    print(
+        "requests: " + ", ".join(f"{number:,} {name}" for name, number in sorted(outcomes.items()))
+    )
     print("faults: " + ", ".join(f"{number} x {name}" for name, number in done.most_common()))
     return problems
 

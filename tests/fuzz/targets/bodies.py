@@ -125,9 +125,9 @@ def prepare(folder: Path) -> Input:
 
 
 WORDS = [
-    *ROW, "dataframe_split", "dataframe_records", "inputs", "instances", "params", "columns", "data",
-    "index", "messages", "stream", "null", "true", "NaN", "-Infinity", "1e999", "9223372036854775808",
-    "\\\\ud800", "\\\\u0000", "[[[[", '{"a":', "PAR1",
+    *ROW, "dataframe_split", "dataframe_records", "inputs", "instances", "params", "columns",
+    "data", "index", "messages", "stream", "null", "true", "NaN", "-Infinity", "1e999",
+    "9223372036854775808", "\\ud800", "\\u0000", "[[[[", '{"a":', "PAR1",
 ]  # fmt: skip
 
 
@@ -156,7 +156,7 @@ def replaced(value: Any, chance: random.Random) -> Any:
         return chance.choice(ODD)
     keys: Any = list(value) if isinstance(value, dict) else range(len(value))
     key = chance.choice(keys)
-    changed = value.copy()
+    changed: Any = value.copy()
     if chance.random() < 0.1:
         del changed[key]
     elif chance.random() < 0.1 and isinstance(value, list):

@@ -45,7 +45,7 @@ def front_for(loop: asyncio.AbstractEventLoop, take: Callable[[Any], None]) -> F
         )  # fmt: skip
 
     front = loop.run_until_complete(make())
-    front._dispatcher.put = take  # type: ignore[method-assign]
+    front._dispatcher.put = take  # type: ignore[method-assign, assignment]
     return front
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import marshal
 from pathlib import Path
+from typing import Any
 
 from scoring_server.worker import channel
 from tests.fuzz.target import Found, Input, Target
@@ -15,8 +16,6 @@ from tests.fuzz.target import Found, Input, Target
 # The exception for bytes that are no message; none yet.
 REFUSED: tuple[type[Exception], ...] = ()
 KINDS = range(channel.REQUEST, channel.FAILED + 1)
-# A decoder that waits for more than this has taken garbage for a length.
-LONGEST_MESSAGE = 1 << 34
 
 
 def prepare(_folder: Path) -> Input:
@@ -35,13 +34,13 @@ def take(data: bytes) -> None:
         return
 
 
-def _message(kind: int, number: int, meta: object, body: bytes = b"") -> str:
-    return b"".join(channel.encode(kind, number, meta, body)).decode("latin-1")
+def _meta(*values: Any) -> list[str]:
+    return [marshal.dumps(value).decode("latin-1") for value in values]
 
 
 TARGET = Target(
     prepare,
     longest=4096,
     seconds=1.0,
-    words=[marshal.dumps(each).decode("latin-1") for each in (None, ("200 OK", []), (0.5,))],
+    words=_meta(None, ("200 OK", []), (0.5,)),
 )
