@@ -112,8 +112,12 @@ def _signal(processes: list[psutil.Process], signum: int) -> None:
 
 def exhausted(
     who: Callable[[Service], Iterable[psutil.Process]],
+    meanwhile: Callable[[Service], Iterable[psutil.Process]] | None = None,
 ) -> Callable[[Service], Iterator[None]]:
+    """No new descriptor; meanwhile somebody dies and would have to be replaced."""
+
     def fault(service: Service) -> Iterator[None]:
+        victims = _some(meanwhile(service)) if meanwhile else []
         before = []
         for process in _some(who(service)):
             with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
@@ -123,6 +127,9 @@ def exhausted(
                 resource.prlimit(
                     process.pid, resource.RLIMIT_NOFILE, (process.num_fds(), limits[1])
                 )
+        for process in victims:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         try:
             yield
         finally:
@@ -143,14 +150,13 @@ def output_closed(service: Service) -> Iterator[None]:
 
 
 def output_full(service: Service) -> Iterator[None]:
+    """Nobody reads the pipe, which is full; there is something to say about a worker and a reload."""
     service.stop_reading()
-    # It says something about each: more than the pipe holds.
-    for _ in range(40):
-        if not service.is_alive():
-            break
-        service.process.send_signal(signal.SIGHUP)
-    with contextlib.suppress(IndexError, psutil.NoSuchProcess):
-        service.workers()[0].kill()
+    service.fill_output()
+    workers = service.workers()
+    if workers:
+        workers[0].kill()
+    service.process.send_signal(signal.SIGHUP)
     try:
         yield
     finally:
@@ -276,6 +282,10 @@ FAULTS = (
     Fault("the launcher is killed", killed(the_launcher), is_fatal=True),
     Fault("the server has no descriptors left", exhausted(the_server)),
     Fault("the launcher has no descriptors left", exhausted(the_launcher)),
+    Fault("the server has no descriptors left, a worker dies", exhausted(the_server, a_worker)),
+    Fault(
+        "the launcher has no descriptors left, the server dies", exhausted(the_launcher, the_server)
+    ),
     Fault("output is closed", output_closed),
     Fault("output is a full pipe", output_full),
     Fault("the disk is full", disk_full),
