@@ -150,7 +150,7 @@ def output_closed(service: Service) -> Iterator[None]:
 
 
 def output_full(service: Service) -> Iterator[None]:
-    """Nobody reads the pipe, which is full; there is something to say about a worker and a reload."""
+    """Nobody reads the pipe, which is full; meanwhile a worker dies, and it is to be reloaded."""
     service.stop_reading()
     service.fill_output()
     workers = service.workers()
@@ -164,6 +164,12 @@ def output_full(service: Service) -> Iterator[None]:
 
 
 # --- the disk ------------------------------------------------------------------------------------
+
+
+def disk_full_and_crash(service: Service) -> Iterator[None]:
+    with contextlib.contextmanager(disk_full)(service):
+        _some(the_server(service))[0].kill()
+        yield
 
 
 def disk_full(service: Service) -> Iterator[None]:
@@ -289,6 +295,7 @@ FAULTS = (
     Fault("output is closed", output_closed),
     Fault("output is a full pipe", output_full),
     Fault("the disk is full", disk_full),
+    Fault("the disk is full, the server dies", disk_full_and_crash),
     Fault("the disk is read-only", disk_read_only),
     Fault("fork refused", fork_refused(None)),
     Fault("fork refused, a worker dies", fork_refused(a_worker)),

@@ -87,8 +87,8 @@ class Load:
             thread.join()
 
     def longest_gap(self, since: float) -> float:
-        """The longest time without an answer, in seconds."""
-        times = [since, *(each for each in self.answered_at if each >= since)]
+        """The longest time without an answer until now, in seconds."""
+        times = [since, *(each for each in self.answered_at if each >= since), time.monotonic()]
         return max((after - before for before, after in itertools.pairwise(times)), default=0.0)
 
 

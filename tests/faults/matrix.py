@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tests.faults.faults import FAULTS, Fault, NotHere
 from tests.faults.load import Load, is_right, question
-from tests.faults.service import Service, running, wait
+from tests.faults.service import WORKERS, Service, running, wait
 
 STATES = ("starting", "ready", "reloading", "draining")
 # Seconds after a fault's end within which the service must answer again: the longest backoff of a
@@ -94,7 +94,7 @@ def apply(fault: Fault, service: Service, load: Load, cell: Cell, hold: float) -
         return
     if not fault.is_fatal and cell.state != "draining":
         _expect_recovery(service, load, cell)
-    cell.gap = load.longest_gap(began)
+        cell.gap = load.longest_gap(began)
     cell.outcomes = dict(load.outcomes)
     if load.wrong:
         cell.problems.append(f"answered wrongly: {load.wrong[:3]}")
@@ -164,6 +164,13 @@ def _expect_recovery(service: Service, load: Load, cell: Cell) -> None:
     elif not recovered:
         statuses = dict(load.statuses)
         cell.problems.append(f"no answers {RECOVERY:g} s afterwards (statuses {statuses})")
+    else:
+        # Each question comes to one worker: all of them are soon met.
+        until = time.monotonic() + RECOVERY
+        while len(service.workers()) < WORKERS:
+            if time.monotonic() > until:
+                cell.problems.append(f"not {WORKERS} workers {RECOVERY:g} s afterwards")
+                break
 
 
 def _last_line(service: Service) -> str:

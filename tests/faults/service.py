@@ -32,6 +32,7 @@ PIDS = Path("/sys/fs/cgroup/pids")
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 MARK = "FAULTY_SERVICE"
 LONGEST = 60.0
+WORKERS = 2
 
 LOADER = """
 import os, pathlib, select
@@ -95,7 +96,8 @@ class Service:
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "launcher", "serve", "-m", self.source.url),
-                *("-p", str(self.port), "--env-manager", "local", "-w", "2", "--timeout", "5"),
+                *("-p", str(self.port), "--env-manager", "local", "-w", str(WORKERS)),
+                *("--timeout", "5"),
                 *("--liveness-timeout", "2", "--graceful-timeout", "8", "--name", "faulty"),
                 *options,
             ],
@@ -239,7 +241,7 @@ class Service:
         return [
             each
             for each in self._children(self.server())
-            if each.pid not in workers and len(workers) >= 2
+            if each.pid not in workers and len(workers) >= WORKERS
         ]
 
     @staticmethod

@@ -19,7 +19,17 @@ CELLS: list[Cell] = []
 # Seconds that a fault lasts: in the long matrix long enough for the launcher to give up the server.
 SHORT, LONG = 0.5, 3.0
 # Known, and not mended yet: (fault, state), None for every state. Take a line out with its mend.
-KNOWN: dict[tuple[str, str | None], str] = {}
+KNOWN: dict[tuple[str, str | None], str] = {
+    ("fork refused, the server dies", None): "a fork that fails at a restart ends the launcher",
+    ("fork refused, a worker dies", None): "a fork that fails is not tried again",
+    (
+        "the launcher has no descriptors left, the server dies",
+        None,
+    ): "a restart without descriptors ends the launcher",
+    ("the server has no descriptors left, a worker dies", None): "a worker is not replaced",
+    ("the disk is full, the server dies", None): "a restart that cannot write ends the launcher",
+    ("output is closed", "starting"): "a readiness that cannot be printed ends the launcher",
+}
 
 
 def cells(states: tuple[str, ...]) -> list[object]:

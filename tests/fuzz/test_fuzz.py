@@ -47,8 +47,6 @@ TARGETS = sorted(
 # Finds that are known and not mended yet: take the line out with the mend.
 KNOWN = {
     "control_lines": "a line that is no JSON object ends the launcher",
-    "mlmodel": "an MLmodel or conda.yaml that is not UTF-8 ends in a traceback",
-    "requirements": "paths lead out of the model's folder; NUL ends in a traceback",
     "status_lines": "a line that names its event by a list ends the launcher",
     "worker_messages": "marshal raises what nobody expects",
 }

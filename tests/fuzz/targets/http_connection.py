@@ -7,6 +7,7 @@ and the same bytes are the same requests however they were cut into pieces.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -127,11 +128,16 @@ def prepare(_folder: Path) -> Input:
         connection.connection_made(transport)
 
         def answer_all() -> None:
-            while waiting:
-                request = waiting.pop()
-                head = request.head
-                requests.append((head.method, head.path, head.query, head.headers, request.body))
-                answer(front, request)
+            seen = -1
+            while waiting or len(transport.written) != seen:
+                seen = len(transport.written)
+                while waiting:
+                    request = waiting.pop()
+                    head = request.head
+                    requests.append(
+                        (head.method, head.path, head.query, head.headers, request.body)
+                    )
+                    answer(front, request)
                 turn()
 
         for start in range(0, len(data), size):
@@ -143,23 +149,22 @@ def prepare(_folder: Path) -> Input:
                 break
             connection.data_received(data[start : start + size])
             answer_all()
-            turn()
             kept = len(connection._buffer)
             if kept > MOST_KEPT + min(size, len(data)):
                 raise Found(f"{kept} bytes are kept of what came so far")
         answer_all()
-        turn()
-        # A refusal's status; what the front answers itself has a date in it.
-        statuses = [
-            line.split(b" ")[1]
-            for line in bytes(transport.written).split(b"\r\n")
-            if line.startswith(b"HTTP/1.1 ") and not line.startswith(b"HTTP/1.1 100")
+        # Of two things that are wrong, the first to be seen depends on the pieces.
+        answers = [
+            b"refused" if status.startswith(b"4") else status
+            for status in re.findall(
+                rb"^HTTP/1\.1 (\d+) (?!Continue)", bytes(transport.written), re.M
+            )
         ]
         connection.eof_received()
         transport.close()
         turn()
         waiting.clear()
-        return [*requests, tuple(statuses)]
+        return [*requests, tuple(answers)]
 
     def take(data: bytes) -> None:
         if len(data) < 2:
