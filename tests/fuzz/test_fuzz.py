@@ -33,11 +33,11 @@ REQUIREMENTS = [
 ]  # fmt: skip
 # Inputs in the quick tests: a second or two each.
 RUNS = {
-    "bodies": 1000,
+    "bodies": 400,
     "control_lines": 3000,
-    "http_connection": 300,
-    "mlmodel": 1000,
-    "requirements": 2000,
+    "http_connection": 200,
+    "mlmodel": 300,
+    "requirements": 600,
     "status_lines": 20000,
     "worker_messages": 20000,
 }
