@@ -123,10 +123,8 @@ def exhausted(
             with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
                 limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
                 before.append((process.pid, limits))
-                # The hard limit stays: without CAP_SYS_RESOURCE it could not be raised again.
-                resource.prlimit(
-                    process.pid, resource.RLIMIT_NOFILE, (process.num_fds(), limits[1])
-                )
+                # Three are in use for certain; the hard limit stays, so that it can be taken back.
+                resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
         for process in victims:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()

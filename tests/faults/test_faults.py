@@ -17,7 +17,7 @@ from tests.faults.soak import soak
 
 CELLS: list[Cell] = []
 # Seconds that a fault lasts: in the long matrix long enough for the launcher to give up the server.
-SHORT, LONG = 0.5, 3.0
+SHORT, LONG = 0.8, 3.0
 # Known, and not mended yet: (fault, state), None for every state. Take a line out with its mend.
 KNOWN: dict[tuple[str, str | None], str] = {
     ("fork refused, the server dies", None): "a fork that fails at a restart ends the launcher",
