@@ -117,7 +117,8 @@ def decode(line: bytes) -> Event:
     :raises ValueError: the line is no event (the model may have written to the pipe).
     """
     document: Any = json.loads(line)
-    kind = _KINDS.get(document.get("event", "")) if isinstance(document, dict) else None
+    name = document.get("event") if isinstance(document, dict) else None
+    kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise ValueError("not an event: {!r}".format(line[:200]))
     known = {field.name for field in dataclasses.fields(kind)}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from launcher.commands.environment import EnvironmentOptions, environment_spec
+from launcher.engines.scoring_server import ScoringServer
 from launcher.errors import ModelError
 from launcher.model.conda_yaml import CondaEnvironment, read_conda_environment
 from launcher.model.mlmodel import read_model
@@ -88,7 +89,7 @@ def test_the_spec_of_the_environment(write: Write) -> None:
         "channels: [conda-forge]\ndependencies: [python=3.11.7, pip, mlflow-skinny, {pip: [six]}]\n"
     )
     options = EnvironmentOptions(env_manager="conda", install_mlflow=True)
-    spec = environment_spec(read_model(path), options)
+    spec = environment_spec(read_model(path), options, ScoringServer())
     assert spec.env_manager == "conda"
     assert spec.requirements == ("six",)  # conda's mlflow-skinny will do
     assert spec.conda_dependencies == ("pip", "mlflow-skinny")
@@ -96,10 +97,15 @@ def test_the_spec_of_the_environment(write: Write) -> None:
     assert "flask>=1.0" in spec.server_requirements
     assert spec.lockfile is None
     (path / "conda-lock.yml").write_text("version: 1\n")
-    assert environment_spec(read_model(path), options).lockfile == path / "conda-lock.yml"
+    assert (
+        environment_spec(read_model(path), options, ScoringServer()).lockfile
+        == path / "conda-lock.yml"
+    )
 
 
 def test_mlflow_is_added_where_no_section_has_it(write: Write) -> None:
     path = write("channels: [conda-forge]\ndependencies: [python=3.11.7, pip]\n")
     options = EnvironmentOptions(env_manager="conda", install_mlflow=True)
-    assert environment_spec(read_model(path), options).requirements == ("mlflow==2.10.2",)
+    assert environment_spec(read_model(path), options, ScoringServer()).requirements == (
+        "mlflow==2.10.2",
+    )

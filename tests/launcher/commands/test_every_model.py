@@ -15,7 +15,7 @@ from tests.launcher.launcher_process import Launcher, ObedientModel, command, in
 
 pytestmark = pytest.mark.slow
 
-SHARED_MODELS = Path(__file__).resolve().parents[3] / "shared" / "models"
+SHARED_MODELS = Path(__file__).resolve().parents[4] / "shared" / "models"
 MODELS = sorted(path.name for path in SHARED_MODELS.glob("*"))
 SETOSA, VIRGINICA = [5.1, 3.5, 1.4, 0.2], [6.9, 3.2, 5.7, 2.3]
 

@@ -1,16 +1,26 @@
-"""The commands on cached environments: `launcher envs ...`, and `launcher lock`."""
+"""``launcher prepare-env``, ``launcher envs ...`` and ``launcher lock``."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.option_types import AGE, ENV_MANAGER, SIZE
+from launcher.cli.option_types import AGE, SIZE
+from launcher.cli.options import (
+    as_of_option,
+    env_manager_option,
+    environment_options,
+    json_option,
+    model_options,
+    offline_option,
+    take_environment_options,
+)
+from launcher.cli.output import print_json, print_table
 from launcher.errors import LauncherError, UsageError
 from launcher.quantities import format_size
 
@@ -18,7 +28,6 @@ if TYPE_CHECKING:
     from envs import EnvStore
     from envs.inventory import Entry, Removal
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _key_argument = click.argument("key", metavar="KEY")
 
 
@@ -28,7 +37,7 @@ def envs() -> None:
 
 
 @envs.command("list")
-@_json_option
+@json_option
 def list_(as_json: bool) -> None:
     """List the environments, the last used first."""
     from envs.inventory import entries, total_size
@@ -36,11 +45,11 @@ def list_(as_json: bool) -> None:
     listed = entries(_store())
     if as_json:
         total = total_size(listed)
-        _print_json({"total_size": total, "environments": [entry.as_json() for entry in listed]})
+        print_json({"total_size": total, "environments": [entry.as_json() for entry in listed]})
     elif not listed:
         click.echo("no environments yet")
     else:
-        _print_table(_rows(listed))
+        print_table(_rows(listed))
         shared = " (shared files counted once)"
         noun = "environment" if len(listed) == 1 else "environments"
         click.echo(f"{len(listed)} {noun}, {format_size(total_size(listed))}{shared}")
@@ -48,7 +57,7 @@ def list_(as_json: bool) -> None:
 
 @envs.command()
 @_key_argument
-@_json_option
+@json_option
 def show(key: str, as_json: bool) -> None:
     """Show an environment: what it was made from, and the resolved list of its packages."""
     from envs.store.manifest import read_manifest
@@ -57,11 +66,11 @@ def show(key: str, as_json: bool) -> None:
     manifest = read_manifest(store.folder(key))
     if manifest is None:
         raise LauncherError(
-            f"environment {key} is not complete: a build of it died, or is running",
-            "`launcher envs prune` removes what dead builds left",
+            f"Environment {key} is not complete: a build of it died, or is running.",
+            "`launcher envs prune` removes what dead builds left.",
         )
     if as_json:
-        _print_json(manifest)
+        print_json(manifest)
         return
     for name in ("key", "manager", "python_version", "created", "prefix"):
         click.echo(f"{name.replace('_', ' ') + ':':<16}{manifest[name]}")
@@ -73,12 +82,12 @@ def show(key: str, as_json: bool) -> None:
 
 @envs.command()
 @_key_argument
-@_json_option
+@json_option
 def path(key: str, as_json: bool) -> None:
     """Print an environment's folder."""
     environment = _usable(key)
     if as_json:
-        _print_json({"path": str(environment.path), "python": str(environment.python)})
+        print_json({"path": str(environment.path), "python": str(environment.python)})
     else:
         click.echo(environment.path)
 
@@ -95,7 +104,7 @@ def run(key: str, command: tuple[str, ...]) -> None:
     program = shutil.which(command[0], path=variables["PATH"])
     if program is None:
         raise UsageError(
-            f"there is no command {command[0]} in {environment.python.parent} or on PATH"
+            f"There is no command {command[0]} in {environment.python.parent} or on PATH."
         )
     if environment.mark is not None:
         # The command takes this process over, and with the descriptor the mark of being in use.
@@ -105,7 +114,7 @@ def run(key: str, command: tuple[str, ...]) -> None:
 
 @envs.command()
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
-@_json_option
+@json_option
 def remove(keys: tuple[str, ...], as_json: bool) -> None:
     """Remove environments that no process uses."""
     from envs import EnvError
@@ -130,7 +139,7 @@ def remove(keys: tuple[str, ...], as_json: bool) -> None:
     help="Remove the least recently used until all the others take less than this.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@_json_option
+@json_option
 def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json: bool) -> None:
     """Remove what dead builds left, damaged environments, and on request unused ones.
 
@@ -144,36 +153,77 @@ def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json
 
 
 @click.command()
-@click.option("-m", "--model-uri", required=True, metavar="URI", help="The model's folder.")
+@model_options
+@environment_options
 @click.option(
-    "--env-manager",
-    type=ENV_MANAGER,
-    default="virtualenv",
-    show_default=True,
-)
-@click.option("--resolve-as-of", default="auto", show_default=True, metavar="auto|today|DATE")
-@click.option("--offline", is_flag=True, default=None, help="Use uv's cache, never a network.")
-@_json_option
+    "--config", type=click.Path(path_type=Path, dir_okay=False),
+    help="With --install-mlflow: also write the configuration with which the environment serves "
+    "by itself (PYTHON -m scoring_server CONFIG).",
+)  # fmt: skip
+@click.option(
+    "--download", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Fill a folder with all that the environment is made of, for --wheelhouse on a machine "
+    "without a network, and build nothing.",
+)  # fmt: skip
+def prepare_env(
+    model_uri: str,
+    max_model_size: int | None,
+    config: Path | None,
+    download: Path | None,
+    **given: Any,
+) -> None:
+    """Build a model's environment and print its path and key."""
+    from launcher.commands.serving import ServeOptions, prepare, prepare_wheelhouse
+    from launcher.console import Console
+    from launcher.errors import UsageError
+
+    environment = take_environment_options(given)
+    if config is not None and not environment.install_mlflow:
+        raise UsageError(
+            "--config needs --install-mlflow: without it the scoring server is not in the "
+            "environment.",
+            "Add --install-mlflow.",
+        )
+    options = ServeOptions(model_uri, environment=environment, max_model_size=max_model_size)
+    if download is not None:
+        prepare_wheelhouse(options, Console(), download)
+        return
+    built = prepare(options, Console(), config)
+    click.echo(f"path: {built.path}")
+    click.echo(f"key:  {built.key}")
+
+
+@click.command()
+@model_options
+@env_manager_option
+@as_of_option
+@offline_option
+@json_option
 def lock(
-    model_uri: str, env_manager: str, resolve_as_of: str, offline: bool | None, as_json: bool
+    model_uri: str,
+    max_model_size: int | None,
+    env_manager: str,
+    as_of: str,
+    offline: bool | None,
+    as_json: bool,
 ) -> None:
     """Write a lockfile beside a model's MLmodel: pylock.toml, for conda conda-lock.yml."""
     from envs.locking import write_lockfile
-    from launcher.commands.environment import EnvironmentOptions, environment_spec
+    from launcher.commands.environment import BuildOptions, EnvironmentOptions, environment_spec
     from launcher.commands.model_opening import ModelRequest
-    from launcher.console import Console
+    from launcher.console import Console, clear
+    from launcher.engines.scoring_server import ScoringServer
     from launcher.supervision.stop_signals import stop_requests_raise
 
-    console = Console(quiet=as_json)
+    console, engine = Console(quiet=as_json), ScoringServer()
+    is_offline = BuildOptions(offline).is_offline
     with stop_requests_raise():
-        model = ModelRequest(model_uri, offline=bool(offline)).open(console)
-        options = EnvironmentOptions(env_manager=env_manager, as_of=resolve_as_of)
-        written = write_lockfile(
-            environment_spec(model, options), model.path, report=console.under_way, offline=offline
-        )
-        console.clear()
+        model = ModelRequest(model_uri, max_model_size, is_offline).open(engine, console)
+        spec = environment_spec(model, EnvironmentOptions(env_manager, as_of=as_of), engine)
+        written = write_lockfile(spec, model.path, report=console.under_way, offline=is_offline)
+        clear()
     if as_json:
-        _print_json({**written.__dict__, "path": str(written.path)})
+        print_json({**written.__dict__, "path": str(written.path)})
     else:
         click.echo(f"{written.path}: {written.packages} packages as of {written.as_of}")
 
@@ -185,7 +235,10 @@ def _store() -> EnvStore:
 
 
 def _resolved(text: str) -> tuple[EnvStore, str]:
-    """Return the store and the key that ``text`` begins; UsageError where there is none."""
+    """The store and the key that ``text`` begins.
+
+    :raises UsageError: there is none, or more than one.
+    """
     from envs import EnvError
     from envs.inventory import resolve_key
 
@@ -197,12 +250,13 @@ def _resolved(text: str) -> tuple[EnvStore, str]:
 
 
 def _usable(text: str) -> Any:
-    """Return the complete environment of a key, marked as in use."""
+    """The complete environment of a key, marked as in use."""
     store, key = _resolved(text)
     environment = store.find(key)
     if environment is None:
         raise LauncherError(
-            f"environment {key} is not complete, or damaged", "serve its model again to rebuild it"
+            f"Environment {key} is not complete, or damaged.",
+            "Serve its model again to rebuild it.",
         )
     return environment
 
@@ -229,16 +283,9 @@ def _rows(listed: list[Entry]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
-
-
 def _print_removed(removed: list[Removal], verb: str, as_json: bool) -> None:
     if as_json:
-        _print_json([removal.__dict__ for removal in removed])
+        print_json([removal.__dict__ for removal in removed])
         return
     for removal in removed:
         click.echo(f"{verb} {removal.name} ({format_size(removal.size)}): {removal.reason}")
@@ -246,12 +293,8 @@ def _print_removed(removed: list[Removal], verb: str, as_json: bool) -> None:
         click.echo("nothing to remove")
 
 
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2))
-
-
 def human_age(seconds: float) -> str:
-    """Return a time that has passed for people: 3 days ago."""
+    """A time in seconds that has passed, for people: 3 days ago."""
     for name, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= length:
             count = int(seconds // length)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.launcher.launcher_process import Launcher, ObedientModel, command, invoke
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SUM = """
 #include <omp.h>
 int team(void) {

@@ -18,6 +18,10 @@ import psutil
 import pytest
 import requests
 
+from launcher.commands.serving import check_access
+from launcher.console import Console
+from launcher.engines.engine import ServerOptions
+from launcher.supervision.probes import ping_url, wait_until_ready
 from tests.launcher.launcher_process import (
     Launcher,
     ObedientModel,
@@ -65,7 +69,7 @@ def test_the_life_of_a_server_in_the_background(run: Run, obedient: ObedientMode
     assert instance["url"] == told["ready"]
     assert instance["pid"] == int(told["pid"])
     assert instance["state"] == "ready"
-    assert instance["environment_manager"] == "local"
+    assert instance["env_manager"] == "local"
     assert 0 < instance["uptime"] < 3600
     assert instance["memory"] > 10 * 2**20
     family = psutil.Process(instance["pid"]).children(recursive=True)
@@ -274,6 +278,37 @@ def test_what_guards_the_server_has_to_be_there(
         ("--workers", "0"),
     ):
         assert run(*serve, *arguments).returncode == 2, arguments
+
+
+@pytest.mark.parametrize(
+    ("host", "is_warned_of"),
+    [("127.0.0.1", False), ("127.1.2.3", False), ("::1", False), ("localhost", False),
+     ("0.0.0.0", True), ("127.evil.example", True), ("localhost.evil.example", True)],
+)  # fmt: skip
+def test_only_what_is_on_this_machine_needs_no_token(
+    host: str, is_warned_of: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    check_access(ServerOptions(host=host), Console())
+    assert ("anyone who reaches" in capfd.readouterr().err) is is_warned_of
+
+
+def test_a_service_outlives_its_standard_output_and_keeps_its_port(
+    launch: Launch, obedient: ObedientModel, tmp_path: Path
+) -> None:
+    ready_file = tmp_path / "ready.json"
+    launcher = launch(
+        *("serve", "-m", obedient.path, "-p", "0", "--env-manager", "local"),
+        *("--ready-file", ready_file),
+        through=("sh", "-c", 'exec "$0" "$@" >/dev/full'),
+    )
+    launcher.wait_for("standard output cannot be written")
+    url = json.loads(ready_file.read_text())["url"]
+    server = psutil.Process(invoke(url, command("parents")).json()["predictions"][1])
+    server.terminate()  # not the launcher: the socket that it has is shut down
+    launcher.wait_for("restarting it")
+    assert wait_until_ready(ping_url(url), 60) is None
+    assert invoke(url, command("done")).json() == {"predictions": ["done"]}
+    assert launcher.stop() == 0
 
 
 def test_another_host_without_a_token_is_warned_of(launch: Launch, obedient: ObedientModel) -> None:

@@ -19,15 +19,12 @@ from tests.launcher.launcher_process import (
     ObedientModel,
     command,
     invoke,
+    serve_locally,
     wait_until_gone,
 )
 
 Launch = Callable[..., Launcher]
 STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
-
-
-def serve_locally(launch: Launch, model: ObedientModel, *arguments: str) -> Launcher:
-    return launch("serve", "-m", model.path, "-p", "0", "--env-manager", "local", *arguments)
 
 
 def assert_port_is_free(url: str) -> None:

@@ -12,12 +12,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 import requests
 
 from envs import EnvStore
-from launcher.cli.main import main
-from tests.launcher.launcher_process import Launcher, ObedientModel, command, invoke
+from tests.launcher.launcher_process import (
+    Launcher,
+    ObedientModel,
+    command,
+    invoke,
+    serve_locally,
+)
 
 Launch = Callable[..., Launcher]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -38,7 +44,11 @@ def test_a_model_answers_from_an_environment_of_its_own_which_is_used_again(
     url = first.ready()
     info = requests.get(f"{url}/info", timeout=60).json()
     assert re.match(r"3\.11\.", info["python"])
-    assert info["environment"] == {"manager": "virtualenv", "key": key_of(first)}
+    assert info["environment"] == {
+        "env_manager": "virtualenv",
+        "as_of": "2026-11-21",
+        "key": key_of(first),
+    }
     assert info["model"]["mlflow_version"] == "3.17.2"
     assert info["model"]["flavors"] == ["sklearn"]
     split = {"dataframe_split": {"columns": COLUMNS, "data": ROWS}}
@@ -164,7 +174,7 @@ def test_help_imports_nothing_slow() -> None:
         capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "80"},
     )  # fmt: skip
     imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
-    slow = {"pandas", "numpy", "flask", "virtualenv", "requests", "uv", "yaml", "gunicorn"}
+    slow = {"pandas", "numpy", "flask", "virtualenv", "requests", "uv", "yaml", "rich"}
     assert not imported & slow
     assert "serve" in done.stdout
 
@@ -193,17 +203,21 @@ def test_the_server_is_started_before_what_only_follows_it_is_imported(
     modules = set(done.stdout.split())
     assert "launcher.supervision.supervisor" in modules
     later = {
-        "launcher.supervision.liveness",
+        "launcher.supervision.probes",
         "launcher.commands.model_watch",
         "launcher.model.example",
     }
-    slow = {"pandas", "numpy", "flask", "virtualenv", "requests", "uv", "http", "psutil"}
+    slow = {"pandas", "numpy", "flask", "virtualenv", "requests", "uv", "http", "psutil", "rich"}
     assert not modules & (later | slow)
 
 
 @pytest.mark.parametrize("name", ["serve", "predict", "prepare-env", "ping"])
 def test_every_command_has_a_line_of_help(name: str) -> None:
-    assert main.commands[name].get_short_help_str(200)
+    from launcher.cli.main import main
+
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    assert command.get_short_help_str(200)
 
 
 def test_a_wrong_flag_is_bad_usage(run: Run) -> None:
@@ -215,9 +229,9 @@ def test_a_wrong_flag_is_bad_usage(run: Run) -> None:
 def test_info_names_no_path_of_this_machine_without_debug(
     launch: Launch, obedient: ObedientModel
 ) -> None:
-    plain = launch("serve", "-m", obedient.path, "-p", "0", "--env-manager", "local")
-    assert str(obedient.path) not in requests.get(f"{plain.ready()}/info", timeout=60).text
-    plain.stop()
+    plain = serve_locally(launch, obedient)
     debug = launch("--debug", "serve", "-m", obedient.path, "-p", "0", "--env-manager", "local")
+    assert str(obedient.path) not in requests.get(f"{plain.ready()}/info", timeout=60).text
     assert str(obedient.path) in requests.get(f"{debug.ready()}/info", timeout=60).text
+    plain.stop()
     debug.stop()

@@ -22,14 +22,11 @@ from tests.launcher.launcher_process import (
     ObedientModel,
     command,
     invoke,
+    serve_locally,
     wait_until_gone,
 )
 
 Launch = Callable[..., Launcher]
-
-
-def serve_locally(launch: Launch, model: ObedientModel, *arguments: str) -> Launcher:
-    return launch("serve", "-m", model.path, "-p", "0", "--env-manager", "local", *arguments)
 
 
 def worker_and_server(url: str) -> tuple[int, int]:

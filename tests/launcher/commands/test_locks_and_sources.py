@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -86,11 +87,44 @@ def test_a_folder_that_moves_is_served_anew(launch: Launch, obedient: ObedientMo
     assert launcher.stop() == 0
 
 
+def test_the_version_that_was_served_is_not_kept(
+    launch: Launch, run: Run, obedient: ObedientModel, tmp_path: Path, fresh_home: dict[str, str]
+) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "model"), "zip", obedient.path))
+    environ = {**os.environ, **fresh_home}
+
+    def users() -> list[list[int]]:
+        listed = json.loads(run("models", "list", "--json", env=environ).stdout)["models"]
+        return [each["in_use_by"] for each in sorted(listed, key=lambda each: each["created"])]
+
+    launcher = launch(
+        *("serve", "-m", archive, "-p", "0", "--env-manager", "local", "--watch", "0.2"),
+        environ=fresh_home,
+    )
+    launcher.ready()
+    assert users() == [[launcher.process.pid]]
+    (obedient.path / "another").touch()
+    changed = Path(shutil.make_archive(str(tmp_path / "changed"), "zip", obedient.path))
+    changed.replace(archive)
+    launcher.wait_for("reloaded; ")
+    while (used := users()) != [[], [launcher.process.pid]]:  # once the old server has ended
+        assert launcher.process.poll() is None, used
+    assert launcher.stop() == 0
+
+
+def test_lock_touches_no_network_where_the_variable_says_so(run: Run) -> None:
+    environ = {**os.environ, "LAUNCHER_OFFLINE": "1", "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    done = run("lock", "-m", "models:/never-fetched/1", env=environ)
+    assert done.returncode == 2
+    assert "offline" in done.stderr
+
+
 def test_a_model_larger_than_allowed_is_refused(run: Run, iris: Path, tmp_path: Path) -> None:
     archive = shutil.make_archive(str(tmp_path / "iris"), "zip", iris)
     done = run("serve", "-m", archive, "-p", "0", "--max-model-size", "1KB")
     assert done.returncode == 2
     assert "Error: " in done.stderr
+    assert run("lock", "-m", archive, "--max-model-size", "1KB").returncode == 2
     bad = run("serve", "-m", archive, "-p", "0", "--max-model-size", "much")
     assert bad.returncode == 2
     assert "much" in bad.stderr

@@ -14,13 +14,24 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tests.launcher.launcher_process import Launcher, ObedientModel, command, invoke
+from tests.launcher.launcher_process import (
+    Launcher,
+    ObedientModel,
+    command,
+    invoke,
+    serve_locally,
+)
 
 Launch = Callable[..., Launcher]
 
 
-def serve_locally(launch: Launch, model: ObedientModel, *arguments: str) -> Launcher:
-    return launch("serve", "-m", model.path, "-p", "0", "--env-manager", "local", *arguments)
+@pytest.fixture(scope="module")
+def shared_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server for the tests that leave it as it was."""
+    model = ObedientModel(tmp_path_factory.mktemp("shared") / "obedient")
+    launcher = serve_locally(Launcher, model)
+    yield launcher.ready()
+    assert launcher.stop() == 0
 
 
 @contextmanager
@@ -54,7 +65,7 @@ def test_the_server_s_http(launch: Launch, obedient: ObedientModel) -> None:
 
     # Byte by byte, in chunks with extensions and a trailer, and two requests in one packet.
     assert DONE in talk(url, *(WHOLE[at : at + 1] for at in range(len(WHOLE))))
-    chunked = CHUNKED + b"5;a=b\r\n%b\r\n%x\r\n%b\r\n0\r\nX-Note: x\r\n\r\n" % (
+    chunked = CHUNKED + b"5;a=b\r\n%b\r\n%x\r\n%b\r\n0\r\nX-Sum: x\r\n\r\n" % (
         BODY[:5], len(BODY) - 5, BODY[5:],
     )  # fmt: skip
     assert DONE in talk(url, *(chunked[at : at + 3] for at in range(0, len(chunked), 3)))
@@ -119,22 +130,17 @@ def test_request_ids_and_traces_are_taken_or_made_and_logged(
     assert launcher.stop() == 0
 
 
-def test_ping_answers_while_the_model_keeps_the_interpreter_to_itself(
-    launch: Launch, obedient: ObedientModel
-) -> None:
-    launcher = serve_locally(launch, obedient)
-    url = launcher.ready()
+def test_ping_answers_while_the_model_keeps_the_interpreter_to_itself(shared_url: str) -> None:
     with concurrent.futures.ThreadPoolExecutor() as pool, requests.Session() as session:
-        busy = pool.submit(invoke, url, command("seize 3"))
+        busy = pool.submit(invoke, shared_url, command("seize 3"))
         took = []
         while not busy.done():
             started = time.monotonic()
-            assert session.get(f"{url}/ping", timeout=60).status_code == 200
+            assert session.get(f"{shared_url}/ping", timeout=60).status_code == 200
             took.append(time.monotonic() - started)
         assert busy.result().status_code == 200
     # The median, since any single one may wait for a CPU that other processes use.
     assert sorted(took)[len(took) // 2] < 0.05
-    assert launcher.stop() == 0
 
 
 def test_beyond_the_backlog_requests_are_refused_at_once(
@@ -169,41 +175,35 @@ def _first_done(
     return done
 
 
-def test_slow_clients_take_no_worker(launch: Launch, obedient: ObedientModel) -> None:
-    launcher = serve_locally(launch, obedient)
-    url = launcher.ready()
-    parts = urlsplit(url)
+def test_slow_clients_take_no_worker(shared_url: str) -> None:
+    parts = urlsplit(shared_url)
     slow = [socket.create_connection((parts.hostname, parts.port)) for _ in range(50)]
     for connection in slow:
         connection.sendall(WHOLE[:-3])
-    assert invoke(url, command("done")).json() == {"predictions": ["done"]}
+    assert invoke(shared_url, command("done")).json() == {"predictions": ["done"]}
     for connection in slow:
         connection.sendall(WHOLE[-3:])
     assert all(DONE in connection.recv(10000) for connection in slow)
     for connection in slow:
         connection.close()
-    assert launcher.stop() == 0
 
 
 @pytest.mark.parametrize("closing", [b"", b"Connection: close\r\n"])
 def test_a_client_that_reads_slowly_gets_all_and_holds_nobody_up(
-    launch: Launch, obedient: ObedientModel, closing: bytes
+    shared_url: str, closing: bytes
 ) -> None:
-    launcher = serve_locally(launch, obedient)
-    url = launcher.ready()
     body = json.dumps(command("large")).encode()
-    with connection_to(url) as slow:
+    with connection_to(shared_url) as slow:
         slow.sendall(HEAD + closing + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         received = slow.recv(1 << 16)
         assert received.startswith(b"HTTP/1.1 200 ")
         for _ in range(5):
-            assert invoke(url, command("done")).json() == {"predictions": ["done"]}
+            assert invoke(shared_url, command("done")).json() == {"predictions": ["done"]}
         size = len(received)
         while size < 20_000_000:
             piece = slow.recv(1 << 20)
             assert piece
             size += len(piece)
-    assert launcher.stop() == 0
 
 
 @pytest.mark.parametrize("kind", ["sleep", "seize"])
@@ -227,8 +227,9 @@ def test_requests_that_wait_in_a_dying_worker_go_to_the_next(
 ) -> None:
     launcher = serve_locally(launch, obedient)
     url = launcher.ready()
-    for _ in range(20):  # so that the worker is fast, and gets requests ahead
-        invoke(url, command("done"))
+    with requests.Session() as session:
+        for _ in range(100):  # so that the worker is fast, and gets requests ahead
+            session.post(f"{url}/invocations", json=command("done"), timeout=60)
     obedient.hold("predict")
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         first = pool.submit(invoke, url, command("meet"))
