@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from launcher.instances.registry import (
     find_instance,
     running_instances,
 )
+from launcher.supervision.log import is_same_file
 
 _COLUMNS = ("name", "state", "url", "pid", "uptime", "requests", "memory", "model", "environment")
 
@@ -68,7 +70,8 @@ def logs(name: str, follow: bool, lines: int) -> None:
         for line in _last_lines(log, lines):
             click.echo(line, nl=False)
         if follow:
-            _follow(instance, log)
+            os.lseek(log.fileno(), log.tell(), os.SEEK_SET)
+            _follow(instance, log.fileno())
 
 
 def _last_lines(log: Any, number: int) -> list[bytes]:
@@ -85,14 +88,31 @@ def _last_lines(log: Any, number: int) -> list[bytes]:
     return data.splitlines(keepends=True)[-number:] if number else []
 
 
-def _follow(instance: Instance, log: Any) -> None:
-    """Show what is added, each time that the launcher says that it has added something."""
+def _follow(instance: Instance, shown: int) -> None:
+    """Show what is added, each time that the launcher says that it has added something.
+
+    :param shown: the descriptor of the log, read as far as it has been shown.
+    """
+    path = Path(instance.log)
     with connect(instance.control_path, {"command": "follow"}, None) as added:
         while True:
             ended = not added.recv(4096)
-            click.echo(log.read(), nl=False)
+            _show_rest(shown)
+            # The log may have been turned over: then it is another file, shown from its start.
+            newest = os.open(path, os.O_RDONLY)
+            if is_same_file(newest, shown):
+                os.close(newest)
+            else:
+                os.dup2(newest, shown)
+                os.close(newest)
+                _show_rest(shown)
             if ended:
                 return
+
+
+def _show_rest(log: int) -> None:
+    while chunk := os.read(log, 1 << 16):
+        click.echo(chunk, nl=False)
 
 
 @click.command()

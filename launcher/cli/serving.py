@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from launcher.cli.option_types import FILE
+from launcher.cli.option_types import FILE, SIZE
 from launcher.cli.options import (
     environment_options,
     loader_option,
@@ -105,6 +105,16 @@ def _workers(value: str) -> int:
     help="Bytes that a request body may have.",
 )  # fmt: skip
 @click.option(
+    "--max-held", type=SIZE, metavar="SIZE",
+    help="Bytes that requests and answers of all connections may take together; more get 503.  "
+    "[default: four largest bodies, 64MB at least]",
+)  # fmt: skip
+@click.option(
+    "--worker-memory", type=SIZE, metavar="SIZE",
+    help="Memory that a worker may take beyond the loaded model, such as 2GB; the request that "
+    "wants more gets 500, and the worker is replaced.  [default: no limit]",
+)  # fmt: skip
+@click.option(
     "--token-file", type=FILE,
     help="Clients must send the token in this file (Authorization: Bearer ...) to all but /ping "
     "and /health.",
@@ -127,6 +137,14 @@ def _workers(value: str) -> int:
 @click.option(
     "--slow-request", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
     help="Log requests that take longer, marked as slow.",
+)  # fmt: skip
+@click.option(
+    "--log-max-size", type=SIZE, default="100MB", show_default=True, metavar="SIZE",
+    help="Begin a new log file after so much.",
+)  # fmt: skip
+@click.option(
+    "--log-keep", default=3, show_default=True, type=click.IntRange(min=0), metavar="N",
+    help="Full log files that are kept beside it.",
 )  # fmt: skip
 @click.option(
     "--watch", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",

@@ -58,6 +58,8 @@ class ServeOptions:
     liveness_timeout: float = 30.0
     max_restarts: int = 5
     log_file: Path | None = None
+    log_max_size: int | None = None
+    log_keep: int = 3
     outcome_fd: int | None = None
     watch: float | None = None
     max_model_size: int | None = None
@@ -143,6 +145,8 @@ class _Serving:
             # A launcher in the background writes its own lines to the same file.
             None if detached else console.server_output,
             console.warn,
+            max_size=options.log_max_size,
+            kept=options.log_keep,
         )
         presence = Presence(
             name=name,

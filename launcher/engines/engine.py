@@ -39,6 +39,8 @@ class ServerOptions:
     backlog: int = 512
     graceful_timeout: float = 30.0
     max_body: int = 100 * 1024 * 1024
+    max_held: int | None = None
+    worker_memory: int | None = None
     token_file: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import time
@@ -9,7 +10,10 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from envs.disk.home import make_private_folder
+
 TAIL_LINES = 20
+_LONGEST_LINE = 1 << 16
 KEPT_LOGS = 20
 
 
@@ -19,6 +23,8 @@ class ServerLog:
     :param path: the log file; its folder is made.
     :param show: called with each chunk of bytes, to show it; None shows nothing.
     :param warn: called with one line when the file cannot be written.
+    :param max_size: bytes after which the file is put aside and a new one begun; None for never.
+    :param kept: how many files are kept beside it, ``NAME.1`` the newest.
 
     ``on_write`` is called after each write to the file.
     """
@@ -28,6 +34,9 @@ class ServerLog:
         path: Path,
         show: Callable[[bytes], None] | None,
         warn: Callable[[str], None] = lambda _: None,
+        *,
+        max_size: int | None = None,
+        kept: int = 3,
     ) -> None:
         self.path = path
         self._show = show
@@ -36,8 +45,10 @@ class ServerLog:
         self.on_write: Callable[[], None] = lambda: None
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._rest = b""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._max_size = max_size
+        self._kept = kept
+        make_private_folder(path.parent)
+        self._file: int | None = self._open()
 
     def write(self, chunk: bytes) -> None:
         """Show ``chunk`` and keep it. A full disk costs lines of the file, not the server."""
@@ -48,10 +59,14 @@ class ServerLog:
     def keep(self, chunk: bytes) -> None:
         """Keep ``chunk`` in the file without showing it."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
+        # A line without an end is kept for the tail only so far.
+        self._rest = self._rest[-_LONGEST_LINE:]
         self._tail.extend(line.decode(errors="replace") for line in lines)
         if self._file is None:
             return
         try:
+            if self._max_size is not None and os.fstat(self._file).st_size >= self._max_size:
+                self._file = self._turned_over(self._file)
             if self._lost:
                 os.write(self._file, b"[%d bytes could not be written here]\n" % self._lost)
                 self._lost = 0
@@ -62,6 +77,27 @@ class ServerLog:
             self._lost += len(chunk)
         else:
             self.on_write()
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        return os.open(self.path, flags, 0o600)
+
+    def _turned_over(self, full: int) -> int:
+        """Put the full file aside; the descriptor of a new one."""
+        for number in range(self._kept, 0, -1):
+            older = _aside(self.path, number)
+            newer = _aside(self.path, number - 1) if number > 1 else self.path
+            if newer.exists():
+                newer.replace(older)
+        if not self._kept:
+            self.path.unlink(missing_ok=True)
+        new = self._open()
+        # A launcher in the background has the file for its own output, too.
+        for output in (1, 2):
+            if is_same_file(output, full):
+                os.dup2(new, output)
+        os.close(full)
+        return new
 
     def tail(self) -> list[str]:
         """The last lines of output, oldest first."""
@@ -75,6 +111,18 @@ class ServerLog:
             self._file = None
 
 
+def _aside(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}")
+
+
+def is_same_file(one: int, other: int) -> bool:
+    """Whether two descriptors are of one file; a closed one is of none."""
+    try:
+        return os.path.samestat(os.fstat(one), os.fstat(other))
+    except OSError:
+        return False
+
+
 def new_log_path(folder: Path, name: str) -> Path:
     """A path for this process's log below ``folder``; of older ones the newest are kept."""
     # Not `name-*`: that would be the logs of `iris-2` as well as those of `iris`.
@@ -82,5 +130,6 @@ def new_log_path(folder: Path, name: str) -> Path:
     if folder.is_dir():
         found = sorted(path for path in folder.iterdir() if ours.fullmatch(path.name))
         for old in found[: -KEPT_LOGS or None]:
-            old.unlink(missing_ok=True)
+            for each in (old, *folder.glob(f"{glob.escape(old.name)}.*")):
+                each.unlink(missing_ok=True)
     return folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"

@@ -107,6 +107,32 @@ def test_the_life_of_a_server_in_the_background(run: Run, obedient: ObedientMode
 
 
 @pytest.mark.usefixtures("own_home")
+def test_logs_follow_a_log_that_is_turned_over(run: Run, obedient: ObedientModel) -> None:
+    started = run(
+        *("serve", "-m", obedient.path, "-p", "0", "--env-manager", "local", "--detach"),
+        *("--name", "mine", "--log-max-size", "2KB", "--log-keep", "1"),
+    )
+    assert started.returncode == 0, started.stderr
+    url = re.search(r"^ready: (\S+)", started.stdout, re.MULTILINE)
+    assert url
+    follower = subprocess.Popen(
+        [sys.executable, "-m", "launcher", "logs", "-f", "mine"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert follower.stdout
+    # Each is told with a traceback, of which few fit into a file.
+    for _ in range(5):
+        assert invoke(url[1], command("raise")).status_code == 400
+        assert any("told to" in line for line in follower.stdout)
+    log = Path(listed(run)[0]["log"])
+    assert sorted(each.name for each in log.parent.glob("mine-*")) == [log.name, log.name + ".1"]
+    assert run("stop", "mine").returncode == 0
+    follower.stdout.read()
+    assert follower.wait(timeout=60) == 0
+    follower.stdout.close()
+
+
+@pytest.mark.usefixtures("own_home")
 def test_detach_fails_with_the_reason(run: Run, obedient: ObedientModel) -> None:
     obedient.mark("load.raise")
     done = run("serve", "-m", obedient.path, "-p", "0", "--env-manager", "local", "--detach")
