@@ -30,7 +30,14 @@ def many_rows(count: int, seed: int = 0) -> pd.DataFrame:
     """`count` rows of measures, the same ones for the same seed."""
     random = np.random.default_rng(seed)
     values = random.normal(MEAN, SPREAD, size=(count, len(COLUMNS))).round(2)
-    return pd.DataFrame(values, columns=COLUMNS)
+    frame: pd.DataFrame = pd.DataFrame(values, columns=COLUMNS)
+    return frame
+
+
+def as_json(frame: pd.DataFrame) -> bytes:
+    """A JSON body (`dataframe_split`) of a table."""
+    split = frame.to_dict(orient="split", index=False)
+    return json.dumps({"dataframe_split": split}).encode()
 
 
 def write_bodies(frame: pd.DataFrame, folder: Path, parquet_python: Path) -> dict[str, Path]:
@@ -41,8 +48,7 @@ def write_bodies(frame: pd.DataFrame, folder: Path, parquet_python: Path) -> dic
     import subprocess
 
     paths = {name: folder / f"rows.{name}" for name in CONTENT_TYPES}
-    split = frame.to_dict(orient="split", index=False)
-    paths["json"].write_text(json.dumps({"dataframe_split": split}))
+    paths["json"].write_bytes(as_json(frame))
     frame.to_csv(paths["csv"], index=False)
     script = "import pandas, sys; pandas.read_csv(sys.argv[1]).to_parquet(sys.argv[2])"
     subprocess.run(

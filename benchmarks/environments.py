@@ -27,7 +27,7 @@ from pathlib import Path
 import uv
 
 from envs import EnvError, EnvSpec, EnvStore, prepare
-from envs.building.process import clean_environ
+from envs.building.environ import clean_environ
 
 LINES = ("scikit-learn", "pandas", "mlflow-skinny", "flask", "gunicorn", "pip", "setuptools")
 REUSE = """
@@ -69,7 +69,8 @@ def measure(lines: tuple[str, ...], repeat: int) -> list[tuple[str, float, float
     with tempfile.TemporaryDirectory() as name:
         home, bare = Path(name, "home"), Path(name, "bare")
         for what, cold in (("cold build", True), ("warm build", False)):
-            ours, theirs = [], []
+            ours: list[float] = []
+            theirs: list[float] = []
             for number in range(1 if cold else repeat):
                 cache = str(Path(name, "uv-cache"))
                 for times, action in ((ours, build), (theirs, bare_uv)):
@@ -117,7 +118,7 @@ def models(folder: Path, resolve_as_of: str, home: Path) -> None:
     for path in sorted(p for p in folder.iterdir() if (p / "MLmodel").is_file()):
         total += 1
         model = read_model(path)
-        spec = environment_spec(model, EnvironmentOptions(resolve_as_of=resolve_as_of))
+        spec = environment_spec(model, EnvironmentOptions(as_of=resolve_as_of))
         try:
             built = prepare(spec, store=EnvStore(home))
         except EnvError as error:

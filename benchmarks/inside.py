@@ -11,7 +11,9 @@ import pickle
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 try:
     import orjson as parser
@@ -21,7 +23,7 @@ except ImportError:
 CHUNK_ROWS = 500_000
 
 
-def load(model):
+def load(model: str) -> Any:
     """Import and load, as in a program that knows the model."""
     import pandas  # noqa: F401
 
@@ -29,20 +31,20 @@ def load(model):
         return pickle.load(file)
 
 
-def load_with_mlflow(model):
+def load_with_mlflow(model: str) -> Any:
     """Import and load as MLflow's documentation does it."""
     import mlflow.pyfunc
 
     return mlflow.pyfunc.load_model(model)
 
 
-def one_request(model, body_path, count):
+def one_request(model: str, body_path: str, count: str) -> dict[str, float]:
     """Parse, predict, encode, again and again: the median of each in milliseconds."""
     import pandas as pd
 
     loaded = load(model)
     body = Path(body_path).read_bytes()
-    times = {"parse": [], "predict": [], "encode": [], "total": []}
+    times: dict[str, list[float]] = {"parse": [], "predict": [], "encode": [], "total": []}
     for _ in range(int(count)):
         t0 = time.perf_counter()
         split = parser.loads(body)["dataframe_split"]
@@ -63,7 +65,9 @@ def one_request(model, body_path, count):
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def table_floor(model, count, json_path, csv_path, parquet_path):
+def table_floor(
+    model: str, count: str, json_path: str, csv_path: str, parquet_path: str
+) -> dict[str, dict[str, float]]:
     """What pandas, pyarrow and the JSON parser cost for one body of each format, in ms."""
     import io
 
@@ -71,11 +75,11 @@ def table_floor(model, count, json_path, csv_path, parquet_path):
 
     loaded = load(model)
 
-    def from_json(body):
+    def from_json(body: bytes) -> Any:
         split = parser.loads(body)["dataframe_split"]
         return pd.DataFrame(split["data"], columns=split["columns"])
 
-    readers = {
+    readers: dict[str, tuple[str, Callable[[bytes], Any]]] = {
         "json": (json_path, from_json),
         "csv": (csv_path, lambda body: pd.read_csv(io.BytesIO(body))),
         "parquet": (parquet_path, lambda body: pd.read_parquet(io.BytesIO(body))),
@@ -83,7 +87,7 @@ def table_floor(model, count, json_path, csv_path, parquet_path):
     found = {}
     for name, (path, read) in readers.items():
         body = Path(path).read_bytes()
-        times = {"parse": [], "predict": [], "encode": []}
+        times: dict[str, list[float]] = {"parse": [], "predict": [], "encode": []}
         for _ in range(int(count)):
             t0 = time.perf_counter()
             frame = read(body)
@@ -98,7 +102,9 @@ def table_floor(model, count, json_path, csv_path, parquet_path):
     return found
 
 
-def table_server(config_path, count, json_path, csv_path, parquet_path):
+def table_server(
+    config_path: str, count: str, json_path: str, csv_path: str, parquet_path: str
+) -> dict[str, dict[str, float]]:
     """What the scoring server's own steps take for the same bodies, in ms."""
     from scoring_server.config import ServerConfig
     from scoring_server.model.loading import load_model
@@ -120,7 +126,7 @@ def table_server(config_path, count, json_path, csv_path, parquet_path):
         request = Request(
             protocol, protocol.routes[0], "POST", "/invocations", {}, "", headers, body
         )
-        times = {"parse": [], "predict": [], "encode": []}
+        times: dict[str, list[float]] = {"parse": [], "predict": [], "encode": []}
         for _ in range(int(count)):
             for stage, seconds in application.answer(request).stages:
                 times[stage].append(seconds * 1e3)
@@ -128,7 +134,7 @@ def table_server(config_path, count, json_path, csv_path, parquet_path):
     return found
 
 
-def chunk_loop(model, source, target):
+def chunk_loop(model: str, source: str, target: str) -> dict[str, float]:
     """Score a CSV file in chunks, as one would write it by hand; the seconds it takes."""
     started = time.perf_counter()
     import pandas as pd
@@ -141,7 +147,7 @@ def chunk_loop(model, source, target):
     return {"seconds": time.perf_counter() - started}
 
 
-def start(model, way):
+def start(model: str, way: str) -> dict[str, float]:
     """Import and load; nothing else. The caller takes the time of the whole process."""
     (load if way == "pickle" else load_with_mlflow)(model)
     return {}

@@ -41,10 +41,14 @@ def install(peer: Peer, cache: Path) -> Path:
     return python
 
 
-def install_launcher(model: Path, cache: Path) -> Path:
-    """Have the launcher build the environment of a model; the path of its interpreter."""
+def install_launcher(model: Path, cache: Path, python: str | Path = sys.executable) -> Path:
+    """Have the launcher build the environment of a model; the path of its interpreter.
+
+    :param python: the interpreter that has the launcher.
+    """
     done = subprocess.run(
-        [sys.executable, "-m", "launcher", "prepare-env", "-m", str(model)],
+        [str(python), "-m", "launcher", "prepare-env", "-m", str(model)],
+        cwd=cache,
         env=launcher_environ(cache),
         stdout=subprocess.PIPE,
         text=True,
@@ -57,7 +61,10 @@ def install_launcher(model: Path, cache: Path) -> Path:
 
 def launcher_environ(cache: Path) -> dict[str, str]:
     """The environment variables with which the launcher is run."""
-    return {**os.environ, "LAUNCHER_HOME": str(cache / "launcher-home")}
+    # What is installed has its bytecode; a checkout may be told not to write any.
+    unwanted = {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH"}
+    kept = {name: value for name, value in os.environ.items() if name not in unwanted}
+    return {**kept, "LAUNCHER_HOME": str(cache / "launcher-home")}
 
 
 def run_uv(*arguments: str) -> None:

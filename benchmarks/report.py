@@ -29,7 +29,7 @@ class Medians:
         ]
         if not found:
             raise KeyError(f"{value} of {wanted}")
-        return statistics.median(found)
+        return float(statistics.median(found))
 
     def serving(self, value: str, peer: str, connections: int) -> float:
         """A number of the load scenario."""

@@ -246,7 +246,8 @@ def _timed_with_peak(command: list[str], cache: Path) -> tuple[float, float]:
 
 def write_config(model: Path, cache: Path) -> Path:
     """The scoring server's configuration for a model."""
-    from launcher.engines.server_config import server_config, write_json
+    from envs.disk.files import write_json
+    from launcher.engines.server_config import server_config
     from launcher.model.mlmodel import read_model
 
     path = cache / "config.json"

@@ -8,6 +8,7 @@ Needs wrk; uses 127.0.0.1 only; ends by itself.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import platform
 import sys
@@ -59,8 +60,11 @@ def main(arguments: list[str] | None = None) -> int:
         repeats=options.repeats or (1 if options.quick else 3),
         csv_megabytes=options.csv_megabytes or (100 if options.quick else 1000),
     )
+    # What would go wrong at the end is said now, and not after the measurements.
+    if importlib.util.find_spec("matplotlib") is None:
+        print("Error: matplotlib draws the picture. Install the extra `dev`.", file=sys.stderr)
+        return 1
     if options.readme is not None:
-        # What is wrong with it is said now, and not after the measurements.
         report.put_between(options.readme.read_text(), *README_MARKS, "")
     plan.cache.mkdir(parents=True, exist_ok=True)
     samples: list[scenarios.Sample] = []

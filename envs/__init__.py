@@ -1,7 +1,8 @@
 """Environments as values: described by an EnvSpec, built once, found again by key."""
 
 from envs.errors import EnvError
-from envs.preparing import Description, describe, prepare
+from envs.managers.manager import Description
+from envs.preparing import describe, environ, prepare
 from envs.spec import EnvSpec
 from envs.store.manifest import Environment, Mismatch
 from envs.store.store import EnvStore
@@ -14,5 +15,6 @@ __all__ = [
     "Environment",
     "Mismatch",
     "describe",
+    "environ",
     "prepare",
 ]

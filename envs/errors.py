@@ -8,10 +8,9 @@ from pathlib import Path
 class EnvError(Exception):
     """An environment could not be described, found, built or removed.
 
-    Attributes:
-        message: one line that says what is wrong.
-        hint: one line that says what to do, or None.
-        log_path: the log of the build that failed, or None.
+    :param message: one line that says what is wrong, a sentence.
+    :param hint: one line that says what to do, a sentence, or None.
+    :param log_path: the log of the build that failed, or None.
     """
 
     def __init__(self, message: str, *, hint: str | None = None, log_path: Path | None = None):
@@ -21,4 +20,4 @@ class EnvError(Exception):
         self.log_path = log_path
 
     def __str__(self) -> str:
-        return f"{self.message} ({self.hint})" if self.hint else self.message
+        return f"{self.message} {self.hint}" if self.hint else self.message

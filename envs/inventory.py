@@ -10,34 +10,32 @@ from pathlib import Path
 from typing import Any
 
 from envs.disk.files import folder_files, remove_tree
-from envs.disk.locks import remove_lock_file, try_exclusive, users
 from envs.errors import EnvError
-from envs.managers.conda.cache import prune_cache
+from envs.managers.registry import all_managers
 from envs.store.manifest import damage, read_manifest
-from envs.store.store import DISCOVERY_LOG, EnvStore
+from envs.store.store import EnvStore
 
 
 @dataclass(frozen=True)
 class Entry:
     """One folder of the cache.
 
-    Attributes:
-        key: the environment's key.
-        path: its folder.
-        state: "complete", "building" (a live process does), "unfinished" (what a dead build
-            left), or "damaged: ..." with what is gone.
-        manager, python_version: None unless it was complete once.
-        packages: number of packages.
-        size: bytes on disk, a file that several environments share counted in each.
-        created: seconds since the epoch, None unless it was complete once.
-        last_used: seconds since the epoch.
-        users: pids of the processes that use it.
+    :param key: the environment's key.
+    :param path: its folder.
+    :param state: "complete", "building" (a live process does), "unfinished" (what a dead build
+        left), or "damaged: ..." with what is gone.
+    :param env_manager: None unless it was complete once; ``python_version`` likewise.
+    :param packages: number of packages.
+    :param size: bytes on disk, a file that several environments share counted in each.
+    :param created: seconds since the epoch, None unless it was complete once.
+    :param last_used: seconds since the epoch.
+    :param users: pids of the processes that use it.
     """
 
     key: str
     path: Path
     state: str
-    manager: str | None
+    env_manager: str | None
     python_version: str | None
     packages: int
     size: int
@@ -61,7 +59,7 @@ class Removal:
 
 def entries(store: EnvStore) -> list[Entry]:
     """Return what is in the cache, last used first."""
-    found = [entry for key in keys(store) if (entry := _entry(store, key)) is not None]
+    found = [entry for key in store.listed_keys() if (entry := _entry(store, key)) is not None]
     return sorted(found, key=lambda entry: -entry.last_used)
 
 
@@ -73,38 +71,34 @@ def total_size(listed: list[Entry]) -> int:
     return sum(sizes.values())
 
 
-def keys(store: EnvStore) -> list[str]:
-    """Return the keys that have a folder."""
-    if not store.root.is_dir():
-        return []
-    return sorted(p.name for p in store.root.iterdir() if not p.name.startswith("."))
-
-
 def resolve_key(store: EnvStore, text: str) -> str:
-    """Return the key that ``text`` is, or is an unambiguous beginning of; EnvError if none."""
-    found = [key for key in keys(store) if text and key.startswith(text)]
+    """Return the key that ``text`` is, or is an unambiguous beginning of.
+
+    :raises EnvError: it is none.
+    """
+    found = [key for key in store.listed_keys() if text and key.startswith(text)]
     if len(found) == 1 or text in found:
         return text if text in found else found[0]
     if found:
-        raise EnvError(f"{text} is the beginning of {len(found)} keys", hint="write more of it")
-    raise EnvError(f"there is no environment {text}", hint="`launcher envs list` shows the keys")
+        raise EnvError(f"{text} is the beginning of {len(found)} keys.", hint="Write more of it.")
+    raise EnvError(f"There is no environment {text}.", hint="`launcher envs list` shows the keys.")
 
 
 def remove(store: EnvStore, key: str) -> Removal:
-    """Remove an environment; EnvError where it is being built or used."""
+    """Remove an environment.
+
+    :raises EnvError: it is being built or used, or not there.
+    """
     entry = _entry(store, key)
     if entry is None:
-        raise EnvError(f"there is no environment {key}", hint="`launcher envs list` shows the keys")
-    with try_exclusive(store.lock_path(key)) as locked:
-        if not locked:
-            raise EnvError(f"environment {key} is being built", hint="try again later")
-        alive = users(store.users_folder(key), remove_dead=True)
-        if alive:
-            raise EnvError(
-                f"environment {key} is used by process {', '.join(map(str, alive))}",
-                hint="stop it first",
-            )
-        _discard(store, key)
+        raise EnvError(
+            f"There is no environment {key}.", hint="`launcher envs list` shows the keys."
+        )
+    if not store.remove(key):
+        by = ", ".join(map(str, store.users(key)))
+        if not by:
+            raise EnvError(f"Environment {key} is being built.", hint="Try again later.")
+        raise EnvError(f"Environment {key} is used by process {by}.", hint="Stop it first.")
     return Removal(key, "asked for", entry.size)
 
 
@@ -126,19 +120,16 @@ def prune(
     removed = [*_prune_trash(store, dry_run)]
     listed = entries(store)
     for entry, reason in _doomed(listed, older_than, max_size):
-        if dry_run:
+        # It may have been taken into use since it was listed: then it stays.
+        if dry_run or store.remove(entry.key):
             removed.append(Removal(entry.key, reason, entry.size))
-            continue
-        with try_exclusive(store.lock_path(entry.key)) as locked:
-            # Looked at again: it may have been taken into use since it was listed.
-            if locked and not users(store.users_folder(entry.key), remove_dead=True):
-                _discard(store, entry.key)
-                removed.append(Removal(entry.key, reason, entry.size))
     gone = {removal.name for removal in removed}
-    kept = [store.folder(key) / "env" for key in keys(store) if key not in gone]
-    removed += [Removal(*row) for row in prune_cache(store.home, kept, older_than, dry_run)]
+    kept = [store.folder(key) / "env" for key in store.listed_keys() if key not in gone]
+    for manager in all_managers():
+        rows = manager.prune(store.home, kept, older_than, dry_run)
+        removed += [Removal(*row) for row in rows]
     if not dry_run:
-        _sweep(store)
+        store.sweep()
     return removed
 
 
@@ -177,13 +168,13 @@ def _entry(store: EnvStore, key: str) -> Entry | None:
         key=key,
         path=folder,
         state=_state(store, key, manifest),
-        manager=manifest.get("manager"),
+        env_manager=manifest.get("manager"),
         python_version=manifest.get("python_version"),
         packages=len(manifest.get("packages", ())),
         size=sum(folder_files(folder).values()),
         created=datetime.fromisoformat(created).timestamp() if created else None,
         last_used=last_used,
-        users=tuple(users(store.users_folder(key))),
+        users=tuple(store.users(key)),
     )
 
 
@@ -191,37 +182,12 @@ def _state(store: EnvStore, key: str, manifest: dict[str, Any]) -> str:
     if manifest:
         damaged = damage(manifest, store.folder(key))
         return "complete" if damaged is None else f"damaged: {damaged}"
-    with try_exclusive(store.lock_path(key)) as free:
+    with store.try_locked(key) as free:
         return "unfinished" if free else "building"
 
 
-def _discard(store: EnvStore, key: str) -> None:
-    """Remove an environment and all that belongs to it. Needs the key's lock."""
-    store.discard(key)
-    remove_tree(store.users_folder(key))
-    store.build_log(key).unlink(missing_ok=True)
-    remove_lock_file(store.lock_path(key))
-
-
 def _prune_trash(store: EnvStore, dry_run: bool) -> Iterator[Removal]:
-    trash = store.root / ".trash"
-    for path in sorted(trash.iterdir()) if trash.is_dir() else []:
+    for path in store.trash():
         yield Removal(path.name, "removal was interrupted", sum(folder_files(path).values()))
         if not dry_run:
             remove_tree(path)
-
-
-def _sweep(store: EnvStore) -> None:
-    """Remove marks of the dead, and locks, marks and logs of keys that have no folder."""
-    folders = (store.lock_path(""), store.users_folder(""))
-    known = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir()}
-    logs = store.build_log("").parent
-    known |= {path.stem for path in logs.glob("*.log")} - {DISCOVERY_LOG}
-    for key in sorted(known):
-        with try_exclusive(store.lock_path(key)) as locked:
-            if locked:
-                alive = users(store.users_folder(key), remove_dead=True)
-                if not alive and not store.folder(key).exists():
-                    remove_tree(store.users_folder(key))
-                    store.build_log(key).unlink(missing_ok=True)
-                    remove_lock_file(store.lock_path(key))

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from envs.building.context import Context, Report, ignore
 from envs.building.log import BuildLog
-from envs.spec import EnvSpec, key_of
+from envs.managers.manager import Description
+from envs.managers.registry import manager_of
+from envs.spec import EnvSpec
 from envs.store.manifest import Environment
 from envs.store.store import DISCOVERY_LOG, EnvStore
-
-
-@dataclass(frozen=True)
-class Description:
-    """What `prepare` would make of a spec.
-
-    Attributes:
-        key: the environment's key.
-        manager: "virtualenv", "conda" or "local".
-        path: where it is or would be.
-        requirements: its requirement lines in normal form, credentials removed.
-        is_built: whether it is there, complete.
-    """
-
-    key: str
-    manager: str
-    path: Path
-    requirements: tuple[str, ...]
-    is_built: bool
 
 
 def prepare(
@@ -43,20 +25,16 @@ def prepare(
 ) -> Environment:
     """Return the environment of a spec, reused where it is there, else built.
 
-    ``report`` gets one line (str) a step. ``offline`` (None: ``LAUNCHER_OFFLINE=1``) never
-    touches a network. ``python_downloads`` lets uv install a Python that is missing.
-    ``wheelhouse`` is a folder of distributions to build from instead of any index.
-
     The environment is marked as in use from before this returns, see `Environment.in_use`.
     Interrupted by an exception (KeyboardInterrupt, or any that a signal handler raises), all
-    commands are ended and nothing is left behind. Raises EnvError where it cannot be built.
+    commands are ended and nothing is left behind.
+
+    :param report: gets one line (str) a step.
+    :param offline: never touch a network; None stands for ``LAUNCHER_OFFLINE=1``.
+    :param python_downloads: whether uv may install a Python that is missing.
+    :param wheelhouse: a folder of distributions to build from instead of any index.
+    :raises EnvError: it cannot be built, or its manager lacks something.
     """
-    if spec.manager == "local":
-        from envs.managers.local import local_environment
-
-        return local_environment(spec)
-    from envs.managers.registry import manager_of
-
     store = store or EnvStore()
     context = context_for(
         store,
@@ -65,32 +43,27 @@ def prepare(
         python_downloads=python_downloads,
         wheelhouse=wheelhouse,
     )
-    plan = manager_of(spec.manager).plan(spec, context)
-    return store.get_or_build(plan, context)
+    return manager_of(spec.env_manager).prepare(spec, store, context)
 
 
 def describe(
     spec: EnvSpec, *, store: EnvStore | None = None, offline: bool | None = None
 ) -> Description:
-    """Return what `prepare` would do, building and downloading nothing. Raises EnvError."""
+    """Return what `prepare` would do, building and downloading nothing.
+
+    :raises EnvError: the spec cannot be read, or its Python is not there.
+    """
     store = store or EnvStore()
-    if spec.manager == "local":
-        from envs.managers.local import local_environment
-        from envs.pip.requirements_file import flatten
-
-        environment = local_environment(spec)
-        lines = flatten([*spec.requirements, *spec.server_requirements], spec.base_dir).canonical
-        return Description(environment.key, "local", environment.path, lines, True)
-    from envs.managers.registry import manager_of
-
     context = context_for(store, ignore, offline=offline, python_downloads=False)
-    plan = manager_of(spec.manager).plan(spec, context)
-    key = key_of(plan.canonical)
-    found = store.find(key)
-    if found is not None and found.mark is not None:
-        found.mark.release()
-    path = store.folder(key) / "env"
-    return Description(key, spec.manager, path, plan.requirements, found is not None)
+    return manager_of(spec.env_manager).describe(spec, store, context)
+
+
+def environ(environment: Environment, *, warn: Report = ignore) -> dict[str, str]:
+    """Return all variables of a process in an environment, cleaned of other environments.
+
+    :param warn: gets one line for each thing of the environment that failed.
+    """
+    return manager_of(environment.env_manager).environ(environment, warn)
 
 
 def context_for(

@@ -15,7 +15,6 @@ from envs.errors import EnvError
 
 KEY_LENGTH = 20  # hexadecimal digits: 80 bits, short enough for shebang lines
 CANONICAL_VERSION = 1  # raise it where the same spec starts to give another environment
-MANAGERS = ("virtualenv", "conda", "local")
 DEFAULT_BUILD_REQUIREMENTS = ("pip", "setuptools", "wheel")
 
 _NAMED = re.compile(
@@ -30,64 +29,55 @@ _NAMED = re.compile(
 class EnvSpec:
     """All that decides what is inside an environment. It names no model and no server.
 
-    Attributes:
-        manager: "virtualenv" ("uv" is accepted as a name for it), "conda" or "local".
-        python: version wanted: "3.7.16", "3.7", a specifier set such as ">=3.8,<3.11", or None
-            for the version of the running interpreter. For conda also what follows ``python``
-            in a conda.yaml ("=3.7.16", " >=3.8,<3.11").
-        requirements: lines in the syntax of pip's requirements files, options included
-            (``-r``, ``-c``, ``--index-url``, ``--find-links``, ...). For conda: the ``pip:``
-            section.
-        base_dir: folder that relative paths in ``requirements`` start from.
-        build_requirements: requirement lines for pip, setuptools and the like (MLflow's
-            ``build_dependencies``); installed with the rest, in the same resolution.
-        server_requirements: requirement lines that whoever runs in the environment adds; part
-            of the same resolution.
-        undated: names of packages (of ``server_requirements``) that may be newer than
-            ``as_of``. A package that ``requirements`` name themselves is never exempted.
-        as_of: when the model was logged (aware, or naive UTC), or None where that is unknown.
-        resolve_as_of: "auto" (``as_of``, else today), "today", or a date "YYYY-MM-DD".
-        copied_packages: folders of pure Python packages to copy into site-packages.
-        lockfile: a ``pylock.toml``, ``uv.lock`` or ``conda-lock.yml`` to install from; nothing
-            is resolved then.
-        conda_channels: channels of a ``conda.yaml``, in order.
-        conda_dependencies: its match specs, the ``pip:`` section and ``python`` left out.
+    :param env_manager: name of the manager, or an alias (see `envs.managers.registry`).
+    :param python: version wanted: "3.7.16", "3.7", a specifier set such as ">=3.8,<3.11", or None
+        for the version of the running interpreter. For conda also what follows ``python`` in a
+        conda.yaml ("=3.7.16", " >=3.8,<3.11").
+    :param requirements: lines in the syntax of pip's requirements files, options included
+        (``-r``, ``-c``, ``--index-url``, ``--find-links``, ...). For conda: the ``pip:`` section.
+    :param base_dir: the model's folder: relative paths in ``requirements`` start there, and none
+        leads out of it. None: the working directory, and files anywhere.
+    :param build_requirements: requirement lines for pip, setuptools and the like (MLflow's
+        ``build_dependencies``); installed with the rest, in the same resolution.
+    :param server_requirements: requirement lines that whoever runs in the environment adds; part
+        of the same resolution.
+    :param undated: names of packages (of ``server_requirements``) that may be newer than the
+        model. A package that ``requirements`` name themselves is never exempted.
+    :param logged_at: when the model was logged (aware, or naive UTC), None where that is unknown.
+    :param as_of: the day to resolve as of: "auto" (``logged_at``, else today), "today", or a date
+        "YYYY-MM-DD".
+    :param copied_packages: folders of pure Python packages to copy into site-packages.
+    :param lockfile: a ``pylock.toml``, ``uv.lock`` or ``conda-lock.yml`` to install from; nothing
+        is resolved then.
+    :param conda_channels: channels of a ``conda.yaml``, in order.
+    :param conda_dependencies: its match specs, the ``pip:`` section and ``python`` left out.
     """
 
-    manager: str = "virtualenv"
+    env_manager: str = "virtualenv"
     python: str | None = None
     requirements: tuple[str, ...] = ()
     base_dir: Path | None = None
     build_requirements: tuple[str, ...] = DEFAULT_BUILD_REQUIREMENTS
     server_requirements: tuple[str, ...] = ()
     undated: tuple[str, ...] = ()
-    as_of: datetime | None = None
-    resolve_as_of: str = "auto"
+    logged_at: datetime | None = None
+    as_of: str = "auto"
     copied_packages: tuple[Path, ...] = ()
     lockfile: Path | None = None
     conda_channels: tuple[str, ...] = ()
     conda_dependencies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.manager == "uv":
-            object.__setattr__(self, "manager", "virtualenv")
-        if self.manager not in MANAGERS:
-            raise EnvError(
-                f"unknown environment manager {self.manager!r}",
-                hint=f"use one of {', '.join(MANAGERS)}",
-            )
-        if self.resolve_as_of not in ("auto", "today"):
-            parse_date(self.resolve_as_of)
+        if self.as_of not in ("auto", "today"):
+            parse_date(self.as_of)
 
     def resolution_date(self) -> date | None:
         """Return the day to resolve as of, or None for today (no bound at all)."""
-        if self.resolve_as_of == "today":
+        if self.as_of == "today":
             return None
-        if self.resolve_as_of != "auto":
-            return parse_date(self.resolve_as_of)
-        if self.as_of is None:
-            return None
-        return as_utc(self.as_of).date()
+        if self.as_of != "auto":
+            return parse_date(self.as_of)
+        return as_utc(self.logged_at).date() if self.logged_at is not None else None
 
     def upload_bound(self) -> datetime | None:
         """Return the moment (UTC) up to which uploads count, or None for no bound.
@@ -100,18 +90,21 @@ class EnvSpec:
         day = self.resolution_date()
         if day is None:
             return None
-        days = 2 if self.resolve_as_of == "auto" else 1
+        days = 2 if self.as_of == "auto" else 1
         midnight = datetime(day.year, day.month, day.day, tzinfo=timezone.utc)
         return midnight + timedelta(days=days)
 
 
 def parse_date(text: str) -> date:
-    """Return the date written as YYYY-MM-DD; EnvError for anything else."""
+    """Return the date written as YYYY-MM-DD.
+
+    :raises EnvError: it is none.
+    """
     try:
         return date.fromisoformat(text)
     except ValueError as error:
         raise EnvError(
-            f"cannot resolve as of {text!r}", hint="use auto, today or a date YYYY-MM-DD"
+            f"Cannot resolve as of {text!r}.", hint="Use auto, today or a date YYYY-MM-DD."
         ) from error
 
 
@@ -185,10 +178,13 @@ def hash_folder(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def hash_lock(path: Path) -> list[list[str]]:
-    """Return names and hashes of the files that a lockfile consists of; EnvError if unreadable."""
+def hash_lockfile(path: Path) -> list[list[str]]:
+    """Return names and hashes of the files that a lockfile consists of.
+
+    :raises EnvError: one cannot be read.
+    """
     files = [path, path.with_name("pyproject.toml")] if path.name == "uv.lock" else [path]
     try:
         return [[file.name, hash_file(file)] for file in files]
     except OSError as error:
-        raise EnvError(f"the lockfile {path} cannot be read: {error.strerror}") from error
+        raise EnvError(f"The lockfile {path} cannot be read: {error.strerror}.") from error

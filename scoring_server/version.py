@@ -1,3 +1,3 @@
-"""The scoring server's version."""
+"""The project's version, here alone: packaging reads it from this file."""
 
 __version__ = "0.1.0"

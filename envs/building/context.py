@@ -20,15 +20,14 @@ def ignore(_message: str) -> None:
 class Context:
     """The surroundings of one build; none of it decides what is in the environment.
 
-    Attributes:
-        home: the launcher's home folder.
-        report: gets progress, one line (str) at a time, without a line end.
-        log: where commands print to.
-        offline: never touch a network.
-        python_downloads: whether uv may install a missing Python.
-        wheelhouse: a folder of distributions to use instead of any index, or None.
-        work: a folder for files of this build that may hold credentials; removed with it.
-            None: the platform's folder for temporary files.
+    :param home: the launcher's home folder.
+    :param report: gets progress, one line (str) at a time, without a line end.
+    :param log: where commands print to.
+    :param offline: never touch a network.
+    :param python_downloads: whether uv may install a missing Python.
+    :param wheelhouse: a folder of distributions to use instead of any index, or None.
+    :param work: a folder for files of this build that may hold credentials; removed with it.
+        None: the platform's folder for temporary files.
     """
 
     home: Path = field(default_factory=launcher_home)

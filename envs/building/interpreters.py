@@ -1,4 +1,11 @@
-"""Find a Python for a version: on this machine, else from uv."""
+"""Find a Python for a version: on this machine, else from uv.
+
+uv lists what is there; which of it is taken is decided here. python-discovery (1.9.6), which
+virtualenv uses, does not fit: it takes the first on PATH that satisfies a version, where an exact
+patch release anywhere comes before the newest of its minor version here; of pyenv it sees only
+the versions that are enabled at the moment, of conda only what is on PATH; and it runs every
+candidate, where uv answers from its own cache.
+"""
 
 from __future__ import annotations
 
@@ -44,12 +51,11 @@ print(json.dumps({
 class Interpreter:
     """A Python that has run and told what it is.
 
-    Attributes:
-        path: the real file of the base interpreter, never a shim or a virtual environment's.
-        version: "3.7.16".
-        implementation: "cpython", "pypy".
-        platform: operating system and processor, "linux-x86_64".
-        abi: the ending of its extension modules' names, ".cpython-37m-x86_64-linux-gnu.so".
+    :param path: the real file of the base interpreter, never a shim or a virtual environment's.
+    :param version: "3.7.16".
+    :param implementation: "cpython", "pypy".
+    :param platform: operating system and processor, "linux-x86_64".
+    :param abi: the ending of its extension modules' names, ".cpython-37m-x86_64-linux-gnu.so".
     """
 
     path: str
@@ -77,9 +83,10 @@ def find_interpreter(wanted: str | None, context: Context) -> Interpreter:
 
     The exact version first, among the running interpreter, PATH, pyenv's versions, uv's managed
     Pythons and conda's environments; else the newest patch of the same minor version, said in
-    one line; else one that uv installs, unless that is not allowed. Raises EnvError with the
-    list of what was looked at. A found interpreter is remembered in the home folder, so that
-    the next call runs nothing.
+    one line; else one that uv installs, unless that is not allowed. A found interpreter is
+    remembered in the home folder, so that the next call runs nothing.
+
+    :raises EnvError: there is none; has the list of what was looked at.
     """
     running = _running()
     if wanted is None or wanted == running.version:
@@ -144,17 +151,18 @@ def _accepted(wanted: str) -> SpecifierSet:
         return SpecifierSet(f"=={exact[1]}.*" if exact else wanted, prereleases=True)
     except InvalidSpecifier as error:
         raise EnvError(
-            f"{wanted!r} is not a Python version",
-            hint="write it like 3.11.7, 3.11 or >=3.9,<3.12",
+            f"{wanted!r} is not a Python version.",
+            hint="Write it like 3.11.7, 3.11 or >=3.9,<3.12.",
         ) from error
 
 
 def discover(context: Context, accepted: str = "") -> list[Candidate]:
     """Return the Pythons that uv sees on PATH, in pyenv, in conda and of its own.
 
-    ``accepted`` (a specifier set) saves uv from running Pythons of other versions.
+    :param accepted: a specifier set; saves uv from running Pythons of other versions.
     """
-    from envs.building.process import clean_environ, read_output
+    from envs.building.environ import clean_environ
+    from envs.building.process import read_output
 
     places = {
         "PATH": _path_folders(),
@@ -170,8 +178,8 @@ def discover(context: Context, accepted: str = "") -> list[Candidate]:
     )
     if code != 0:
         raise context.log.error(
-            f"uv could not list the Pythons on this machine (exit code {code})",
-            hint="the build log has its words",
+            f"uv could not list the Pythons on this machine (exit code {code}).",
+            hint="The build log has its words.",
         )
     found: dict[str, Candidate] = {}
     for row in json.loads(output):
@@ -228,9 +236,9 @@ def _installed(wanted: str, seen: list[Candidate], context: Context) -> Interpre
     from envs.building.process import run
 
     looked_at = ", ".join(sorted({f"{c.version} ({c.source})" for c in seen})) or "none"
-    missing = f"no Python {wanted} on this machine; found {looked_at}"
+    missing = f"There is no Python {wanted} on this machine (found {looked_at})"
     if context.offline or not context.python_downloads:
-        raise EnvError(missing, hint=f"install it, e.g. with: uv python install {wanted}")
+        raise EnvError(f"{missing}.", hint=f"Install it, e.g. with: uv python install {wanted}")
     context.report(f"Python {wanted} is not on this machine: installing it with uv")
     # Not every patch release is there to be downloaded: then the newest of the minor version.
     patch = re.fullmatch(r"(\d+\.\d+)\.\d+", wanted)
@@ -242,7 +250,8 @@ def _installed(wanted: str, seen: list[Candidate], context: Context) -> Interpre
                 if (interpreter := probe(candidate.path, context)) is not None:
                     return interpreter
     raise context.log.error(
-        f"{missing}; uv could not install it", hint="install that Python yourself, then try again"
+        f"{missing}, and uv could not install it.",
+        hint="Install that Python yourself, then try again.",
     )
 
 
@@ -269,14 +278,14 @@ class _Memory:
         return Interpreter(**entry["interpreter"])
 
     def keep(self, wanted: str, interpreter: Interpreter) -> Interpreter:
-        from envs.disk.files import write_atomically
+        from envs.disk.files import write_json
 
         self.entries[wanted] = {
             "interpreter": asdict(interpreter),
             "file": _stamp(Path(interpreter.path)),
             "places": _places(),
         }
-        write_atomically(self.path, json.dumps(self.entries, indent=1), optional=True)
+        write_json(self.path, self.entries, optional=True)
         return interpreter
 
 

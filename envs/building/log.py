@@ -26,9 +26,8 @@ def without_credentials(text: str, secrets: Iterable[str] = ()) -> str:
 class BuildLog:
     """What the commands of one build printed: in a file, and its last lines in memory.
 
-    Attributes:
-        path: the file, or None for no file. It is made with the first line.
-        secrets: texts that are masked before a line goes anywhere.
+    :param path: the file, or None for no file. It is made with the first line.
+    :param secrets: texts that are masked before a line goes anywhere.
     """
 
     path: Path | None

@@ -11,34 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from envs.building.environ import clean_environ
 from envs.building.log import BuildLog
 
 GUARD = Path(__file__).with_name("guard.py")
 GRACE = 1.0  # seconds between SIGTERM and SIGKILL
-
-# What would make a command look at another Python, or install somewhere else.
-FOREIGN = (
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "PYTHONSTARTUP",
-    "PYTHONPLATLIBDIR",
-    "__PYVENV_LAUNCHER__",
-    "VIRTUAL_ENV",
-    "CONDA_PREFIX",
-    "CONDA_DEFAULT_ENV",
-    "UV_PYTHON",
-    "UV_SYSTEM_PYTHON",
-    "UV_PROJECT_ENVIRONMENT",
-    "UV_WORKING_DIR",
-    "UV_PROJECT",
-    "UV_WORKING_DIRECTORY",
-)
-
-
-def clean_environ(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this process's variables without those of other environments, plus ``extra``."""
-    environ = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-    return {**environ, "PYTHONNOUSERSITE": "1", "NO_COLOR": "1", **(extra or {})}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,19 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 
 
-def write_atomically(path: Path, text: str, *, optional: bool = False) -> None:
+def write_atomically(path: Path, text: str, *, mode: int = 0o666, optional: bool = False) -> None:
     """Write a file under another name, on disk, then move it into place.
 
-    ``optional`` accepts that the disk is full or read-only: for what only saves time.
+    :param mode: its permissions, less the umask's.
+    :param optional: whether the disk may be full or read-only: for what only saves time.
+    :raises OSError: it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("w", encoding="utf-8") as file:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
@@ -34,6 +38,41 @@ def write_atomically(path: Path, text: str, *, optional: bool = False) -> None:
     except OSError as error:
         if not optional or error.errno not in (*DISK_FULL, *READ_ONLY):
             raise
+
+
+def write_json(path: Path, content: Any, *, mode: int = 0o666, optional: bool = False) -> None:
+    """Write JSON values as `write_atomically` does; what is none (paths, dates) as its text."""
+    import json
+
+    text = json.dumps(content, indent=1, default=str) + "\n"
+    write_atomically(path, text, mode=mode, optional=optional)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; an empty one where it is missing or damaged."""
+    import json
+
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Return the content of a file that may be anything: it never waits for a FIFO or a device.
+
+    :param limit: bytes.
+    :raises OSError: it cannot be read, is no regular file, or is larger.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit} bytes", str(path))
+    return content
 
 
 def remove_tree(folder: Path) -> None:
@@ -66,8 +105,8 @@ def remove_tree(folder: Path) -> None:
 def disk_full(folder: Path) -> EnvError:
     """Return the error for a full disk below ``folder``."""
     return EnvError(
-        f"no space left on the disk of {folder}",
-        hint="free some space, or set LAUNCHER_HOME to a folder on another disk",
+        f"There is no space left on the disk of {folder}.",
+        hint="Free some space, or set LAUNCHER_HOME to a folder on another disk.",
     )
 
 

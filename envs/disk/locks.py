@@ -1,8 +1,9 @@
 """Locks between processes that vanish with the process that holds them.
 
-Kernel locks (flock) directly: a shared library of locks polls where the kernel can wait, and
-importing one costs more than the whole of finding an environment again. A lock file's content is
-the pid of who builds, for people; the lock itself is what counts.
+filelock waits for locks. What it cannot do is here, with the kernel's own locks (flock), which
+are the same that filelock takes: a lock that several hold, a mark that a child inherits, and
+taking a free lock at once, since importing filelock takes as long as finding an environment
+again. A lock file's content is the pid of who builds, for people; the lock itself is what counts.
 """
 
 from __future__ import annotations
@@ -15,27 +16,35 @@ from pathlib import Path
 
 from envs.disk.files import DISK_FULL
 
+_MODE = 0o600  # who cannot open a lock file cannot hold it against its owner
+_POLL = 0.1  # seconds
+
 
 @contextmanager
 def exclusive(path: Path, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold the exclusive lock of ``path``, a file made for it (its folder too).
 
-    ``waiting`` is called once with the holder's pid as text (maybe empty) where another process
-    has the lock; then this one waits, interrupted by nothing but an exception from a signal
-    handler. Raises OSError where the file cannot be made.
+    :param waiting: called once with the holder's pid as text (maybe empty) where another process
+        has the lock; then this one waits, until it has the lock or a signal handler raises.
+    :raises OSError: the file cannot be made.
     """
-    descriptor = _acquire(path, waiting)
-    try:
+    with try_exclusive(path) as locked:
+        if locked:
+            yield
+            return
+    if waiting is not None:
+        waiting(holder_of(path))
+    from filelock import FileLock
+
+    with FileLock(path, mode=_MODE).acquire(poll_interval=_POLL):
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
 def shared(path: Path) -> Iterator[None]:
     """Hold the lock of ``path`` together with others that hold it so; waits for an exclusive one.
 
-    Raises OSError where the file cannot be made.
+    :raises OSError: the file cannot be made.
     """
     descriptor = None
     while descriptor is None:
@@ -62,19 +71,10 @@ def remove_lock_file(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _acquire(path: Path, waiting: Callable[[str], None] | None) -> int:
-    descriptor = _open_locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    if descriptor is None and waiting is not None:
-        waiting(holder_of(path))
-    while descriptor is None:
-        descriptor = _open_locked(path, fcntl.LOCK_EX)
-    return descriptor
-
-
 def _open_locked(path: Path, operation: int) -> int | None:
     """Return a locked descriptor, None where another holds the lock or has removed the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
     try:
         fcntl.flock(descriptor, operation)
         if os.path.samestat(os.fstat(descriptor), path.stat()):
@@ -128,9 +128,12 @@ class Mark:
         fcntl.flock(self._descriptor, fcntl.LOCK_SH)
 
     def fileno(self) -> int:
-        """Return the descriptor that holds the mark; ValueError once released."""
+        """Return the descriptor that holds the mark.
+
+        :raises ValueError: it was released.
+        """
         if self._descriptor is None:
-            raise ValueError("the mark was released")
+            raise ValueError("The mark was released.")
         return self._descriptor
 
     def release(self) -> None:
@@ -150,7 +153,7 @@ class Mark:
 def users(folder: Path, *, remove_dead: bool = False) -> list[int]:
     """Return the pids whose marks in ``folder`` are alive.
 
-    ``remove_dead`` removes the other marks; only for the holder of the environment's lock.
+    :param remove_dead: remove the other marks; only for the holder of the environment's lock.
     """
     alive: list[int] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:

@@ -1,58 +1,78 @@
-"""The interface that environment managers stand behind."""
+"""The environment managers by name: what ``--env-manager`` may be. Imports none of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from envs.building.context import Context
 from envs.errors import EnvError
-from envs.spec import EnvSpec
-from envs.store.manifest import Contents
+
+if TYPE_CHECKING:
+    from envs.managers.manager import Manager
 
 
-class Plan(Protocol):
-    """An environment that could be built: all decisions taken, nothing written.
+def _virtualenv() -> Manager:
+    from envs.managers.virtualenv.manager import VirtualenvManager
 
-    Attributes:
-        canonical: JSON values: everything that decides the content, without credentials and
-            without paths of the model. The key is its hash.
-        requirements: the requirement lines, for people; credentials removed.
+    return VirtualenvManager()
+
+
+def _conda() -> Manager:
+    from envs.managers.conda.manager import CondaManager
+
+    return CondaManager()
+
+
+def _local() -> Manager:
+    from envs.managers.local import LocalManager
+
+    return LocalManager()
+
+
+_managers: dict[str, Callable[[], Manager]] = {
+    "virtualenv": _virtualenv,
+    "conda": _conda,
+    "local": _local,
+}
+_aliases = {"uv": "virtualenv"}
+
+
+def register(name: str, make: Callable[[], Manager], *aliases: str) -> None:
+    """Add a manager, under its name and other names for it; ``make`` may import what it needs."""
+    _managers[name] = make
+    _aliases.update(dict.fromkeys(aliases, name))
+
+
+def choices() -> tuple[str, ...]:
+    """Return the names that users may give, aliases right after what they stand for."""
+    return tuple(
+        choice
+        for name in _managers
+        for choice in (name, *(alias for alias, of in _aliases.items() if of == name))
+    )
+
+
+def canonical_name(name: str) -> str:
+    """Return the name of a manager for one of its names or aliases.
+
+    :raises EnvError: there is no manager of that name.
     """
-
-    @property
-    def canonical(self) -> Mapping[str, Any]: ...
-
-    @property
-    def requirements(self) -> tuple[str, ...]: ...
-
-    def build(self, prefix: Path, context: Context) -> Contents:
-        """Fill ``prefix`` (absent; its parent is there, and private to this build).
-
-        Reports its steps and logs its commands through the context; commands run with
-        `envs.building.process`, so that they die with the launcher. Raises EnvError. Need not
-        clean up: the store removes what a failed build leaves.
-        """
-        ...
-
-
-class Manager(Protocol):
-    """A way to make environments: a module with this one function."""
-
-    def plan(self, spec: EnvSpec, context: Context) -> Plan:
-        """Return the plan for a spec; reads the files that it names. Raises EnvError."""
-        ...
+    found = _aliases.get(name, name)
+    if found not in _managers:
+        raise EnvError(
+            f"There is no environment manager {name!r}.", hint=f"Use one of {', '.join(choices())}."
+        )
+    return found
 
 
 def manager_of(name: str) -> Manager:
-    """Return the manager of a name that `EnvSpec` accepts; its module is imported here."""
-    if name == "virtualenv":
-        from envs.managers.virtualenv import planning as virtualenv
+    """Return the manager of a name or alias; its module is imported here.
 
-        return virtualenv
-    if name == "conda":
-        from envs.managers.conda import planning as conda
+    :raises EnvError: there is no manager of that name.
+    """
+    return _managers[canonical_name(name)]()
 
-        return conda
-    raise EnvError(f"there is no environment manager {name}", hint="use virtualenv or conda")
+
+def all_managers() -> list[Manager]:
+    """Return every manager, each imported."""
+    return [make() for make in _managers.values()]

@@ -43,7 +43,7 @@ UV_SETTINGS = (
 class IndexSettings:
     """Package indexes and how files are chosen from them, credentials included.
 
-    Attributes are pip's options of the same names; ``find_links`` holds absolute paths and URLs.
+    Fields are pip's options of the same names; ``find_links`` holds absolute paths and URLs.
     """
 
     index_url: str | None = None

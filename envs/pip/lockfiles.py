@@ -6,59 +6,50 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+from packaging.pylock import Package
 
 from envs.building.context import Context
+from envs.building.environ import clean_environ
 from envs.building.interpreters import Interpreter
-from envs.building.process import Completed, clean_environ, run
-from envs.disk.files import write_atomically
+from envs.building.process import Completed, run
+from envs.disk.files import read_regular, write_atomically
 from envs.errors import EnvError
 from envs.pip.indexes import IndexSettings
-from envs.pip.pylock import (
-    LockedPackage,
-    check_python,
-    check_wheels,
-    load_pylock,
-    marker_environment,
-    packages,
-)
+from envs.pip.pylock import Archive, choose, load_pylock, marker_environment
 from envs.pip.resolution import Request, Resolution, resolve
+from envs.pip.site_packages import mismatch
 from envs.pip.uv import run_uv, uv_error, work_folder
-from envs.spec import normalize_name
+from envs.spec import requirement_name
 
 PYLOCK = "pylock.toml"
 UV_LOCK = "uv.lock"
+LARGEST = 64 << 20  # bytes
 
 
 @dataclass(frozen=True)
-class Lock:
+class Lockfile:
     """A lockfile that fits an interpreter.
 
-    Attributes:
-        path: the lockfile as the model carries it.
-        packages: what is to be installed: packages whose marker does not hold are left out.
-        document: the lockfile as ``pylock.toml``, parsed.
-        text: the same, as text.
+    :param path: the lockfile as the model carries it.
+    :param chosen: the packages to install, and what each is installed from.
+    :param text: the lockfile as ``pylock.toml``.
     """
 
     path: Path
-    packages: tuple[LockedPackage, ...]
-    document: Mapping[str, Any]
+    chosen: tuple[tuple[Package, Archive], ...]
     text: str
 
     @property
-    def rows(self) -> list[Mapping[str, Any]]:
-        """The tables of the packages to install, as PEP 751 has them."""
-        names = {package.name for package in self.packages}
-        return [row for row in self.document["packages"] if normalize_name(row["name"]) in names]
-
-    @property
     def pins(self) -> dict[str, str | None]:
-        """Names and versions."""
-        return {package.name: package.version for package in self.packages}
+        """Normalised names and versions; None where the lockfile gives none (folders)."""
+        return {
+            package.name: None if package.version is None else str(package.version)
+            for package, _ in self.chosen
+        }
 
 
 def find_lockfile(folder: Path) -> Path | None:
@@ -73,47 +64,71 @@ def find_lockfile(folder: Path) -> Path | None:
     return None
 
 
-def read_lock(path: Path, interpreter: Interpreter, context: Context) -> Lock:
-    """Return the lock of a ``pylock.toml`` or ``uv.lock``; EnvError where it does not fit.
+def read_lockfile(path: Path, interpreter: Interpreter, context: Context) -> Lockfile:
+    """Return what an interpreter gets of a ``pylock.toml`` or ``uv.lock``.
 
-    It fits where its Python and environments are the interpreter's, and each of its packages
-    has a wheel for it (or nothing but source).
+    :raises EnvError: it is damaged, or for other Pythons and platforms.
     """
     if path.name == UV_LOCK:
         with work_folder(context) as folder:
             text = _text(_export(path, interpreter, context, folder))
     else:
         text = _text(path)
-    document = load_pylock(text, str(path))
-    markers = marker_environment(interpreter)
-    check_python(document, path, interpreter, markers)
-    found = tuple(packages(document, markers))
-    check_wheels(found, path, interpreter)
-    return Lock(path, found, document, text)
+    chosen = choose(load_pylock(text, str(path)), str(path), interpreter)
+    return Lockfile(path, tuple(chosen), text)
 
 
-def install_lock(lock: Lock, indexes: IndexSettings, python: Path, context: Context) -> None:
-    """Install a lock's packages, hashes verified, into the environment of ``python``."""
-    context.report(f"installing {len(lock.packages)} packages from {lock.path.name}")
+def install_lockfile(
+    lockfile: Lockfile, indexes: IndexSettings, python: Path, context: Context
+) -> None:
+    """Install a lockfile's packages, hashes verified, into the environment of ``python``.
+
+    :raises EnvError: one cannot be had unchanged.
+    """
+    context.report(f"installing {len(lockfile.chosen)} packages from {lockfile.path.name}")
     with work_folder(context) as folder:
-        path = lock.path
+        path = lockfile.path
         if path.name == UV_LOCK:
             path = _export(path, None, context, folder)
         arguments: list[str | Path] = ["pip", "install", "--python", python, "--no-deps"]
         arguments += ["-r", path, "--preview-features", "pylock"]
         completed = run_uv(arguments, indexes, context, folder)
     if completed.returncode != 0:
-        what = f"{lock.path} could not be installed"
-        raise uv_error(completed.text, context, what, "write it again: launcher lock")
+        what = f"{lockfile.path} could not be installed"
+        raise uv_error(completed.text, context, what, "Write it again: launcher lock.")
+
+
+def resolve_missing(
+    request: Request,
+    lockfile: Lockfile | None,
+    context: Context,
+    file_format: str = "requirements.txt",
+) -> Resolution:
+    """Return the resolution of what a lockfile lacks of a request: of all where there is none.
+
+    :raises EnvError: there is no solution beside what the lockfile pins.
+    """
+    if lockfile is None:
+        return resolve(request, context, file_format)
+    pins = lockfile.pins
+    missing = [line for line in request.lines if requirement_name(line) not in {None, *pins}]
+    if not missing:
+        return Resolution("", "lock")
+    context.report(f"{lockfile.path.name} lacks {', '.join(missing)}: adding them")
+    held = [f"{name}=={version}" for name, version in pins.items() if version]
+    request = replace(request, lines=tuple(missing), constraints=(*request.constraints, *held))
+    return resolve(request, context, file_format).without(pins)
 
 
 def write_pylock(
     request: Request, target: Path, interpreter: Interpreter, context: Context
 ) -> Resolution:
-    """Resolve and write a ``pylock.toml``; return the resolution. EnvError if it cannot be.
+    """Resolve and write a ``pylock.toml``; return the resolution.
 
     The file says for which Python and platform it is, and names files below its own folder
     relative to it, so that it can move with the model.
+
+    :raises EnvError: there is no solution, or the file cannot be written.
     """
     resolution = resolve(request, context, PYLOCK)
     marker = (
@@ -133,32 +148,34 @@ def write_pylock(
         write_atomically(target, text)
     except OSError as error:
         raise EnvError(
-            f"{target} cannot be written: {error.strerror}", hint="lock a copy of the model"
+            f"{target} cannot be written: {error.strerror}.", hint="Lock a copy of the model."
         ) from error
     return resolution
 
 
-def check_fresh(lock: Lock, lines: Iterable[str], interpreter: Interpreter) -> None:
-    """Raise EnvError for the first requirement line that the lock contradicts."""
-    from envs.managers.local import mismatch
+def check_fresh(lockfile: Lockfile, lines: Iterable[str], interpreter: Interpreter) -> None:
+    """Compare requirement lines with what a lockfile pins.
 
+    :raises EnvError: the lockfile contradicts one.
+    """
     environment = marker_environment(interpreter)
-    pins = {name: version for name, version in lock.pins.items() if version is not None}
+    pins = {name: version for name, version in lockfile.pins.items() if version is not None}
     for line in lines:
         found = mismatch(line, pins, environment)
         if found is not None and found.installed is not None:
             raise EnvError(
-                f"the requirements ask for {found.requirement}, but {lock.path} has"
-                f" {found.installed}",
-                hint="write it again: launcher lock",
+                f"The requirements ask for {found.requirement}, but {lockfile.path} has"
+                f" {found.installed}.",
+                hint="Write it again: launcher lock.",
             )
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_regular(path, LARGEST).decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise EnvError(f"the lockfile {path} cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise EnvError(f"The lockfile {path} cannot be read: {reason}.") from error
 
 
 def _export(path: Path, interpreter: Interpreter | None, context: Context, folder: Path) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from envs.building.log import without_credentials
+from envs.disk.files import read_regular
 from envs.errors import EnvError
 from envs.pip.indexes import IndexSettings, url_secrets
 from envs.spec import hash_file, hash_folder, normalize_requirement
@@ -43,11 +44,15 @@ _OPTIONS = {
 }
 _FLAGS = ("no_index", "pre", "require_hashes", "prefer_binary")
 ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-_COMMENT = re.compile(r"(^|\s+)#.*$")
+LARGEST = 1 << 20  # bytes of one file
+LONGEST = 1 << 16  # characters of one line, continuations joined
+MOST_INCLUDES = 100
+# Models come from anywhere: no two repetitions of these may share out the same characters.
+_COMMENT = re.compile(r"(^|\s)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _SECRET_NAME = re.compile(r"TOKEN|PASS|SECRET|KEY|AUTH|CRED|USER", re.IGNORECASE)
 _LOCAL = re.compile(
-    r"^(?:(?P<name>[A-Za-z0-9._-]+)\s*(?P<named_extras>\[[^\]]*\])?\s*@\s*)?"
+    r"^(?:(?P<name>[A-Za-z0-9._-]+)\s*(?:(?P<named_extras>\[[^\]]*\])\s*)?@\s*)?"
     r"(?P<path>[^;\s\[]+)(?P<extras>\[[^\]]*\])?\s*(?P<rest>(?:;|--|\s).*)?$"
 )
 
@@ -56,15 +61,14 @@ _LOCAL = re.compile(
 class Requirements:
     """A requirements file with everything it includes.
 
-    Attributes:
-        lines: requirement lines for an installer: variables filled in, paths absolute.
-            They may hold credentials.
-        constraints: the same for constraints.
-        indexes: the options that say where packages come from.
-        canonical: the lines in normal form, sorted, with the hash of a local file or folder in
-            place of its path, without credentials.
-        canonical_constraints: the same for constraints.
-        secrets: credentials in the lines, for masking.
+    :param lines: requirement lines for an installer: variables filled in, paths absolute. They
+        may hold credentials.
+    :param constraints: the same for constraints.
+    :param indexes: the options that say where packages come from.
+    :param canonical: the lines in normal form, sorted, with the hash of a local file or folder in
+        place of its path, without credentials.
+    :param canonical_constraints: the same for constraints.
+    :param secrets: credentials in the lines, for masking.
     """
 
     lines: tuple[str, ...] = ()
@@ -82,25 +86,47 @@ def flatten(
 ) -> Requirements:
     """Return the requirements that the lines, and the files they include, ask for.
 
-    Relative paths start from ``base_dir`` (None: the working directory) in ``lines`` and from a
-    file's own folder inside of it. ``${NAME}`` is replaced from ``environ`` (the process's).
-    Raises EnvError for a file that is missing and for an option that pip does not have.
+    Relative paths start from ``base_dir`` in ``lines`` and from a file's own folder inside of it.
+
+    :param base_dir: the model's folder, which no path may lead out of. None: the working
+        directory, and files anywhere.
+    :param environ: what ``${NAME}`` is replaced from (None: the process's).
+    :raises EnvError: a file is missing, too large, outside of the model or no regular one; an
+        option is none of pip's.
     """
-    reader = _Reader(os.environ if environ is None else environ)
+    reader = _Reader(os.environ if environ is None else environ, base_dir and base_dir.resolve())
     reader.read(lines, (base_dir or Path()).absolute(), "the requirements")
     return reader.result()
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a requirements file, which may come from anywhere.
+
+    :raises EnvError: it cannot be read, is no regular file, too large, or no UTF-8.
+    """
+    try:
+        return read_regular(path, LARGEST).decode("utf-8-sig").splitlines()
+    except OSError as error:
+        raise EnvError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise EnvError(
+            f"{path} cannot be read: it is not UTF-8 (byte {error.start}).",
+            hint="Save it as UTF-8.",
+        ) from error
 
 
 class _Reader:
     """Collects requirement lines and options, file by file."""
 
-    def __init__(self, environ: Mapping[str, str]):
+    def __init__(self, environ: Mapping[str, str], root: Path | None) -> None:
         self.environ = environ
+        self.root = root
         self.lines: list[tuple[str, str]] = []
         self.constraints: list[tuple[str, str]] = []
         self.secrets: set[str] = set()
         self.options: dict[str, Any] = {}
         self._including: list[Path] = []
+        self._included = 0
 
     def result(self) -> Requirements:
         options: dict[str, Any] = {
@@ -121,6 +147,12 @@ class _Reader:
         self, lines: Iterable[str], folder: Path, origin: str, *, constraint: bool = False
     ) -> None:
         for line in _logical_lines(lines):
+            if len(line) > LONGEST or "\0" in line:
+                problem = "a NUL byte" if "\0" in line else f"more than {LONGEST} characters"
+                raise EnvError(
+                    f"{_sentence(origin)} have a line with {problem}: {line[:60]!r}...",
+                    hint="Correct the requirements.",
+                )
             text = self._expanded(line)
             if text.startswith("-"):
                 self._option(text, folder, origin, constraint)
@@ -131,22 +163,56 @@ class _Reader:
     def include(self, name: str, folder: Path, origin: str, *, constraint: bool) -> None:
         if "://" in name and not name.startswith("file:"):
             raise EnvError(
-                f"{origin} includes {without_credentials(name)}, which is not a local file",
-                hint="download it beside the requirements and include the copy",
+                f"{_sentence(origin)} include {without_credentials(name)}, which is not a local"
+                " file.",
+                hint="Download it beside the requirements and include the copy.",
             )
-        path = _path(name, folder)
+        path = self._path(name, folder, origin)
         if path in self._including:
             return
+        self._included += 1
+        if self._included > MOST_INCLUDES:
+            raise EnvError(f"The requirements include more than {MOST_INCLUDES} files.")
         try:
-            text = path.read_text(encoding="utf-8-sig")
-        except OSError as error:
+            lines = read_lines(path)
+        except EnvError as error:
+            hint = error.hint or f"Put a requirements file at {path}."
             raise EnvError(
-                f"{origin} includes {name}, which cannot be read: {error.strerror}",
-                hint=f"put the file at {path}",
+                f"{_sentence(origin)} include {name}. {error.message}", hint=hint
             ) from error
         self._including.append(path)
-        self.read(text.splitlines(), path.parent, name, constraint=constraint)
+        self.read(lines, path.parent, name, constraint=constraint)
         self._including.pop()
+
+    def _path(self, name: str, folder: Path, origin: str) -> Path:
+        """Return the path that a name (or a ``file:`` URL) stands for, inside of the model."""
+        try:
+            path = _path(name, folder)
+            target = path.resolve()
+        except (RuntimeError, OSError, ValueError) as error:  # ~nobody, too long, file://[
+            raise EnvError(
+                f"{_sentence(origin)} name {name[:200]}, which is no path here: {error}.",
+                hint="Put the file beside the requirements and name it there.",
+            ) from error
+        if self.root is not None and not target.is_relative_to(self.root):
+            raise EnvError(
+                f"{_sentence(origin)} name {name}, which is outside of the model's folder.",
+                hint="Put a copy into the model's folder and name that.",
+            )
+        return path
+
+    def _check_url(self, url: str, folder: Path, origin: str) -> None:
+        """Refuse a URL that leads to files outside of the model, or is none."""
+        try:
+            urlsplit(url)
+        except ValueError as error:
+            raise EnvError(
+                f"{_sentence(origin)} name {without_credentials(url)}, which is no URL: {error}.",
+                hint="Correct the requirements.",
+            ) from error
+        local = re.search(r"(?:^|\+)file:(.*)", url, re.IGNORECASE)
+        if local is not None:
+            self._path(f"file:{local[1]}", folder, origin)
 
     def _expanded(self, line: str) -> str:
         def value(match: re.Match[str]) -> str:
@@ -168,39 +234,44 @@ class _Reader:
             # Copied, not linked: an environment must not change with the folder it came from.
             self.lines.append(self._requirement(editable, folder, origin))
         for url in chosen.get("index_url", ()):
-            self.options["index_url"] = url
-        links = [self._link(link, folder) for link in chosen.get("find_links", ())]
-        self.options.setdefault("find_links", []).extend(links)
-        for name in ("extra_index_urls", "trusted_hosts", "no_binary", "only_binary"):
+            self.options["index_url"] = self._link(url, folder, origin)
+        for name in ("extra_index_urls", "find_links"):
+            links = [self._link(link, folder, origin) for link in chosen.get(name, ())]
+            self.options.setdefault(name, []).extend(links)
+        for name in ("trusted_hosts", "no_binary", "only_binary"):
             self.options.setdefault(name, []).extend(chosen.get(name, ()))
         for name in ("no_index", "pre"):
             if name in chosen:
                 self.options[name] = True
 
-    def _link(self, link: str, folder: Path) -> str:
-        return link if "://" in link else str(_path(link, folder))
+    def _link(self, link: str, folder: Path, origin: str) -> str:
+        if "://" not in link:
+            return str(self._path(link, folder, origin))
+        self._check_url(link, folder, origin)
+        return link
 
     def _requirement(self, text: str, folder: Path, origin: str) -> tuple[str, str]:
         """Return a requirement as an installer gets it, and in canonical form."""
         match = _LOCAL.match(text)
         if match is not None and _is_local(match["path"], bool(match["name"]), folder):
             return self._local(match, folder, origin)
-        url = re.search(r"\S+://\S+", text)
-        if url is not None:
-            self.secrets |= url_secrets(url[0])
+        for url in (word for word in text.split() if "://" in word):
+            self._check_url(url, folder, origin)
+            self.secrets |= url_secrets(url)
         bare = without_credentials(text, self.secrets).replace("****@", "")
         return text, normalize_requirement(bare)
 
     def _local(self, match: re.Match[str], folder: Path, origin: str) -> tuple[str, str]:
-        path = _path(match["path"], folder)
-        if not path.exists():
+        path = self._path(match["path"], folder, origin)
+        if not (os.path.isfile(path) or os.path.isdir(path)):  # noqa: PTH112, PTH113 - no OSError
             raise EnvError(
-                f"{origin} names {match['path']}, which is not there", hint=f"put it at {path}"
+                f"{_sentence(origin)} name {match['path']}, which is not there.",
+                hint=f"Put it at {path}.",
             )
         extras = match["named_extras"] or match["extras"] or ""
         name = match["name"] or (path.name.split("-")[0] if path.suffix == ".whl" else None)
         rest = f" {match['rest'].strip()}" if match["rest"] else ""
-        digest = hash_file(path) if path.is_file() else hash_folder(path)
+        digest = hash_folder(path) if path.is_dir() else hash_file(path)
         if name is None:
             return f"{path}{extras}{rest}", f"{path.name}{extras} @ sha256:{digest}{rest}"
         return (
@@ -213,7 +284,7 @@ def _logical_lines(lines: Iterable[str]) -> Iterator[str]:
     """Yield lines with continuations joined and comments removed, empty ones left out."""
     pending = ""
     for line in (part for text in lines for part in text.splitlines()):
-        if line.endswith("\\") and not _COMMENT.match(line):
+        if line.endswith("\\") and not line.lstrip().startswith("#"):
             pending += line[:-1]
             continue
         text = _COMMENT.sub("", pending + line).strip()
@@ -222,6 +293,11 @@ def _logical_lines(lines: Iterable[str]) -> Iterator[str]:
             yield text
     if last := _COMMENT.sub("", pending).strip():
         yield last
+
+
+def _sentence(origin: str) -> str:
+    """Return where something stands as the beginning of a sentence, in the plural."""
+    return "The requirements" if origin == "the requirements" else f"The requirements in {origin}"
 
 
 def _path(name: str, folder: Path) -> Path:
@@ -238,7 +314,7 @@ def _is_local(name: str, is_named: bool, folder: Path) -> bool:
         return False
     if is_named or name.startswith((".", "/", "~")):
         return True
-    return name.lower().endswith(ARCHIVES) or ("/" in name and _path(name, folder).exists())
+    return name.lower().endswith(ARCHIVES) or ("/" in name and os.path.exists(folder / name))  # noqa: PTH110 - False where it cannot be
 
 
 def _parse_options(text: str, origin: str) -> dict[str, Any]:
@@ -248,13 +324,8 @@ def _parse_options(text: str, origin: str) -> dict[str, Any]:
     would cost more than reading them.
     """
     found: dict[str, Any] = {}
-    words = text.split()
-    if "'" in text or '"' in text:
-        import shlex
-
-        words = shlex.split(text)
-    while words:
-        word = words.pop(0)
+    words = iter(_words(text, origin))
+    for word in words:
         option, joined, value = word.partition("=") if word.startswith("--") else (word, "", "")
         if not word.startswith("--") and len(word) > 2:
             option, joined, value = word[:2], "=", word[2:]
@@ -265,16 +336,28 @@ def _parse_options(text: str, origin: str) -> dict[str, Any]:
             found[name] = True
             continue
         if not joined:
-            if not words:
+            following = next(words, None)
+            if following is None:
                 raise _not_understood(text, origin)
-            value = words.pop(0)
+            value = following
         split = name in ("no_binary", "only_binary")
         found.setdefault(name, []).extend(v for v in (value.split(",") if split else [value]) if v)
     return found
 
 
+def _words(text: str, origin: str) -> list[str]:
+    if "'" not in text and '"' not in text:
+        return text.split()
+    import shlex
+
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise _not_understood(text, origin) from error
+
+
 def _not_understood(text: str, origin: str) -> EnvError:
     return EnvError(
-        f"{origin} has an option that is not understood: {without_credentials(text)}",
-        hint="remove it from the requirements",
+        f"{_sentence(origin)} have an option that is not understood: {without_credentials(text)}.",
+        hint="Remove it from the requirements.",
     )

@@ -26,14 +26,13 @@ _YOUNGER = re.compile(
 class Request:
     """What is to be resolved.
 
-    Attributes:
-        lines: requirement lines for uv.
-        constraints: constraint lines.
-        indexes: where packages come from.
-        python: path of the interpreter to resolve for.
-        day: the day to name in messages, None for today.
-        bound: uploads count up to this moment (UTC), None for no bound.
-        undated: packages that the bound does not hold for.
+    :param lines: requirement lines for uv.
+    :param constraints: constraint lines.
+    :param indexes: where packages come from.
+    :param python: path of the interpreter to resolve for.
+    :param day: the day to name in messages, None for today.
+    :param bound: uploads count up to this moment (UTC), None for no bound.
+    :param undated: packages that the bound does not hold for.
     """
 
     lines: tuple[str, ...]
@@ -58,12 +57,11 @@ class Request:
 class Resolution:
     """The exact list to install.
 
-    Attributes:
-        text: a requirements file, one pinned line a package with hashes, or a ``pylock.toml``.
-            May hold credentials.
-        as_of: "2020-09-01" or "today".
-        note: why it is today's although a day was asked for, one line, or None.
-        dates: uv's options for the bound that was used; builds from source need them as well.
+    :param text: a requirements file, one pinned line a package with hashes, or a
+        ``pylock.toml``. May hold credentials.
+    :param as_of: "2020-09-01" or "today".
+    :param note: why it is today's although a day was asked for, one line, or None.
+    :param dates: uv's options for the bound that was used; builds from source need them as well.
     """
 
     text: str
@@ -92,8 +90,8 @@ def resolve(
 ) -> Resolution:
     """Return the resolution as of the requested day, else as of today, saying why.
 
-    ``file_format`` is "requirements.txt" or "pylock.toml". Raises EnvError where the
-    requirements cannot be resolved at all, or no index answers.
+    :param file_format: "requirements.txt" or "pylock.toml".
+    :raises EnvError: the requirements cannot be resolved at all, or no index answers.
     """
     if not request.lines:
         return Resolution("", "today" if request.day is None else request.day.isoformat())
@@ -136,8 +134,8 @@ def _resolved(
     request: Request, completed: Completed, context: Context, note: str | None
 ) -> Resolution:
     if completed.returncode != 0:
-        what = "the requirements cannot be resolved"
-        raise uv_error(completed.text, context, what, "correct that requirement of the model")
+        what = "The requirements cannot be resolved"
+        raise uv_error(completed.text, context, what, "Correct that requirement of the model.")
     as_of = "today" if request.day is None else request.day.isoformat()
     resolution = Resolution(completed.text + "\n", as_of, note, tuple(request.dates()))
     for line in request.lines:
@@ -154,7 +152,7 @@ def _held_to_hashes(resolution: Resolution, line: str, context: Context) -> Reso
     demanded = re.findall(r"--hash[= ](\S+)", line)
     if resolution.text.startswith("lock-version"):
         if not any(text.partition(":")[2] in resolution.text for text in demanded):
-            raise context.log.error(f"no index has {line.split()[0]} with the hash it demands")
+            raise context.log.error(f"No index has {line.split()[0]} with the hash it demands.")
         return resolution
     name = requirement_name(line)
     blocks = [
@@ -177,7 +175,10 @@ def _why_not_dated(text: str, day: str) -> str:
 
 
 def install(resolution: Resolution, indexes: IndexSettings, python: Path, context: Context) -> None:
-    """Install exactly the resolved list into the environment of ``python``; EnvError if not."""
+    """Install exactly the resolved list into the environment of ``python``.
+
+    :raises EnvError: one cannot be had unchanged.
+    """
     count = len(resolution.blocks)
     if count == 0:
         return
@@ -194,4 +195,4 @@ def install(resolution: Resolution, indexes: IndexSettings, python: Path, contex
         if completed.returncode != 0 and not context.offline:
             completed = run_uv(arguments, indexes, context, folder)
     if completed.returncode != 0:
-        raise uv_error(completed.text, context, "the packages could not be installed")
+        raise uv_error(completed.text, context, "The packages could not be installed")

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from envs.building.context import Context
-from envs.building.process import Completed, clean_environ, run
+from envs.building.environ import clean_environ
+from envs.building.process import Completed, run
 from envs.disk.files import disk_full
 from envs.errors import EnvError
 from envs.pip.indexes import IndexSettings
@@ -77,17 +78,17 @@ def is_network_failure(text: str) -> bool:
 def uv_error(text: str, context: Context, what: str, hint: str | None = None) -> EnvError:
     """Return the error for what uv printed: ``what`` went wrong, and uv's reason in one line.
 
-    ``hint`` is for the case that neither the disk nor the network is to blame.
+    :param hint: for the case that neither the disk nor the network is to blame.
     """
     if _DISK_FULL.search(text):
         error = disk_full(context.home)
         return context.log.error(error.message, error.hint)
     if is_network_failure(text):
         if context.offline or context.wheelhouse is not None:
-            hint = "run it once with a network, or give a wheelhouse that has what is missing"
+            hint = "Run it once with a network, or give a wheelhouse that has what is missing."
         else:
-            hint = "check the network and the index settings (PIP_INDEX_URL, UV_DEFAULT_INDEX)"
-    return context.log.error(f"{what}: {reason(text)}", hint)
+            hint = "Check the network and the index settings (PIP_INDEX_URL, UV_DEFAULT_INDEX)."
+    return context.log.error(f"{what}: {reason(text).rstrip('.')}.", hint)
 
 
 def reason(text: str) -> str:

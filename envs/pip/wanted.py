@@ -24,11 +24,10 @@ _PINNED = re.compile(r"^[^;]*(==|@)")
 class PipRequirements:
     """Requirements, and up to when uploads count.
 
-    Attributes:
-        wanted: all requirements, flattened.
-        day: the day to resolve as of, None for today.
-        bound: the moment (UTC) up to which uploads count, None for no bound.
-        undated: packages that the bound does not hold for.
+    :param wanted: all requirements, flattened.
+    :param day: the day to resolve as of, None for today.
+    :param bound: the moment (UTC) up to which uploads count, None for no bound.
+    :param undated: packages that the bound does not hold for.
     """
 
     wanted: Requirements
@@ -62,10 +61,12 @@ class PipRequirements:
 
 
 def join(spec: EnvSpec, added: Iterable[str]) -> PipRequirements:
-    """Return the requirements of a spec with the ``added`` lines, files read; EnvError if missing.
+    """Return the requirements of a spec with the ``added`` lines, files read.
 
     What the model pins wins: an added requirement for a package that the model pins itself is
     left out, and such a package is never newer than the model's day allows.
+
+    :raises EnvError: a file is missing, or none that may be read.
     """
     model = flatten(spec.requirements, spec.base_dir)
     pinned = {requirement_name(line) for line in model.canonical if _PINNED.match(line)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from envs.disk.files import write_atomically
+from envs.disk import keyed_cache
 from envs.disk.locks import Mark
+from envs.plan import Contents
 
-MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
 
 
@@ -21,9 +20,8 @@ MANIFEST_VERSION = 1
 class Mismatch:
     """A requirement that an environment does not fulfil.
 
-    Attributes:
-        requirement: the line, e.g. "numpy==1.26.4".
-        installed: the version that is there, None where the package is missing.
+    :param requirement: the line, e.g. "numpy==1.26.4".
+    :param installed: the version that is there, None where the package is missing.
     """
 
     requirement: str
@@ -34,24 +32,27 @@ class Mismatch:
 class Environment:
     """An environment that is complete, and kept from pruning while this value lives.
 
-    Attributes:
-        key: the hash of all that decides its content.
-        manager: "virtualenv", "conda" or "local".
-        path: its folder (``sys.prefix`` of its interpreter).
-        python: absolute path of its interpreter.
-        python_version: "3.7.16".
-        packages: normalised names and versions of the distributions in it.
-        reused: whether it was there already (nothing was run to prepare it).
-        notes: one-line remarks of the build, such as why it was resolved as of today.
-        mismatches: for "local", the requirements that the running Python does not fulfil.
+    :param key: the hash of all that decides its content.
+    :param env_manager: the name of the manager that made it: "virtualenv", "conda", "local".
+    :param path: its folder (``sys.prefix`` of its interpreter).
+    :param python: absolute path of its interpreter.
+    :param python_version: "3.7.16".
+    :param packages: normalised names and versions of the distributions in it.
+    :param as_of: the day whose releases it has, "2020-09-01" or "today"; "lock" where a lockfile
+        says what is in it, "wheelhouse" where a wheelhouse does; None where nothing was resolved.
+    :param reused: whether it was there already (nothing was run to prepare it).
+    :param notes: one-line remarks of the build, such as why it was resolved as of today.
+    :param mismatches: the requirements that it does not fulfil: those of the model, for the
+        manager "local".
     """
 
     key: str
-    manager: str
+    env_manager: str
     path: Path
     python: Path
     python_version: str
     packages: Mapping[str, str]
+    as_of: str | None = None
     reused: bool = True
     notes: tuple[str, ...] = ()
     mismatches: tuple[Mismatch, ...] = ()
@@ -73,40 +74,16 @@ class Environment:
                 self.mark.release()
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What a manager has built.
-
-    Attributes:
-        python: the interpreter, relative to the environment's prefix ("bin/python").
-        python_version: its full version.
-        site_packages: folder of its packages, relative to the prefix.
-        packages: normalised names and versions.
-        resolved: the exact list that was installed, credentials removed (text).
-        as_of: "2020-09-01", "today", or "lock" where a lockfile was installed.
-        notes: one-line remarks.
-    """
-
-    python: str
-    python_version: str
-    site_packages: str
-    packages: Mapping[str, str]
-    resolved: str
-    as_of: str
-    notes: tuple[str, ...] = ()
-
-
 def write_manifest(
-    folder: Path, key: str, manager: str, canonical: Mapping[str, Any], contents: Contents
+    folder: Path, key: str, canonical: Mapping[str, Any], contents: Contents
 ) -> None:
     """Write the manifest, the last step of a build: from then on the environment counts."""
     from datetime import datetime, timezone
 
     prefix = folder / "env"
     document = {
-        "manifest_version": MANIFEST_VERSION,
         "key": key,
-        "manager": manager,
+        "manager": canonical["manager"],
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "prefix": str(prefix),
         "python": contents.python,
@@ -120,18 +97,12 @@ def write_manifest(
         "resolved": contents.resolved,
         "inputs": dict(canonical),
     }
-    write_atomically(folder / MANIFEST, json.dumps(document, indent=1, sort_keys=True) + "\n")
+    keyed_cache.write_manifest(folder, MANIFEST_VERSION, document)
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """Return the manifest of an environment's folder, None where it does not count."""
-    try:
-        document = json.loads((folder / MANIFEST).read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    if not isinstance(document, dict) or document.get("manifest_version") != MANIFEST_VERSION:
-        return None
-    return document
+    return keyed_cache.read_manifest(folder, MANIFEST_VERSION)
 
 
 def damage(manifest: Mapping[str, Any], folder: Path) -> str | None:
@@ -163,11 +134,12 @@ def to_environment(
     prefix = folder / "env"
     return Environment(
         key=manifest["key"],
-        manager=manifest["manager"],
+        env_manager=manifest["manager"],
         path=prefix,
         python=prefix / manifest["python"],
         python_version=manifest["python_version"],
         packages=manifest["packages"],
+        as_of=manifest["as_of"],
         reused=reused,
         notes=tuple(manifest["notes"]),
         mark=mark,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,43 +12,29 @@ from typing import Any
 from envs.building.context import Context
 from envs.building.log import BuildLog
 from envs.disk.files import DISK_FULL, READ_ONLY, disk_full, remove_tree
-from envs.disk.home import launcher_home
-from envs.disk.locks import Mark, exclusive, sign
+from envs.disk.home import launcher_home, make_private_folder
+from envs.disk.keyed_cache import KeyedCache
+from envs.disk.locks import sign
 from envs.errors import EnvError
-from envs.managers.registry import Plan
+from envs.plan import Contents, Plan
 from envs.spec import key_of
 from envs.store.manifest import Environment, damage, read_manifest, to_environment, write_manifest
 
+# Fills the prefix (absent; its parent is there, and private to this build).
+Build = Callable[[Path, Context], Contents]
 DISCOVERY_LOG = "discovery"  # the name, beside keys, of the log of looking for Pythons
 
 
-class EnvStore:
-    """Environments below ``<home>/envs``, found by key.
-
-    Layout: ``KEY/manifest.json`` (written last: without it nothing counts), ``KEY/env`` (the
-    environment), ``.locks/KEY`` (held by who builds, marks or removes), ``.users/KEY/PID-...``
-    (locked while that process uses it), ``.trash`` (what is about to be removed).
-    """
+class EnvStore(KeyedCache):
+    """Environments below ``<home>/envs``, found by key: ``KEY/env``, beside its manifest."""
 
     def __init__(self, home: Path | None = None):
         self.home = home or launcher_home()
-        self.root = self.home / "envs"
-
-    def folder(self, key: str) -> Path:
-        """Return the folder of a key, there or not."""
-        return self.root / key
-
-    def lock_path(self, key: str) -> Path:
-        """Return the lock file of a key."""
-        return self.root / ".locks" / key
+        super().__init__(self.home / "envs")
 
     def build_log(self, key: str) -> Path:
         """Return the log of the last build of a key, there or not."""
         return self.home / "logs" / "envs" / f"{key}.log"
-
-    def users_folder(self, key: str) -> Path:
-        """Return the folder with the marks of the users of a key."""
-        return self.root / ".users" / key
 
     def find(self, key: str) -> Environment | None:
         """Return a complete environment, marked as in use, or None. Runs nothing."""
@@ -58,15 +43,16 @@ class EnvStore:
         with self._locked(key, None) as writable:
             return self._complete(key, mark=writable)
 
-    def get_or_build(self, plan: Plan, context: Context) -> Environment:
+    def get_or_build(self, plan: Plan, build: Build, context: Context) -> Environment:
         """Return the environment of a plan, marked as in use; build it where it is not there.
 
-        Raises EnvError; a build that fails, or is interrupted, leaves nothing behind.
+        A build that fails, or is interrupted, leaves nothing behind.
+
+        :raises EnvError: it cannot be built.
         """
         key = key_of(plan.canonical)
 
-        def waiting(pid: str) -> None:
-            by = f" (process {pid})" if pid else ""
+        def waiting(by: str) -> None:
             context.report(f"waiting for the build of environment {key}{by}")
 
         with self._locked(key, waiting) as writable:
@@ -75,10 +61,10 @@ class EnvStore:
                 return found
             if not writable:
                 raise EnvError(
-                    f"environment {key} is not in {self.root}, which cannot be written to",
-                    hint="set LAUNCHER_HOME to a folder that can be written",
+                    f"Environment {key} is not in {self.root}, which cannot be written to.",
+                    hint="Set LAUNCHER_HOME to a folder that can be written.",
                 )
-            return self._build(key, plan, context)
+            return self._build(key, plan, build, context)
 
     def _complete(
         self, key: str, *, mark: bool, context: Context | None = None
@@ -101,27 +87,25 @@ class EnvStore:
         held = None
         if mark:
             try:
-                held = Mark(self.users_folder(key))
-                os.utime(self.folder(key))  # the last use
+                held = self.mark(key)
             except OSError as error:
                 if error.errno not in (*DISK_FULL, *READ_ONLY):
                     raise
         return to_environment(manifest, self.folder(key), reused=reused, mark=held)
 
-    def _build(self, key: str, plan: Plan, context: Context) -> Environment:
+    def _build(self, key: str, plan: Plan, build: Build, context: Context) -> Environment:
         folder = self.folder(key)
         log_path = self.build_log(key)
         log = BuildLog(log_path, context.log.secrets)
         context = replace(context, log=log, work=folder / "work")
-        manager = plan.canonical["manager"]
         sign(self.lock_path(key))
         try:
             log_path.unlink(missing_ok=True)
             self.discard(key)
-            (folder / "work").mkdir(parents=True)
-            contents = plan.build(folder / "env", context)
+            make_private_folder(folder / "work")
+            contents = build(folder / "env", context)
             remove_tree(folder / "work")
-            write_manifest(folder, key, manager, plan.canonical, contents)
+            write_manifest(folder, key, plan.canonical, contents)
         except BaseException as error:
             remove_tree(folder)
             if isinstance(error, OSError) and error.errno in DISK_FULL:
@@ -131,21 +115,19 @@ class EnvStore:
         assert manifest is not None
         return self._marked(key, manifest, reused=False, mark=True)
 
-    def discard(self, key: str) -> None:
-        """Remove what is at a key: first out of the way, in one step. Needs the key's lock."""
-        folder = self.folder(key)
-        if not folder.exists():
-            return
-        trash = self.root / ".trash"
-        trash.mkdir(parents=True, exist_ok=True)
-        doomed = trash / f"{key}-{os.urandom(4).hex()}"
-        folder.rename(doomed)
-        remove_tree(doomed)
+    def forget(self, key: str) -> None:
+        """Remove what is kept beside the environment of a key. Needs the key's lock."""
+        self.build_log(key).unlink(missing_ok=True)
+        super().forget(key)
+
+    def _known(self) -> set[str]:
+        logs = self.build_log("").parent
+        return super()._known() | {path.stem for path in logs.glob("*.log")} - {DISCOVERY_LOG}
 
     @contextmanager
     def _locked(self, key: str, waiting: Any) -> Iterator[bool]:
         """Hold the key's lock; yield False, without it, where the cache is read-only."""
-        lock = exclusive(self.lock_path(key), waiting)
+        lock = self.locked(key, waiting)
         try:
             lock.__enter__()
         except OSError as error:

@@ -26,11 +26,17 @@ def resolve_model(
     `report` is given lines for a person. With `offline` nothing is asked over the network: only
     what was fetched before is found. `max_model_size` is in bytes, after unpacking.
 
-    Raises ModelURIError when the URI leads to no model, or to one that is refused.
+    :raises ModelURIError: the URI leads to no model, or to one that is refused.
     """
-    path = _path_of(uri)
-    if path is not None and not _is_archive(path):
-        return local.open_folder(uri, path)
+    try:
+        path = _path_of(uri)
+        if path is not None and not _is_archive(path):
+            return local.open_folder(uri, path, max_model_size)
+    except OSError as error:  # a name that is too long, links in a circle, no permission
+        raise ModelURIError(
+            f"{uri[:100]!r} cannot be looked at: {error.strerror}.",
+            "Give the folder that holds the file MLmodel.",
+        ) from error
     # Only what needs a network, a cache or an archive pays for importing all that.
     from launcher.artifacts import resolving
     from launcher.artifacts.transfer.fetching import Context

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from launcher.artifacts.source import ModelURIError, Report, silent
 from launcher.artifacts.uris import redact
+from launcher.quantities import format_size
 
 if TYPE_CHECKING:
     import requests
@@ -20,6 +23,15 @@ Result = TypeVar("Result")
 LONGEST_PAUSE = 10.0
 """Seconds, whatever the backoff or a Retry-After header says."""
 CONNECTIONS = 16
+METADATA_LIMIT = 64 * 1024 * 1024
+"""Bytes of one answer that is no file of a model: JSON, an index, MLmodel; after decoding."""
+ERROR_LIMIT = 64 * 1024
+"""Bytes of an error's body that are looked at."""
+REDIRECTS = 10
+BLOCK = 1024 * 1024
+"""Bytes of a body that are held at once, at most."""
+SMALL_BLOCK = 64 * 1024
+"""The same where all of a block is lost when the connection is cut within it."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,6 @@ class Client:
     """A connection pool. Safe to use from several threads."""
 
     def __init__(self, settings: Settings, report: Report = silent) -> None:
-        import requests
         from requests.adapters import HTTPAdapter
 
         self._settings = settings
@@ -78,7 +89,7 @@ class Client:
         patience = settings.patience
         self._timeout = (patience.connect_timeout, patience.read_timeout)
         self._stop = threading.Event()
-        self._session = requests.Session()
+        self._session = _new_session()
         self._session.headers["User-Agent"] = "mlmodel-launcher"
         self._session.headers.update(settings.headers or {})
         for scheme in ("http://", "https://"):
@@ -91,19 +102,40 @@ class Client:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
     def get_json(self, url: str, params: Mapping[str, str] | None = None) -> Any:
-        """Return the decoded answer of a GET. Raises like `call`."""
+        """Return the decoded answer of a GET.
+
+        :raises ModelURIError: as `call` does.
+        """
         return self.call(lambda: self._json("GET", url, params=params), url)
 
     def post_json(self, url: str, body: Mapping[str, Any]) -> Any:
-        """Return the decoded answer of a POST that changes nothing. Raises like `call`."""
+        """Return the decoded answer of a POST that changes nothing.
+
+        :raises ModelURIError: as `call` does.
+        """
         return self.call(lambda: self._json("POST", url, json=body), url)
 
-    def get_bytes(self, url: str, limit: int) -> bytes:
-        """Return the first `limit` bytes of a body. Raises like `call`."""
+    def get_bytes(self, url: str, limit: int = METADATA_LIMIT) -> bytes:
+        """Return a body of `limit` bytes at most.
+
+        :raises ModelURIError: it is longer, and as `call` does.
+        """
 
         def read() -> bytes:
             with self.open(url, {}) as response:
-                return bytes(response.raw.read(limit, decode_content=True))
+                return _whole_body(response, url, limit)
+
+        return self.call(read, url)
+
+    def start_of(self, url: str, count: int) -> bytes:
+        """Return the first `count` bytes of a body.
+
+        :raises ModelURIError: as `call` does.
+        """
+
+        def read() -> bytes:
+            with self.open(url, {}) as response:
+                return _start_of_body(response, count)
 
         return self.call(read, url)
 
@@ -112,9 +144,7 @@ class Client:
 
         One attempt: raises HTTPStatusError and the exceptions of requests.
         """
-        return self._send(
-            "GET", url, headers={"Accept-Encoding": "identity", **headers}, stream=True
-        )
+        return self._send("GET", url, headers={"Accept-Encoding": "identity", **headers})
 
     def call(
         self, attempt: Callable[[], Result], url: str, progress: Callable[[], int] = lambda: 0
@@ -123,7 +153,8 @@ class Client:
 
         Attempts that moved `progress` (a number of bytes) on do not count as failed ones.
 
-        Raises HTTPStatusError for an answer that will stay, and Unanswered when there was none.
+        :raises HTTPStatusError: the answer will stay as it is.
+        :raises Unanswered: there was no answer.
         """
         import requests
         import urllib3
@@ -169,10 +200,14 @@ class Client:
             raise Stopped
 
     def headers_of(self, url: str) -> Mapping[str, str]:
-        """Return the headers of a HEAD request. Raises like `call`."""
+        """Return the headers of a HEAD request.
+
+        :raises ModelURIError: as `call` does.
+        """
 
         def head() -> Mapping[str, str]:
-            with self._send("HEAD", url, allow_redirects=True) as response:
+            with self._send("HEAD", url) as response:
+                next(_raw_blocks(response), b"")  # to its end, so that its connection serves again
                 return response.headers
 
         return self.call(head, url)
@@ -182,15 +217,32 @@ class Client:
         self._session.close()
 
     def _send(self, method: str, url: str, **more: Any) -> requests.Response:
-        response = self._session.request(
-            method,
-            url,
-            timeout=self._timeout,
-            # For each request: a session's own `verify` yields to REQUESTS_CA_BUNDLE.
-            verify=self._settings.verify,
-            cert=self._settings.client_certificate,
-            **more,
-        )
+        import requests
+
+        for _ in range(REDIRECTS):
+            response = self._session.request(
+                method,
+                url,
+                timeout=self._timeout,
+                # For each request: a session's own `verify` yields to REQUESTS_CA_BUNDLE.
+                verify=self._settings.verify,
+                cert=self._settings.client_certificate,
+                stream=True,
+                **more,
+            )
+            location = requests.Session.get_redirect_target(self._session, response)
+            if location is None:
+                break
+            with response:
+                url = _redirected(url, location)
+            if method == "POST" and response.status_code in (301, 302, 303):  # RFC 9110, 15.4
+                method = "GET"
+                more.pop("json", None)
+            more.pop("params", None)
+        else:
+            raise ModelURIError(
+                f"{redact(url)!r} redirects without end.", "Check the address with a browser."
+            )
         # 416: the range asked for starts at the end, which is for the caller to judge.
         if response.status_code >= 400 and response.status_code != 416:
             with response:
@@ -198,14 +250,12 @@ class Client:
         return response
 
     def _json(self, method: str, url: str, **more: Any) -> Any:
-        response = self._send(method, url, **more)
+        with self._send(method, url, **more) as response:
+            body = _whole_body(response, url, METADATA_LIMIT)
         try:
-            return response.json()
-        except ValueError:
-            raise ModelURIError(
-                f"The server at {origin_of(url)!r} does not answer as an MLflow tracking server.",
-                "Check MLFLOW_TRACKING_URI: it is the address that opens MLflow's own pages.",
-            ) from None
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            raise not_as_mlflow(url) from None
 
     def _pause(self, failures: int, reason: Exception, url: str) -> None:
         if failures == 2:
@@ -215,6 +265,104 @@ class Client:
         )
         if self._stop.wait(min(LONGEST_PAUSE, max(wanted, getattr(reason, "retry_after", 0.0)))):
             raise Stopped
+
+
+def body_of(response: requests.Response) -> Iterator[bytes]:
+    """Yield a body as it comes, decoded, in blocks of `BLOCK` bytes at most.
+
+    What came before a cut is not lost in a buffer, and no block of a few bytes is decoded into
+    gigabytes at once.
+
+    :raises ModelURIError: it is encoded in a way that was not asked for and is not understood.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding in ("", "identity"):
+        yield from _raw_blocks(response)
+        return
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise ModelURIError(
+            f"{origin_of(response.url)!r} sends the encoding {encoding[:40]!r}, which nobody asked "
+            "for.",
+            "Have the server send files as they are.",
+        )
+    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # 32: with the header of gzip or of zlib
+    try:
+        for block in _raw_blocks(response):
+            rest = block
+            while rest and not decoder.eof:
+                yield decoder.decompress(rest, BLOCK)
+                rest = decoder.unconsumed_tail
+    except zlib.error as error:
+        raise ConnectionError(f"the body is damaged: {error}") from None
+    if not decoder.eof:
+        raise ConnectionError("the body ended early: incompleteread")
+
+
+def _raw_blocks(response: requests.Response) -> Iterator[bytes]:
+    raw = response.raw
+    # read1: urllib3 before 2.1 lacks it
+    read = getattr(raw, "read1", None) or (lambda _size: raw.read(SMALL_BLOCK))
+    while block := read(BLOCK):
+        yield block
+
+
+def _start_of_body(response: requests.Response, count: int) -> bytes:
+    start = bytearray()
+    for block in body_of(response):
+        start += block
+        if len(start) >= count:
+            break
+    return bytes(start[:count])
+
+
+def _whole_body(response: requests.Response, url: str, limit: int) -> bytes:
+    body = _start_of_body(response, limit + 1)
+    if len(body) > limit:
+        raise ModelURIError(
+            f"Refused: the answer of {origin_of(url)!r} is longer than {format_size(limit)}.",
+            "It is no list of files and no MLmodel; check the address.",
+        )
+    return body
+
+
+def _new_session() -> requests.Session:
+    """Return a session that follows no redirect: requests reads the whole of each on the way."""
+    import requests
+
+    class Session(requests.Session):
+        def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
+            return None
+
+    return Session()
+
+
+def _redirected(url: str, location: str) -> str:
+    """Return where a redirect leads to.
+
+    :raises ModelURIError: it must not be followed.
+    """
+    try:
+        target = urljoin(url, location)
+        scheme = urlsplit(target).scheme
+    except ValueError:
+        raise ModelURIError(
+            f"{redact(url)!r} redirects to what is no address.", "Check the address with a browser."
+        ) from None
+    if scheme == "https" or (scheme == "http" and urlsplit(url).scheme == "http"):
+        return target
+    raise ModelURIError(
+        f"Refused: {redact(url)!r} redirects to {redact(target)!r}, where anyone on the way could "
+        "change the model.",
+        "Have the server redirect to https:, or give the last address itself if you trust it.",
+    )
+
+
+def not_as_mlflow(url: str) -> ModelURIError:
+    """Return the error for an answer that no MLflow tracking server gives."""
+    return ModelURIError(
+        f"The server at {origin_of(url)!r} does not answer as an MLflow tracking server.",
+        "Check MLFLOW_TRACKING_URI: it is the address that opens MLflow's own pages.",
+    )
 
 
 def _unanswered(url: str, error: Exception) -> Unanswered:
@@ -280,12 +428,13 @@ def _passes(error: HTTPStatusError) -> bool:
 
 
 def _status_error(response: requests.Response) -> HTTPStatusError:
-    code, text = "", ""
+    code, body = "", _start_of_body(response, ERROR_LIMIT)
+    text = body.decode("utf-8", "replace")
     try:
-        answer = response.json()
-    except ValueError:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
         # MLflow says in plain text that it serves no artifacts; a page of HTML tells nothing.
-        text = "" if response.text.lstrip().startswith("<") else response.text
+        text = "" if text.lstrip().startswith("<") else text
     else:
         if isinstance(answer, dict):
             code, text = str(answer.get("error_code", "")), str(answer.get("message", ""))

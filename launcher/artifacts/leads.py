@@ -33,12 +33,18 @@ class Stores:
 
     @property
     def tracking(self) -> TrackingStore:
-        """The store for runs and logged models. Raises ModelURIError."""
+        """The store for runs and logged models.
+
+        :raises ModelURIError: there is none, or it does not answer.
+        """
         return self._open(tracking_uri())
 
     @property
     def registry(self) -> TrackingStore:
-        """The store for registered models. Raises ModelURIError."""
+        """The store for registered models.
+
+        :raises ModelURIError: there is none, or it does not answer.
+        """
         return self._open(registry_uri())
 
     def _open(self, uri: str) -> TrackingStore:
@@ -48,7 +54,10 @@ class Stores:
 
 
 def open_tracking_store(uri: str, report: Report) -> TrackingStore:
-    """Return the store at a tracking or registry URI. Raises ModelURIError."""
+    """Return the store at a tracking or registry URI.
+
+    :raises ModelURIError: there is none, or it does not answer.
+    """
     scheme = scheme_of(uri)
     if scheme in ("http", "https"):
         from launcher.artifacts.tracking.rest import RestStore
@@ -77,7 +86,7 @@ def open_tracking_store(uri: str, report: Report) -> TrackingStore:
 def follow(uri: str, stores: Stores, depth: int = 0) -> Lead:
     """Return where the files of `uri` are, asking the stores if it takes that.
 
-    Raises ModelURIError.
+    :raises ModelURIError: there is none, or it does not answer.
     """
     if depth > LONGEST_CHAIN:
         raise ModelURIError(f"{uri!r} leads in a circle.", "Register the model again.")

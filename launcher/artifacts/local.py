@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from launcher.artifacts.source import ModelSource, ModelURIError, NotAModel
+from launcher.artifacts.source import ModelSource, ModelURIError, NotAModel, refuse_size
 
 SEARCH_DEPTH = 4
 SEARCH_FOLDERS = 2_000
@@ -16,7 +16,7 @@ NAMED_FOLDERS = 8
 def path_of_file_uri(uri: str) -> Path:
     """Return the absolute path that a `file:` URI means (RFC 8089, and `file:relative`).
 
-    Raises ModelURIError when the URI names another machine.
+    :raises ModelURIError: the URI names another machine.
     """
     from urllib.parse import unquote
 
@@ -35,7 +35,7 @@ def path_of_file_uri(uri: str) -> Path:
 def expand(path: str) -> Path:
     """Return `path` made absolute, with a leading `~` or `~user` expanded.
 
-    Raises ModelURIError when there is no such user.
+    :raises ModelURIError: there is no such user.
     """
     try:
         return Path.cwd() / Path(path).expanduser()
@@ -46,14 +46,15 @@ def expand(path: str) -> Path:
         ) from None
 
 
-def open_folder(uri: str, path: Path) -> ModelSource:
+def open_folder(uri: str, path: Path, max_model_size: int | None = None) -> ModelSource:
     """Return the model in the folder `path`.
 
-    Raises ModelURIError when there is no such folder, or no `MLmodel` in it.
+    :raises ModelURIError: there is no such folder, no `MLmodel` in it, or it is larger than
+        `max_model_size` bytes.
     """
     path = Path(os.path.normpath(path))
     try:
-        return _opened(uri, path)
+        return _opened(uri, path, max_model_size)
     except PermissionError as error:
         raise ModelURIError(
             f"No permission to read {str(error.filename or path)!r}.",
@@ -61,7 +62,7 @@ def open_folder(uri: str, path: Path) -> ModelSource:
         ) from error
 
 
-def _opened(uri: str, path: Path) -> ModelSource:
+def _opened(uri: str, path: Path, max_model_size: int | None) -> ModelSource:
     if not path.exists():
         raise NotAModel(
             f"There is no folder {str(path)!r}.",
@@ -71,7 +72,9 @@ def _opened(uri: str, path: Path) -> ModelSource:
     if not path.is_dir():
         raise _not_a_folder(path)
     require_mlmodel(path, f"The folder {str(path)!r}")
-    return ModelSource(uri=uri, path=path, immutable=False, revision=revision_of(path))
+    revision, size = _looked_at(path)
+    refuse_size(size, max_model_size)
+    return ModelSource(uri=uri, path=path, immutable=False, revision=revision)
 
 
 def require_mlmodel(folder: Path, called: str) -> None:
@@ -98,14 +101,15 @@ def name_some(names: list[str]) -> str:
     return f"{text} and {more} more" if more > 0 else text
 
 
-def revision_of(folder: Path) -> str:
+def _looked_at(folder: Path) -> tuple[str, int]:
     """Return a string that changes when a file in `folder` is added, removed or written.
 
-    Made of names, sizes and modification times: contents are not read, bytecode is left out.
+    Made of names, sizes and modification times: contents are not read, bytecode is left out. And
+    return the bytes of all these files.
     """
     import hashlib
 
-    digest = hashlib.sha256()
+    digest, size = hashlib.sha256(), 0
     for parent, folders, files in os.walk(folder):
         # Bytecode is written there by whoever imports the model's code: the server itself, say.
         folders[:] = sorted(name for name in folders if name != "__pycache__")
@@ -116,8 +120,9 @@ def revision_of(folder: Path) -> str:
             except FileNotFoundError:  # A link to nowhere, or a file that has just gone.
                 continue
             line = f"{os.path.relpath(path, folder)}\0{status.st_size}\0{status.st_mtime_ns}\n"
+            size += status.st_size
             digest.update(line.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()[:32], size
 
 
 def _not_a_folder(path: Path) -> ModelURIError:

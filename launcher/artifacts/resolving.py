@@ -21,13 +21,13 @@ from launcher.artifacts.settings import (
 )
 from launcher.artifacts.source import ModelSource, ModelURIError, NotAModel
 from launcher.artifacts.stores.objects import SCHEMES as OBJECT_SCHEMES
-from launcher.artifacts.stores.objects import open_object_store
+from launcher.artifacts.stores.objects import endpoint, open_object_store
 from launcher.artifacts.stores.proxied import API, ProxiedStore, proxy_url
 from launcher.artifacts.transfer.archives import is_archive_name
 from launcher.artifacts.transfer.cache import Cache, Entry, key_of
 from launcher.artifacts.transfer.download import Store
 from launcher.artifacts.transfer.fetching import Context, Lead, fetch
-from launcher.artifacts.uris import redact, scheme_of
+from launcher.artifacts.uris import join, redact, scheme_of
 
 SUPPORTED = (
     "a folder, a .zip or .tar.gz file, or a URI: file:, runs:/, models:/, mlflow-artifacts:/, "
@@ -50,7 +50,10 @@ def this_cache() -> Cache:
 
 
 def resolve(uri: str, context: Context) -> ModelSource:
-    """Return the model that `uri` leads to. Raises ModelURIError."""
+    """Return the model that `uri` leads to.
+
+    :raises ModelURIError: it leads to none, or to one that is refused.
+    """
     _require_supported(uri)
     try:
         if scheme_of(uri) in _LOCAL:  # An archive: a folder does not come here.
@@ -84,7 +87,7 @@ def _ask(uri: str, context: Context) -> ModelSource:
     lead = follow(uri, stores)
     try:
         if scheme_of(lead.location) in _LOCAL:
-            return _in_place(lead)
+            return _in_place(lead, context)
         return _source(lead, _fetched(lead, context))
     except NotAModel as error:
         if lead.around is None:
@@ -92,7 +95,7 @@ def _ask(uri: str, context: Context) -> ModelSource:
         raise _not_in_run(lead, context, error) from None
 
 
-def _in_place(lead: Lead) -> ModelSource:
+def _in_place(lead: Lead, context: Context) -> ModelSource:
     path = _local_path(lead.location)
     if not path.is_dir() and scheme_of(tracking_uri()) in ("http", "https"):
         raise ModelURIError(
@@ -101,7 +104,7 @@ def _in_place(lead: Lead) -> ModelSource:
             "Run the server with --artifacts-destination in place of --default-artifact-root, and "
             "log the model again; or mount that folder here.",
         )
-    found = local.open_folder(lead.uri, path)
+    found = local.open_folder(lead.uri, path, context.max_model_size)
     revision = key_of("in place", str(path), lead.stamp) if lead.stamp else found.revision
     return ModelSource(lead.uri, found.path, lead.name, lead.version, lead.immutable, revision)
 
@@ -111,10 +114,10 @@ def _fetched(lead: Lead, context: Context) -> Entry:
     if scheme_of(location) in OBJECT_SCHEMES and is_archive_name(location):
         from launcher.artifacts.transfer.packed import fetch_packed
 
-        return fetch_packed(lead, open_object_store(location), context)
+        return fetch_packed(lead, place_of(location), open_object_store(location), context)
     if scheme_of(location) in ("http", "https") and API not in urlsplit(location).path:
         return _fetched_from_web(lead, context)
-    return fetch(lead, lambda: _open_store(location, context), context)
+    return fetch(lead, place_of(location), lambda: _open_store(location, context), context)
 
 
 def _fetched_from_web(lead: Lead, context: Context) -> Entry:
@@ -125,9 +128,9 @@ def _fetched_from_web(lead: Lead, context: Context) -> Entry:
     client = Client(web_settings(lead.location), context.report)
     named, query = is_archive_name(urlsplit(url).path), urlsplit(url).query
     if not named and not query and has_model(client, url):
-        return fetch(lead, lambda: WebFolder(client, url), context)
+        return fetch(lead, redact(url), lambda: WebFolder(client, url), context)
     if is_archive(client, url):
-        return fetch_packed(lead, WebFile(client, url), context)
+        return fetch_packed(lead, redact(url), WebFile(client, url), context)
     raise NotAModel(
         f"{redact(url)!r} is neither an archive nor a folder with a file MLmodel.",
         "Give the URL of a .zip or .tar.gz file, or of the folder that holds MLmodel.",
@@ -139,13 +142,32 @@ def _open_store(location: str, context: Context) -> Store:
     if scheme in OBJECT_SCHEMES:
         return open_object_store(location)
     if scheme in ("mlflow-artifacts", "http", "https"):
-        tracking = tracking_uri() if scheme == "mlflow-artifacts" else location
-        api, root = proxy_url(without_credentials(location)[0], without_credentials(tracking)[0])
+        api, root = _proxied(location)
         return ProxiedStore(Client(_proxy_settings(api), context.report), api, root)
     raise ModelURIError(
         f"The files are at {redact(location)!r}; a store of that kind is not supported.",
         f"Copy the model to a place that is: {SUPPORTED}.",
     )
+
+
+def place_of(location: str) -> str:
+    """Return `location` together with the server that answers for it, for keys of the cache.
+
+    `mlflow-artifacts:/1/r/artifacts` is another folder on each tracking server.
+
+    :raises ModelURIError: there is no such server.
+    """
+    scheme = scheme_of(location)
+    if scheme == "mlflow-artifacts":
+        return join(*_proxied(location))
+    place = redact(location)
+    return f"{place} {endpoint()}".rstrip() if scheme in OBJECT_SCHEMES else place
+
+
+def _proxied(location: str) -> tuple[str, str]:
+    scheme = scheme_of(location)
+    tracking = tracking_uri() if scheme == "mlflow-artifacts" else location
+    return proxy_url(without_credentials(location)[0], without_credentials(tracking)[0])
 
 
 def _proxy_settings(api: str) -> Settings:
@@ -220,7 +242,9 @@ def _recalled_source(uri: str, entry: Entry, *, immutable: bool) -> ModelSource:
 
 def _uri_key(uri: str) -> str:
     if scheme_of(uri) not in (*_STORED, "mlflow-artifacts"):
-        return key_of("uri", redact(uri))
+        # With its query, which may choose the file; a hash tells no signature.
+        full = without_credentials(uri)[0] if scheme_of(uri) in ("http", "https") else uri
+        return key_of("uri", full, endpoint())
     asked = [redact(tracking_uri()), redact(registry_uri())]
     folder = str(Path.cwd()) if any(not a.startswith("http") for a in asked) else ""
     return key_of("uri", uri, *asked, folder)

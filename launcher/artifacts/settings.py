@@ -21,7 +21,9 @@ def tracking_uri() -> str:
     """Return the tracking URI, as MLflow would find it from the current folder.
 
     `MLFLOW_TRACKING_URI`; else the folder `mlruns` if experiments are in it, else the database
-    `mlflow.db`. Raises ModelURIError when there is none of these.
+    `mlflow.db`.
+
+    :raises ModelURIError: there is none of these.
     """
     chosen = os.environ.get("MLFLOW_TRACKING_URI")
     if chosen:
@@ -55,7 +57,7 @@ def without_credentials(url: str) -> tuple[str, str | None, str | None]:
 def server_settings(url: str) -> Settings:
     """Return how to talk to the tracking server (or registry) at `url`.
 
-    Raises ModelURIError for a setting that cannot be right.
+    :raises ModelURIError: a setting cannot be right.
     """
     bare, username, password = without_credentials(url)
     if username is None:
@@ -82,7 +84,10 @@ def web_settings(url: str) -> Settings:
 
 
 def flag(name: str) -> bool:
-    """Return a setting that is true or false. Raises ModelURIError when it is neither."""
+    """Return a setting that is true or false.
+
+    :raises ModelURIError: it is neither.
+    """
     value = os.environ.get(name, "").lower()
     if value not in ("", "0", "1", "true", "false"):
         raise ModelURIError(f"{name} is {value!r}.", "Set it to true or false.")

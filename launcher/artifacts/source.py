@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import ModelError
+from launcher.quantities import format_size
 
 Report = Callable[[str], None]
 """Takes one line that tells a person what is going on."""
@@ -45,3 +46,12 @@ class ModelURIError(ModelError):
 
 class NotAModel(ModelURIError):
     """There may be something, but it has no file MLmodel."""
+
+
+def refuse_size(size: int, max_model_size: int | None) -> None:
+    """Raise ModelURIError when `size` (bytes) is more than is allowed."""
+    if max_model_size is not None and size > max_model_size:
+        raise ModelURIError(
+            f"The model is larger than the allowed {format_size(max_model_size)}.",
+            "Raise --max-model-size if you trust it.",
+        )

@@ -11,6 +11,11 @@ from launcher.artifacts.source import ModelURIError
 # RFC 3986, but two characters at least: one is a drive letter.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 
+DEEPEST = 32
+"""Folders in folders that a model may have."""
+LONGEST_NAME = 255
+"""Bytes of a file's or folder's name: what file systems can have."""
+
 _MODELS_FORMS = "models:/NAME/VERSION, models:/NAME@alias, models:/NAME/latest or models:/m-ID"
 
 
@@ -43,16 +48,21 @@ def scheme_of(uri: str) -> str:
 
 
 def parse_runs_uri(uri: str) -> RunURI:
-    """Take `runs:/RUN_ID/path` apart. Raises ModelURIError when it is of another form."""
+    """Take `runs:/RUN_ID/path` apart.
+
+    :raises ModelURIError: it is of another form.
+    """
     run_id, _, path = _after_slash(uri, "runs:/RUN_ID/path/in/the/run").partition("/")
     return RunURI(run_id, require_inside(path.strip("/"), uri))
 
 
 def parse_models_uri(uri: str) -> RegistryURI:
-    """Take `models:/…` apart. Raises ModelURIError when it is of none of its forms.
+    """Take `models:/…` apart.
 
     The forms are those of MLflow's client: digits are a version, `latest` (in any case) the
     highest one, another word a stage, and one word alone the ID of a logged model.
+
+    :raises ModelURIError: it is of none of its forms.
     """
     rest = _after_slash(uri, _MODELS_FORMS).rstrip("/")
     name, slash, suffix = rest.partition("/")
@@ -84,6 +94,28 @@ def require_inside(path: str, uri: str) -> str:
             "Give a path without '..', empty parts or backslashes.",
         )
     return path
+
+
+def require_storable(path: str, location: str) -> str:
+    """Return the relative `path` of a file that `location` has, or raise ModelURIError.
+
+    It must be one that a disk can have: inside of its folder, not too deep, not too long.
+    """
+    try:
+        require_inside(path, location)
+        encoded = path.encode("utf-8", "surrogateescape")
+    except (ModelURIError, UnicodeEncodeError):
+        why = "which is outside of it"
+    else:
+        parts = encoded.split(b"/")
+        if path and max(map(len, parts)) <= LONGEST_NAME and len(parts) <= DEEPEST:
+            return path
+        why = "which has too long a name, or too many folders" if path else "which has no name"
+    shown = path if len(path) < 100 else f"{path[:100]}…"
+    raise ModelURIError(
+        f"Refused: the list of {redact(location)!r} has {shown!r}, {why}.",
+        "The store is damaged or hostile; nothing was fetched.",
+    )
 
 
 def redact(uri: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.option_types import AGE, SIZE
+from launcher.cli.option_types import AGE, ENV_MANAGER, SIZE
 from launcher.errors import LauncherError, UsageError
 from launcher.quantities import format_size
 
@@ -88,26 +88,18 @@ def path(key: str, as_json: bool) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(key: str, command: tuple[str, ...]) -> None:
     """Run COMMAND in an environment: `launcher envs run KEY -- python -V`."""
-    from envs.building.process import clean_environ
+    from envs import environ
 
     environment = _usable(key)
-    binaries = environment.python.parent
-    search = f"{binaries}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    program = shutil.which(command[0], path=search)
+    variables = environ(environment, warn=lambda line: click.echo(f"warning: {line}", err=True))
+    program = shutil.which(command[0], path=variables["PATH"])
     if program is None:
-        raise UsageError(f"there is no command {command[0]} in {binaries} or on PATH")
+        raise UsageError(
+            f"there is no command {command[0]} in {environment.python.parent} or on PATH"
+        )
     if environment.mark is not None:
         # The command takes this process over, and with the descriptor the mark of being in use.
         os.set_inheritable(environment.mark.fileno(), True)
-    variables = clean_environ({"PATH": search})
-    if environment.manager == "conda":
-        from envs.managers.conda.activation import activated_environ
-
-        variables = activated_environ(
-            environment.path, variables, lambda line: click.echo(f"warning: {line}", err=True)
-        )
-    else:
-        variables["VIRTUAL_ENV"] = str(environment.path)
     os.execve(program, command, variables)
 
 
@@ -155,7 +147,7 @@ def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json
 @click.option("-m", "--model-uri", required=True, metavar="URI", help="The model's folder.")
 @click.option(
     "--env-manager",
-    type=click.Choice(["virtualenv", "uv", "conda"]),
+    type=ENV_MANAGER,
     default="virtualenv",
     show_default=True,
 )
@@ -166,7 +158,7 @@ def lock(
     model_uri: str, env_manager: str, resolve_as_of: str, offline: bool | None, as_json: bool
 ) -> None:
     """Write a lockfile beside a model's MLmodel: pylock.toml, for conda conda-lock.yml."""
-    from envs.locking import lock as write_lock
+    from envs.locking import write_lockfile
     from launcher.commands.environment import EnvironmentOptions, environment_spec
     from launcher.commands.model_opening import ModelRequest
     from launcher.console import Console
@@ -175,8 +167,8 @@ def lock(
     console = Console(quiet=as_json)
     with stop_requests_raise():
         model = ModelRequest(model_uri, offline=bool(offline)).open(console)
-        options = EnvironmentOptions(manager=env_manager, resolve_as_of=resolve_as_of)
-        written = write_lock(
+        options = EnvironmentOptions(env_manager=env_manager, as_of=resolve_as_of)
+        written = write_lockfile(
             environment_spec(model, options), model.path, report=console.under_way, offline=offline
         )
         console.clear()
@@ -225,7 +217,7 @@ def _rows(listed: list[Entry]) -> list[tuple[str, ...]]:
         rows.append(
             (
                 entry.key,
-                entry.manager or entry.state,
+                entry.env_manager or entry.state,
                 entry.python_version or "-",
                 str(entry.packages or "-"),
                 format_size(entry.size),

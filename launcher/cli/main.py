@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from launcher import __version__
-from launcher.cli.option_types import SIZE
+from launcher.cli.option_types import ENV_MANAGER, SIZE
 from launcher.commands.options import BuildOptions, build_options
 from launcher.supervision.stop_signals import StopRequested
 
@@ -81,7 +80,7 @@ def _print_failure(error: Any) -> None:
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["--help"]})
-@click.version_option(__version__, prog_name="launcher")
+@click.version_option(package_name="mlmodel-launcher", prog_name="launcher")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def main(debug: bool) -> None:
     """Serve MLflow Models in the environment they were logged with, supervised."""
@@ -117,7 +116,7 @@ def _environment_options(function: Function) -> Function:
         [
             click.option(
                 "--env-manager",
-                type=click.Choice(["virtualenv", "uv", "conda", "local"]),
+                type=ENV_MANAGER,
                 default="virtualenv",
                 show_default=True,
                 help="What makes the model's environment; uv is another name for virtualenv, "
@@ -152,7 +151,7 @@ def _take_environment_options(given: dict[str, Any]) -> EnvironmentOptions:
         click.echo("--no-conda is deprecated; use --env-manager local.", err=True)
         manager = "local"
     return EnvironmentOptions(
-        "virtualenv" if manager == "uv" else manager,
+        manager,
         given.pop("install_mlflow"),
         given.pop("resolve_as_of"),
         BuildOptions(*(given.pop(each.name) for each in fields(BuildOptions))),

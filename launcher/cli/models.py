@@ -32,7 +32,7 @@ def list_models(as_json: bool) -> None:
         _print_json({"models": [_described(cache, entry) for entry in entries]})
         return
     for entry in entries:
-        pids = cache.users(entry)
+        pids = cache.users(entry.key)
         in_use = f"  in use by {', '.join(map(str, pids))}" if pids else ""
         click.echo(f"{_row(entry)}  {_day(entry.used)}{in_use}\n    {entry.path}")
     total = format_size(sum(entry.size for entry in entries))
@@ -96,7 +96,7 @@ def _described(cache: Cache, entry: Entry) -> dict[str, Any]:
         "files": len(entry.files),
         "created": entry.created,
         "used": entry.used,
-        "in_use_by": cache.users(entry),
+        "in_use_by": cache.users(entry.key),
     }
 
 

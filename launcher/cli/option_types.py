@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from launcher.quantities import parse_age, parse_size
 
@@ -24,5 +25,31 @@ class _Quantity(click.ParamType[float]):
             return self.fail(str(error), param, ctx)
 
 
+class _EnvManager(click.ParamType[str]):
+    """A name of an environment manager, or another name for it; which there are is asked late."""
+
+    name = "manager"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from envs.managers.registry import canonical_name
+
+        return canonical_name(self._choice().convert(value, param, ctx))
+
+    def get_metavar(self, *args: Any, **kwargs: Any) -> str | None:
+        return self._choice().get_metavar(*args, **kwargs)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return self._choice().shell_complete(ctx, param, incomplete)
+
+    @staticmethod
+    def _choice() -> click.Choice[str]:
+        from envs.managers.registry import choices
+
+        return click.Choice(choices())
+
+
+ENV_MANAGER = _EnvManager()
 AGE = _Quantity("age", parse_age)
 SIZE = _Quantity("size", parse_size)

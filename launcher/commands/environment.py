@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envs import EnvError, Environment, EnvSpec
+from envs.managers.registry import manager_of
 from envs.spec import DEFAULT_BUILD_REQUIREMENTS, requirement_name
 from launcher.commands.options import BuildOptions
 from launcher.errors import EnvironmentBuildError
@@ -33,36 +34,36 @@ _MLFLOW_NAMES = ("mlflow", "mlflow-skinny")
 
 @dataclass(frozen=True)
 class EnvironmentOptions:
-    """How the environment is to be made; ``resolve_as_of`` is auto, today or YYYY-MM-DD.
+    """How the environment is to be made; ``as_of`` is auto, today or YYYY-MM-DD.
 
     ``build`` says where its parts may come from, and decides nothing of what is inside.
     """
 
-    manager: str = "virtualenv"
+    env_manager: str = "virtualenv"
     install_mlflow: bool = False
-    resolve_as_of: str = "auto"
+    as_of: str = "auto"
     build: BuildOptions = field(default_factory=BuildOptions)
 
 
 def environment_spec(model: Model, options: EnvironmentOptions) -> EnvSpec:
     """Describe the environment that ``model`` asks for.
 
-    :raises ModelError: its conda.yaml cannot be read (manager conda).
+    :raises ModelError: its conda.yaml cannot be read, where the manager reads that.
     """
-    if options.manager == "conda":
+    if manager_of(options.env_manager).uses_conda_yaml:
         return _conda_spec(model, options)
     wanted = model.requirements
     lines, copied = _with_mlflow(model, options, wanted.lines)
     return EnvSpec(
-        manager=options.manager,
+        env_manager=options.env_manager,
         python=wanted.python,
         requirements=lines,
         base_dir=wanted.base,
         build_requirements=_with_build_defaults(wanted.build),
         server_requirements=SERVER_REQUIREMENTS,
         undated=UNDATED_REQUIREMENTS,
-        as_of=model.created,
-        resolve_as_of=options.resolve_as_of,
+        logged_at=model.created,
+        as_of=options.as_of,
         copied_packages=copied,
         lockfile=_lockfile(model),
     )
@@ -85,15 +86,15 @@ def _conda_spec(model: Model, options: EnvironmentOptions) -> EnvSpec:
     lines, copied = _with_mlflow(model, options, wanted.pip, wanted.specs)
     lockfile = model.path / "conda-lock.yml"
     return EnvSpec(
-        manager="conda",
+        env_manager=options.env_manager,
         python=wanted.python,
         requirements=lines,
         base_dir=model.path,
         build_requirements=(),  # conda's own
         server_requirements=SERVER_REQUIREMENTS,
         undated=UNDATED_REQUIREMENTS,
-        as_of=model.created,
-        resolve_as_of=options.resolve_as_of,
+        logged_at=model.created,
+        as_of=options.as_of,
         copied_packages=copied,
         lockfile=lockfile if lockfile.is_file() else None,
         conda_channels=wanted.channels,
@@ -141,7 +142,7 @@ def prepare_environment(model: Model, options: EnvironmentOptions, console: Cons
     """
     from envs import prepare
 
-    if options.manager != "conda":
+    if not manager_of(options.env_manager).uses_conda_yaml:
         for note in model.requirements.notes:  # on what of conda.yaml was left out
             console.warn(note)
     try:
@@ -155,7 +156,7 @@ def prepare_environment(model: Model, options: EnvironmentOptions, console: Cons
     if environment.mismatches:
         console.warn(_mismatch_warning(environment))
     console.step(
-        f"environment {environment.key} ({environment.manager}, "
+        f"environment {environment.key} ({environment.env_manager}, "
         f"Python {environment.python_version}, {len(environment.packages)} packages): "
         + ("reused" if environment.reused else "ready")
     )
@@ -184,7 +185,8 @@ def describe_plan(model: Model, options: EnvironmentOptions) -> list[str]:
     command = scoring_server_argv(python, Path("CONFIG.json"))
     return [
         f"model         {model.path}",
-        f"environment   {plan.key} ({plan.manager}, Python {spec.python or 'of the launcher'}), "
+        f"environment   {plan.key} ({plan.env_manager}, Python"
+        f" {spec.python or 'of the launcher'}), "
         + ("built already" if plan.is_built else "to be built"),
         f"path          {plan.path}",
         *(f"requirement   {line}" for line in plan.requirements),

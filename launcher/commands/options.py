@@ -74,8 +74,10 @@ def fill_wheelhouse(spec: EnvSpec, folder: Path, options: BuildOptions, console:
 
     :raises envs.EnvError: something cannot be resolved, downloaded or built.
     """
-    from envs.locking import download
+    from envs import locking
 
-    wheels = download(spec, folder, report=console.under_way, offline=options.offline)
+    wheels = locking.fill_wheelhouse(
+        spec, folder, report=console.under_way, offline=options.offline
+    )
     console.step(f"{folder}: {len(wheels)} wheels; build with --wheelhouse {folder}")
     return len(wheels)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from envs.disk.files import write_json
 from envs.disk.home import launcher_home
 from launcher.commands.environment import EnvironmentOptions, prepare_environment
 from launcher.commands.model_opening import ModelRequest
@@ -19,7 +20,7 @@ from launcher.commands.serving import describe_model
 from launcher.console import Console
 from launcher.engines.deployment import describe_environment
 from launcher.engines.scoring_server import scoring_server_command
-from launcher.engines.server_config import server_config, write_json
+from launcher.engines.server_config import server_config
 from launcher.errors import LauncherError, ServerCrashedError, ServerNotReadyError, UsageError
 from launcher.instances.run_folders import run_folder
 from launcher.supervision.log import ServerLog, new_log_path

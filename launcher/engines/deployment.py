@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from envs.disk.files import write_json
 from launcher.engines.scoring_server import scoring_server_command
-from launcher.engines.server_config import server_config, write_json
+from launcher.engines.server_config import server_config
 from launcher.supervision.process import Command
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def describe_environment(environment: Environment) -> dict[str, Any]:
     """The environment as the scoring server's configuration and /info have it."""
     return {
-        "manager": environment.manager,
+        "manager": environment.env_manager,
         "key": environment.key,
         "python": environment.python_version,
     }

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.commands.environment import SCORING_SERVER
-from launcher.supervision.process import Command, isolated_environ
+from launcher.supervision.process import Command
 
 if TYPE_CHECKING:
     from envs import Environment
@@ -36,14 +35,11 @@ def scoring_server_command(
 
     :param warn: called with one line for each thing of the environment that failed.
     """
-    environ = isolated_environ(os.environ, environment.python)
-    if environment.manager == "conda":
-        from envs.managers.conda.activation import activated_environ
+    from envs import environ
 
-        environ = activated_environ(environment.path, environ, warn)
     return Command(
         argv=scoring_server_argv(environment.python, config, *arguments),
-        environ=environ,
+        environ=environ(environment, warn=warn),
         descriptors=_descriptors,
         drain_signal=signal.SIGUSR1,
     )

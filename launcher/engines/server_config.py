@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
 from typing import Any
 
 from launcher.model.mlmodel import Model
@@ -42,14 +39,3 @@ def server_config(
         "environment": environment,
         "server": server,
     }
-
-
-def write_json(path: Path, content: Any, *, default: Any = str) -> None:
-    """Write ``content`` as JSON so that a reader finds all of it or no file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(json.dumps(content, indent=2, default=default) + "\n")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

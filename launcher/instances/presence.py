@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from envs.disk.files import write_json
 from launcher.console import Console
 from launcher.engines.deployment import ModelDeployment
-from launcher.engines.server_config import write_json
 from launcher.instances.control import Client, ControlServer
 from launcher.instances.registry import INSTANCE_FILE, Instance
 from launcher.instances.systemd import Notifier
@@ -87,7 +87,7 @@ class Presence(Observer):
             model_uri=self._model_uri,
             model=deployment.model.name or deployment.model.path.name,
             environment=deployment.environment.key,
-            manager=deployment.environment.manager,
+            manager=deployment.environment.env_manager,
             log=str(self._log.path),
             control=str(self._control.path),
         ).write(self._folder)
@@ -120,7 +120,7 @@ class Presence(Observer):
                 "pid": os.getpid(),
                 "url": self._url,
                 "environment": environment.key,
-                "environment_manager": environment.manager,
+                "environment_manager": environment.env_manager,
             }
             write_json(self._ready_file, content)
         self._write_instance(deployment)

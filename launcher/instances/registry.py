@@ -53,7 +53,7 @@ class Instance:
 
     def write(self, folder: Path) -> None:
         """Make it known."""
-        from launcher.engines.server_config import write_json
+        from envs.disk.files import write_json
 
         write_json(folder / INSTANCE_FILE, asdict(self))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from envs.errors import EnvError
 from launcher.errors import ModelError
 
 BUILD_PACKAGES = ("pip", "setuptools", "wheel")
@@ -63,22 +64,16 @@ class ModelRequirements:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
-    :raises ModelError: the file is not readable, not YAML, or not a mapping.
+    :raises ModelError: the file is not readable, not YAML, not a mapping, or larger than any
+        model's.
     """
-    import yaml
+    from envs.disk import yaml_file
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        content = yaml.load(path.read_bytes(), Loader=loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise ModelError(
-            f"{path} is not YAML{where}: {getattr(error, 'problem', None) or error}",
-            "Repair the file, or log the model again with MLflow.",
-        ) from error
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
+        content = yaml_file.read_yaml(path)
+    except EnvError as error:
+        hint = error.hint or "Repair the file, or log the model again with MLflow."
+        raise ModelError(error.message, hint) from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} is not a YAML mapping.", "Log the model again with MLflow.")
     return content
@@ -103,18 +98,27 @@ def read_model_requirements(path: Path, pyfunc: Mapping[str, Any]) -> ModelRequi
         return _from_python_env(path, python_env, conda_file, fallback)
     requirements = _existing(path, "requirements.txt")
     if conda_file is None:
-        lines = requirements.read_text().splitlines() if requirements else []
+        lines = _read_lines(requirements) if requirements else []
         return ModelRequirements(fallback, tuple(lines), path)
     from_conda = _from_conda(path, conda_file, fallback)
     if requirements is None:
         return from_conda
     return ModelRequirements(
         from_conda.python,
-        tuple(requirements.read_text().splitlines()),
+        tuple(_read_lines(requirements)),
         path,
         from_conda.build,
         conda_file,
     )
+
+
+def _read_lines(file: Path) -> list[str]:
+    from envs.pip.requirements_file import read_lines
+
+    try:
+        return read_lines(file)
+    except EnvError as error:
+        raise ModelError(error.message, error.hint) from error
 
 
 def _existing(path: Path, name: str) -> Path | None:
@@ -195,7 +199,7 @@ def parse_conda_requirement(text: str) -> tuple[str, str]:
     :returns: ('scikit-learn', '==0.23.2'); the specifier is '' where any version will do.
     :raises ModelError: not a match specification.
     """
-    found = _CONDA_SPEC.match(text.split("#")[0].split("[")[0].strip())
+    found = _CONDA_SPEC.match(" ".join(text.split("#")[0].split("[")[0].split()))
     if not found:
         raise ModelError(f"conda.yaml: the requirement {text!r} cannot be read.")
     name = found["name"].lower()

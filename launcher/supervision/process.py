@@ -10,49 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-# What would lead an interpreter or its libraries away from their own environment.
-_STRIPPED = {
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "PYTHONSTARTUP",
-    "PYTHONUSERBASE",
-    "PYTHONEXECUTABLE",
-    "PYTHONSAFEPATH",
-    "PYTHONPLATLIBDIR",
-    "PYTHONINSPECT",
-    "PYTHONDONTWRITEBYTECODE",
-    "__PYVENV_LAUNCHER__",
-    "VIRTUAL_ENV",
-    "VIRTUAL_ENV_PROMPT",
-    "PYENV_VERSION",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "LISTEN_FDNAMES",
-    "NOTIFY_SOCKET",
-    "WATCHDOG_PID",
-    "WATCHDOG_USEC",
-}
-_STRIPPED_PREFIXES = ("CONDA_", "_CONDA_", "GUNICORN_", "FLASK_", "UV_")
-
-
-def isolated_environ(environ: Mapping[str, str], python: Path) -> dict[str, str]:
-    """The environment variables for a process in the environment that ``python`` belongs to.
-
-    What would reach into another environment is taken out, the user's site-packages are off, and
-    the environment's own scripts come first on PATH for a model that starts some.
-    """
-    kept = {
-        name: value
-        for name, value in environ.items()
-        if name not in _STRIPPED and not name.startswith(_STRIPPED_PREFIXES)
-    }
-    kept["PYTHONNOUSERSITE"] = "1"
-    kept["PYTHONUNBUFFERED"] = "1"
-    kept["PATH"] = os.pathsep.join([str(python.parent), environ.get("PATH", os.defpath)])
-    return kept
 
 
 @dataclass(frozen=True)

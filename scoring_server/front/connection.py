@@ -80,7 +80,8 @@ class Connection(Client):
         self._has_ended = True
         if self._state in (HEAD, BODY):
             self.refuse(HttpError(400, "the request ended before it was complete"))
-        return self._state in (WAITING, STREAMING)
+        # So may who has sent further requests, which `_go_on` is about to read.
+        return self._state in (WAITING, STREAMING) or (self._state == IDLE and bool(self._buffer))
 
     def pause_writing(self) -> None:
         streamed = self._request if self._state == STREAMING else None
@@ -167,7 +168,7 @@ class Connection(Client):
         assert self._chunked is not None
         before = self._chunked.size
         if self._chunked.take(self._buffer):
-            self._complete(b"".join(self._chunked.parts))
+            self._complete(bytes(self._chunked.body))
         else:
             self._progress(self._chunked.size - before)
 

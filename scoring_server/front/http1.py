@@ -1,8 +1,9 @@
 """HTTP/1.1 requests as bytes: a strict parser of heads, a decoder of chunked bodies.
 
-Whatever two readers of one connection could understand differently (RFC 9112, sections 3, 5 and
-6: bare line feeds, folded or spaced header names, two lengths, a length beside chunked coding) is
-refused, so that no request can hide behind another on its way through a proxy.
+Whatever two readers of one connection could understand differently (RFC 9112, sections 3, 5 to 7:
+bare line feeds, folded or spaced header names, two lengths, a length beside chunked coding, two
+hosts, a chunk's size with anything around it) is refused, so that no request can hide behind
+another on its way through a proxy.
 """
 
 from __future__ import annotations
@@ -12,13 +13,44 @@ from typing import Dict, List, Optional
 
 MAX_HEAD = 32 * 1024
 MAX_HEADERS = 100
+MAX_TRAILERS = 8 * 1024
 HEAD_END = b"\r\n\r\n"
 
-_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~\x80-\xff]+) HTTP/1\.([01])")
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_NOT_IN_HEAD = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+# Registered methods are upper-case, and WSGI's readers turn "post" into one. Of the visible
+# characters that a target may not have, those are refused that readers cut, turn or quote.
+_REQUEST_LINE = re.compile(rb"([A-Z][A-Z0-9_\-]{0,31}) ([!$-;=?-\[\]-~]+) HTTP/1\.([01])")
+_FIELD = re.compile(rb"(" + _TOKEN + rb"):([\t -~\x80-\xff]*)")
+_HOST = re.compile(r"(?:\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~%-]*)(?::[0-9]{0,5})?")
+_ABSOLUTE_FORM = re.compile(r"(?:http|https)://([^/?]+)(/[^?]*)?(\?.*)?", re.IGNORECASE)
+# Of two of these, one reader takes the first, another the last.
+_ONCE = frozenset(
+    ("authorization", "content-length", "content-type", "host", "transfer-encoding")
+)  # fmt: skip
+# RFC 9110, 6.5.1: fields that must be known before the body is read, or that concern who forwards.
+_NOT_IN_TRAILERS = _ONCE | frozenset(
+    (
+        "cache-control", "connection", "content-encoding", "content-range", "cookie", "expect",
+        "keep-alive", "max-forwards", "pragma", "range", "te", "trailer", "upgrade",
+    )
+)  # fmt: skip
+
 _MAX_CHUNK_LINE = 1024
+_MAX_EXTENSIONS = 16 * 1024
+_CHUNK_SIZE = (
+    rb"([0-9A-Fa-f]{1,15})((?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb'|"[\t !#-\[\]-~]*"))?)*)\r\n'
+)
+_FIRST_CHUNK = re.compile(_CHUNK_SIZE)
+_NEXT_CHUNK = re.compile(rb"\r\n" + _CHUNK_SIZE)
+# A client that writes each token of its JSON sends millions of chunks of a few bytes: the regular
+# expression engine takes these apart. The last group is anything else.
+_SMALL_CHUNKS = re.compile(
+    rb"\r\n(?:"
+    + b"|".join(b"[%x%X]\r\n(%b)" % (size, size, b"." * size) for size in range(1, 16))
+    + rb")|(.)",
+    re.DOTALL,
+)
+_NOT_SMALL = _SMALL_CHUNKS.groups
 
 
 class HttpError(Exception):
@@ -41,14 +73,12 @@ class Head:
 
     def __init__(self, method: str, target: str, version: str, headers: Dict[str, str]) -> None:
         self.method = method
-        self.path, _, self.query = _origin_form(target).partition("?")
+        self.path, _, self.query = _origin_form(method, target, headers).partition("?")
         self.version = version
         self.headers = headers
         self.length = _body_length(version, headers)
-        connection = headers.get("connection", "").lower()
-        self.keep_alive = (
-            "close" not in connection if version == "1.1" else "keep-alive" in connection
-        )
+        options = [option.strip() for option in headers.get("connection", "").lower().split(",")]
+        self.keep_alive = "close" not in options and (version == "1.1" or "keep-alive" in options)
 
     @property
     def expects_continue(self) -> bool:
@@ -57,45 +87,65 @@ class Head:
 
 
 def parse_head(data: bytes) -> Head:
-    """Parse a head, given without the empty line that ends it; raises `HttpError`."""
+    """Parse a head.
+
+    :param data: the head without the empty line that ends it.
+    :raises HttpError: it is malformed, or could be understood in two ways.
+    """
     lines = data.split(b"\r\n")
     first = _REQUEST_LINE.fullmatch(lines[0])
     if first is None:
-        raise HttpError(400, "the request line is malformed")
-    if len(lines) > MAX_HEADERS + 1:
-        raise HttpError(431, "more than {} header fields".format(MAX_HEADERS))
-    headers: Dict[str, str] = {}
-    for line in lines[1:]:
-        raw_name, colon, raw_value = line.partition(b":")
-        if not colon or not _NAME.fullmatch(raw_name) or _NOT_IN_HEAD.search(raw_value):
-            raise HttpError(400, "a header field is malformed")
+        raise HttpError(400, "The request line is malformed.")
+    method, target, minor = (part.decode("ascii") for part in first.groups())
+    headers = _parse_fields(lines[1:])
+    host = headers.get("host")
+    if host is None:
+        if minor == "1":
+            raise HttpError(400, "The header field host is missing.")
+    elif not _HOST.fullmatch(host):
+        raise HttpError(400, "The header field host is malformed.")
+    return Head(method, target, "1." + minor, headers)
+
+
+def _parse_fields(lines: List[bytes]) -> Dict[str, str]:
+    """The header or trailer fields of lines, by lower-case name."""
+    if len(lines) > MAX_HEADERS:
+        raise HttpError(431, "There are more than {} header fields.".format(MAX_HEADERS))
+    fields: Dict[str, str] = {}
+    for line in lines:
+        field = _FIELD.fullmatch(line)
+        if field is None:
+            raise HttpError(400, "A header field is malformed.")
+        raw_name, raw_value = field.groups()
         # X_Y and X-Y become one in WSGI: the first could forge the second behind a proxy.
         if b"_" in raw_name:
             continue
         name = raw_name.decode("ascii").lower()
         value = raw_value.strip(b" \t").decode("latin-1")
-        if name in headers:
-            if name in ("host", "content-length", "authorization"):
-                raise HttpError(400, "the header field {} came twice".format(name))
-            value = headers[name] + ", " + value
-        headers[name] = value
-    method, target, minor = first.groups()
-    version = "1." + minor.decode("ascii")
-    if version == "1.1" and "host" not in headers:
-        raise HttpError(400, "the header field host is missing")
-    return Head(method.decode("ascii"), target.decode("latin-1"), version, headers)
+        if name in fields:
+            if name in _ONCE:
+                raise HttpError(400, "The header field {} came twice.".format(name))
+            value = fields[name] + ", " + value
+        fields[name] = value
+    return fields
 
 
-def _origin_form(target: str) -> str:
+def _origin_form(method: str, target: str, headers: Dict[str, str]) -> str:
     """The path and query of a target, which a proxy may have sent as a whole URL."""
+    # Tunnels and the preface of HTTP/2: what follows their heads is no HTTP/1.1.
+    if method in ("CONNECT", "PRI"):
+        raise HttpError(400, "The method {} is not for this server.".format(method))
     if target.startswith("/"):
         return target
-    if "://" in target:
-        _, slash, rest = target.partition("://")[2].partition("/")
-        return slash + rest if slash else "/"
-    if target == "*":
+    if target == "*" and method == "OPTIONS":
         return target
-    raise HttpError(400, "the request target is malformed")
+    url = _ABSOLUTE_FORM.fullmatch(target)
+    if url is None or not _HOST.fullmatch(url.group(1)):
+        raise HttpError(400, "The request target is malformed.")
+    host, path, query = url.groups()
+    if host.lower() != headers.get("host", host).lower():
+        raise HttpError(400, "The request target and the header field host name two hosts.")
+    return (path or "/") + (query or "")
 
 
 def _body_length(version: str, headers: Dict[str, str]) -> Optional[int]:
@@ -103,71 +153,122 @@ def _body_length(version: str, headers: Dict[str, str]) -> Optional[int]:
     declared = headers.get("content-length")
     if coding is not None:
         if declared is not None or version != "1.1":
-            raise HttpError(400, "transfer-encoding beside content-length, or in HTTP/1.0")
+            message = "Transfer-encoding may come neither beside content-length nor in HTTP/1.0."
+            raise HttpError(400, message)
         if coding.lower() != "chunked":
-            raise HttpError(501, "only chunked transfer coding is known here")
+            raise HttpError(501, "Only the transfer coding chunked is known here.")
         return None
     if declared is None:
         return 0
     # str.isdigit() alone takes other scripts' digits too.
     if not (declared.isascii() and declared.isdigit()) or len(declared) > 18:
-        raise HttpError(400, "content-length is not a number")
+        raise HttpError(400, "The header field content-length is not a number.")
     return int(declared)
 
 
 class ChunkedBody:
-    """Decodes a chunked body as it comes.
+    """Decodes a chunked body as it comes, in time and memory linear in its bytes.
+
+    `body` is what has been decoded so far.
 
     :param limit: most bytes that the decoded body may have.
     """
 
     def __init__(self, limit: int) -> None:
-        self.parts: List[bytes] = []
-        self.size = 0
+        self.body = bytearray()
         self._limit = limit
         self._left = 0  # bytes of the present chunk still to come
-        self._after_data = False
-        self._in_trailer = False
+        self._extensions = 0
+        self._size_line = _FIRST_CHUNK
+        self._is_in_trailers = False
+
+    @property
+    def size(self) -> int:
+        """How many bytes have been decoded."""
+        return len(self.body)
 
     def take(self, buffer: bytearray) -> bool:
         """Take what can be decoded from the front of `buffer`; True once the body is complete.
 
-        Raises `HttpError` for a malformed body and for one beyond the limit.
+        Trailers are checked as header fields are, and dropped.
+
+        :raises HttpError: the body is malformed or beyond the limit.
         """
-        while True:
+        used = 0
+        while not self._is_in_trailers:
             if self._left:
-                part = bytes(buffer[: self._left])
-                if not part:
-                    return False
-                del buffer[: len(part)]
-                self.parts.append(part)
+                part = buffer[used : used + self._left]
+                self.body += part
+                used += len(part)
                 self._left -= len(part)
                 if self._left:
-                    return False
-                self._after_data = True
-            end = buffer.find(b"\r\n")
-            if end < 0:
-                if len(buffer) > _MAX_CHUNK_LINE:
-                    raise HttpError(400, "a chunk's size line is too long")
-                return False
-            line = bytes(buffer[:end])
-            del buffer[: end + 2]
-            if self._in_trailer:
-                if not line:
-                    return True
-            elif self._after_data:
-                if line:
-                    raise HttpError(400, "a chunk is longer than it says")
-                self._after_data = False
-            else:
-                self._begin(line)
+                    break
+                self._size_line = _NEXT_CHUNK
+            # A size of one digit: not worth the try before a large chunk.
+            if buffer[used + 3 : used + 4] == b"\r" and self._size_line is _NEXT_CHUNK:
+                used = self._take_small(buffer, used)
+            line = self._size_line.match(buffer, used)
+            if line is None:
+                self._check_unfinished_line(buffer, used)
+                break
+            self._begin(*line.groups())
+            used = line.end()
+        del buffer[:used]
+        return self._is_in_trailers and _take_trailers(buffer)
 
-    def _begin(self, line: bytes) -> None:
-        size = _CHUNK_SIZE.fullmatch(line)
-        if size is None:
-            raise HttpError(400, "a chunk's size is malformed")
-        self._left = int(size.group(1), 16)
-        self._in_trailer = self._left == 0
-        self.size += self._left
-        if self.size > self._limit:
-            raise HttpError(413, "the body is larger than {} bytes".format(self._limit))
+    def _take_small(self, buffer: bytearray, used: int) -> int:
+        """Take the small chunks from `used` on; where they end."""
+        body = self.body
+        end = len(buffer)
+        for chunk in _SMALL_CHUNKS.finditer(buffer, used):
+            group = chunk.lastindex
+            if group == _NOT_SMALL:
+                end = chunk.start()
+                break
+            body += chunk[group]  # type: ignore[index]  # one group always takes part
+        self._check_size(len(body))
+        return end
+
+    def _begin(self, size: bytes, extensions: bytes) -> None:
+        self._left = int(size, 16)
+        self._is_in_trailers = self._left == 0
+        self._extensions += len(extensions)
+        if self._extensions > _MAX_EXTENSIONS:
+            raise HttpError(400, "The chunk extensions are too long.")
+        self._check_size(len(self.body) + self._left)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._limit:
+            raise HttpError(413, "The body is larger than {} bytes.".format(self._limit))
+
+    def _check_unfinished_line(self, buffer: bytearray, used: int) -> None:
+        """Refuse what more bytes cannot make a chunk's size line."""
+        if self._size_line is _NEXT_CHUNK:
+            if not b"\r\n".startswith(buffer[used : used + 2]):
+                raise HttpError(400, "A chunk is longer than it says.")
+            used += 2
+        if buffer.find(b"\n", used) >= 0 or len(buffer) - used > _MAX_CHUNK_LINE:
+            raise HttpError(400, "A chunk's size line is malformed or too long.")
+
+
+def _take_trailers(buffer: bytearray) -> bool:
+    """Take trailers and the empty line after them; False while there is more to come."""
+    if buffer.startswith(b"\r\n"):
+        del buffer[:2]
+        return True
+    end = buffer.find(HEAD_END)
+    trailers = bytes(buffer if end < 0 else buffer[:end])
+    if len(trailers) > MAX_TRAILERS:
+        raise HttpError(431, "The trailers are larger than {} bytes.".format(MAX_TRAILERS))
+    lines = trailers.split(b"\r\n")
+    # Without their end, the last line may not be whole.
+    fields = _parse_fields(lines[:-1] if end < 0 else lines)
+    forbidden = _NOT_IN_TRAILERS.intersection(fields)
+    if forbidden:
+        raise HttpError(400, "A trailer may not be named {}.".format(min(forbidden)))
+    if end < 0:
+        if b"\n" in lines[-1]:
+            raise HttpError(400, "A trailer is malformed.")
+        return False
+    del buffer[: end + len(HEAD_END)]
+    return True

@@ -8,6 +8,7 @@ import hashlib
 import http.server
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from envs import EnvSpec, EnvStore
+from envs import Environment, EnvSpec, EnvStore, prepare
 from envs.building.context import Context
 from envs.building.interpreters import Interpreter, find_interpreter
 from envs.building.log import BuildLog
@@ -144,6 +145,37 @@ def local_spec(wheels: Path) -> Callable[..., EnvSpec]:
         return EnvSpec(requirements=lines, **{"build_requirements": (), **fields})  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def built_once(tmp_path_factory: pytest.TempPathFactory) -> EnvStore:
+    """A store that tests copy from, see `at_hand`."""
+    return EnvStore(tmp_path_factory.mktemp("built-once"))
+
+
+@pytest.fixture
+def at_hand(
+    store: EnvStore, built_once: EnvStore, local_spec: Callable[..., EnvSpec]
+) -> Callable[..., Environment]:
+    """Have the environment of a spec in this test's store, for tests of what becomes of it.
+
+    It is built once for all tests, and copied.
+    """
+
+    def have(*requirements: str) -> Environment:
+        spec = local_spec(*requirements)
+        original = prepare(spec, store=built_once)
+        with original.in_use():
+            folder = store.folder(original.key)
+            shutil.copytree(original.path.parent, folder, symlinks=True)
+        manifest = folder / "manifest.json"
+        text = manifest.read_text().replace(str(original.path), str(folder / "env"))
+        manifest.write_text(text)
+        copied = prepare(spec, store=store)
+        assert copied.reused
+        return copied
+
+    return have
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,8 +20,8 @@ Launch = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def built(store: EnvStore, local_spec: Callable[..., EnvSpec]) -> Environment:
-    environment = prepare(local_spec("banana"), store=store)
+def built(at_hand: Callable[..., Environment]) -> Environment:
+    environment = at_hand("banana")
     with environment.in_use():
         return environment
 
@@ -39,7 +40,12 @@ def launch(home: Path) -> Launch:
     return run
 
 
-def test_list_shows_what_is_there(built: Environment, launch: Launch) -> None:
+def test_list_shows_what_is_there(
+    store: EnvStore, local_spec: Callable[..., EnvSpec], launch: Launch
+) -> None:
+    built = prepare(local_spec("banana"), store=store)
+    with built.in_use():
+        pass
     rows = launch("envs", "list").stdout.splitlines()
     assert rows[0].split("  ")[0] == "KEY"
     assert rows[1].split()[:4] == [built.key, "virtualenv", built.python_version, "2"]
@@ -106,7 +112,7 @@ def test_what_is_not_there_and_what_is_not_understood(launch: Launch) -> None:
     for command in ("show", "path", "remove"):
         done = launch("envs", command, "feed")
         assert done.returncode == 2
-        assert "there is no environment feed" in done.stderr
+        assert "There is no environment feed." in done.stderr
     assert launch("envs", "prune", "--older-than", "soon").returncode == 2
     assert launch("envs", "prune", "--max-size", "big").returncode == 2
 
@@ -126,7 +132,8 @@ def test_lock_writes_a_lockfile_beside_the_model(
         f"python: {'{}.{}.{}'.format(*sys.version_info)}\nbuild_dependencies: []\n"
         "dependencies:\n- -r requirements.txt\n"
     )
-    (model / "requirements.txt").write_text(f"--find-links {wheels}\nbanana\n")
+    shutil.copytree(wheels, model / "wheels")
+    (model / "requirements.txt").write_text("--find-links wheels\nbanana\n")
     done = launch("lock", "-m", str(model), "--resolve-as-of", "today")
     assert done.returncode == 0, done.stderr
     assert "pylock.toml: " in done.stdout

@@ -153,7 +153,7 @@ def test_a_full_disk_is_said_and_nothing_is_left(
     done = in_small_disk(4, small, code)
     assert done.returncode == 0, done.stderr
     message, hint, left = done.stdout.splitlines()
-    assert message == f"no space left on the disk of {small}"
+    assert message == f"There is no space left on the disk of {small}."
     assert "LAUNCHER_HOME" in hint
     assert left == "[]"
 

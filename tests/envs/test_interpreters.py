@@ -93,7 +93,7 @@ def test_a_specifier_gives_the_newest_that_fits(
 def test_an_unknown_version_lists_what_was_looked_at(context: Context) -> None:
     with pytest.raises(EnvError) as caught:
         find_interpreter("3.99.1", context)
-    assert caught.value.message.startswith("no Python 3.99.1 on this machine; found ")
+    assert caught.value.message.startswith("There is no Python 3.99.1 on this machine (found ")
     assert f"{RUNNING} (running)" in caught.value.message
     assert caught.value.hint
     with pytest.raises(EnvError, match="'three' is not a Python version"):

@@ -10,7 +10,7 @@ from envs import EnvSpec, Mismatch, describe, prepare
 
 
 def local(*requirements: str, **fields: object) -> EnvSpec:
-    return EnvSpec(manager="local", requirements=requirements, **fields)  # type: ignore[arg-type]
+    return EnvSpec(env_manager="local", requirements=requirements, **fields)  # type: ignore[arg-type]
 
 
 def test_it_is_the_python_that_runs_this() -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from envs.building.environ import clean_environ
 from envs.building.log import BuildLog
-from envs.building.process import GuardedProcess, clean_environ, read_output, run
+from envs.building.process import GuardedProcess, read_output, run
 
 # A command with a child of its own in the background, as a build backend has.
 FAMILY = "sleep 600 & echo child $!; echo parent $$; wait"
@@ -57,7 +58,8 @@ def test_the_end_of_the_starting_thread_does_not_end_a_command(
     run_python: Callable[..., subprocess.Popen[str]],
 ) -> None:
     body = """
-        from envs.building.process import GuardedProcess, clean_environ
+        from envs.building.environ import clean_environ
+        from envs.building.process import GuardedProcess
         started = []
         def start():
             command = ["/bin/sh", "-c", "read line < /dev/zero & sleep 0.3; echo done"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from envs import EnvError, EnvStore, prepare
-from envs.building.process import clean_environ
+from envs.building.environ import clean_environ
 from launcher.commands.environment import EnvironmentOptions, environment_spec
 from launcher.model.mlmodel import read_model
 
@@ -27,7 +27,7 @@ def test_every_model_gets_its_environment_and_loads(
         if not (path / "MLmodel").is_file():
             continue
         model = read_model(path)
-        spec = environment_spec(model, EnvironmentOptions(resolve_as_of="auto"))
+        spec = environment_spec(model, EnvironmentOptions(as_of="auto"))
         try:
             started = time.perf_counter()
             built = prepare(spec, store=store, python_downloads=False)
@@ -36,7 +36,7 @@ def test_every_model_gets_its_environment_and_loads(
             assert prepare(spec, store=store).reused
             warm = time.perf_counter() - started
         except EnvError as error:
-            if error.message.startswith("no Python"):
+            if error.message.startswith("There is no Python"):
                 table.append(f"{path.name:<32} {error.message[:40]}")
             else:
                 failed.append(f"{path.name}: {error}")

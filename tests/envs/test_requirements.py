@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from envs import EnvError
-from envs.pip.requirements_file import flatten
+from envs.pip.requirements_file import LARGEST, LONGEST, MOST_INCLUDES, flatten
 
 
 def test_includes_are_read_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
@@ -121,12 +124,118 @@ def test_a_wheel_below_the_folder_is_found_as_mlflow_names_it(
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("-r gone.txt", "includes gone.txt, which cannot be read: No such file"),
-        ("./gone.whl", "names ./gone.whl, which is not there"),
-        ("--make-coffee", "has an option that is not understood: --make-coffee"),
+        ("-r gone.txt", r"include gone.txt\. .*gone.txt cannot be read: No such file"),
+        ("./gone.whl", "name ./gone.whl, which is not there"),
+        ("--make-coffee", "have an option that is not understood: --make-coffee"),
         ("-r https://host/r.txt", "is not a local file"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path: Path, line: str, words: str) -> None:
     with pytest.raises(EnvError, match=words):
         flatten([line], tmp_path, {})
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model's folder, beside which there is a file of secrets."""
+    (tmp_path / "secrets.txt").write_text("apple==1\n")
+    (tmp_path / "model").mkdir()
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-r ../secrets.txt",
+        "-c ../secrets.txt",
+        "-r /etc/passwd",
+        "-r file:///etc/passwd",
+        "-r link.txt",
+        "-r ~/secrets.txt",
+        "x @ file:///usr",
+        "x @ FILE:///usr",
+        "x @ git+file:///usr",
+        "x@git+file:///usr",
+        "./../secrets.txt",
+        "-e ..",
+        "-f /usr",
+        "--find-links=file:///usr",
+        "-i file:///usr/simple",
+        "-i /usr/simple",
+        "--extra-index-url file:///usr/simple",
+    ],
+)
+def test_nothing_outside_of_the_model_is_read(model: Path, line: str) -> None:
+    (model / "link.txt").symlink_to("../secrets.txt")
+    with pytest.raises(EnvError, match=r"which is outside of the model's folder\.") as raised:
+        flatten([line], model, {})
+    assert raised.value.hint == "Put a copy into the model's folder and name that."
+
+
+def test_what_the_user_sets_may_lie_anywhere(model: Path) -> None:
+    assert flatten([], model, {"PIP_FIND_LINKS": "/links"}).indexes.find_links == ("/links",)
+    secrets = model.parent / "secrets.txt"
+    assert flatten([f"-r {secrets}"], None, {}).lines == ("apple==1",)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (os.mkfifo, "it is not a regular file"),
+        (lambda path: path.mkdir(), "regular file|Is a directory"),
+        (lambda path: path.write_bytes(b"x" * (LARGEST + 1)), f"more than {LARGEST} bytes"),
+        (lambda path: path.write_bytes(b"apple\nb\xff"), r"it is not UTF-8 \(byte 7\)"),
+        (lambda path: path.write_bytes(b"apple\0"), "a NUL byte"),
+        (lambda path: path.write_text("a" * (LONGEST + 1)), f"more than {LONGEST} characters"),
+        (lambda path: path.write_text("-f 'unbalanced"), "an option that is not understood"),
+        (lambda path: path.write_text("./fifo"), "./fifo, which is not there"),
+        (lambda path: path.write_text("./" + "a" * 300), "which is no path here|is not there"),
+        (lambda path: path.write_text("-r ~nobody-here/a.txt"), "which is no path here"),
+        (lambda path: path.write_text("x @ https://[host/x.zip"), "which is no URL"),
+    ],
+    ids=["fifo", "folder", "large", "not-utf-8", "nul", "long", "quote", "fifo-named", "name",
+         "user", "url"],
+)  # fmt: skip
+def test_what_is_no_requirements_file_is_said(
+    model: Path, make: Callable[[Path], object], words: str
+) -> None:
+    os.mkfifo(model / "fifo")
+    make(model / "r.txt")
+    with pytest.raises(EnvError, match=words):
+        flatten(["-r r.txt"], model, {})
+
+
+def test_includes_without_end_are_refused(model: Path) -> None:
+    for number in range(MOST_INCLUDES + 1):
+        (model / f"{number}.txt").write_text(f"-r {number + 1}.txt\n" * 2)
+    with pytest.raises(EnvError, match=f"include more than {MOST_INCLUDES} files"):
+        flatten(["-r 0.txt"], model, {})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a" + " " * (LONGEST - 2) + "b",
+        "a" + " " * (LONGEST - 3) + "[b",
+        "a @" + " " * (LONGEST - 4) + "[",
+        "x" * LONGEST,
+        "a/" * (LONGEST // 2),
+        "a[" * (LONGEST // 2),
+        "a-" * (LONGEST // 2),
+        "a;" * (LONGEST // 2),
+        "a @ " * (LONGEST // 4),
+        "a" + "=" * (LONGEST - 1),
+        "${A" * (LONGEST // 3),
+        "a://" * (LONGEST // 4),
+        "--pre " * (LONGEST // 6),
+        "-i a " * (LONGEST // 5),
+        "-f '" + "a" * (LONGEST - 5) + "'",
+    ],
+)
+def test_long_lines_take_no_time(model: Path, line: str) -> None:
+    """A time that is quadratic in the length is minutes here."""
+    requirements = [line] * 8
+    before = time.process_time()
+    with contextlib.suppress(EnvError):
+        flatten(requirements, model, {})
+    assert time.process_time() - before < 10

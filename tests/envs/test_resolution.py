@@ -16,7 +16,7 @@ Find = Callable[[str], Interpreter]
 
 
 def as_of_2021(version: str, *requirements: str, **fields: object) -> EnvSpec:
-    values = {"build_requirements": (), "as_of": datetime(2021, 9, 1, 12), **fields}
+    values = {"build_requirements": (), "logged_at": datetime(2021, 9, 1, 12), **fields}
     return EnvSpec(python=version, requirements=requirements, **values)  # type: ignore[arg-type]
 
 
@@ -28,7 +28,7 @@ def old(interpreter: Find, launcher_home: Path) -> Environment:
         requirements=("tabulate",),
         server_requirements=("gunicorn>=20",),
         undated=("gunicorn",),
-        as_of=datetime(2021, 9, 1, 12),
+        logged_at=datetime(2021, 9, 1, 12),
     )
     return prepare(spec, store=EnvStore(launcher_home))
 
@@ -89,18 +89,18 @@ def test_the_best_version_of_all_indexes_is_taken_as_pip_does(
     interpreter: Find, store: EnvStore, plain_index: str, wheels: Path
 ) -> None:
     lines = (f"--index-url {wheels.parent.as_uri()}/none", f"--extra-index-url {plain_index}")
-    spec = as_of_2021(interpreter("3.9").version, *lines, "apple<2", resolve_as_of="today")
+    spec = as_of_2021(interpreter("3.9").version, *lines, "apple<2", as_of="today")
     assert prepare(spec, store=store).packages == {"apple": "1.0"}
 
 
 def test_an_explicit_date_and_today(interpreter: Find, store: EnvStore) -> None:
     version = interpreter("3.9").version
-    spec = as_of_2021(version, "six", resolve_as_of="2020-05-20")
+    spec = as_of_2021(version, "six", as_of="2020-05-20")
     assert prepare(spec, store=store).packages == {"six": "1.14.0"}
     # six 1.15.0 was uploaded on 2020-05-21: the bound is the end of the day.
-    spec = as_of_2021(version, "six", resolve_as_of="2020-05-21")
+    spec = as_of_2021(version, "six", as_of="2020-05-21")
     assert prepare(spec, store=store).packages == {"six": "1.15.0"}
-    spec = as_of_2021(version, "six<1.16", resolve_as_of="today")
+    spec = as_of_2021(version, "six<1.16", as_of="today")
     assert prepare(spec, store=store).packages == {"six": "1.15.0"}
 
 
@@ -183,5 +183,5 @@ def test_an_index_that_does_not_answer_is_not_taken_for_a_missing_day(
     with pytest.raises(EnvError) as caught:
         prepare(spec, store=store, report=said.append)
     assert caught.value.hint
-    assert "check the network" in caught.value.hint
+    assert "Check the network" in caught.value.hint
     assert said == ["resolving 1 requirement as of 2021-09-01"]

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from envs import EnvError, EnvSpec, EnvStore, describe, prepare
+from envs import EnvError, Environment, EnvSpec, EnvStore, describe, prepare
 from envs.disk.locks import try_exclusive
 from envs.inventory import entries, prune, remove, resolve_key, total_size
 
 LocalSpec = Callable[..., EnvSpec]
+AtHand = Callable[..., Environment]
 
 
 def output_of(python: Path, code: str) -> str:
@@ -38,9 +39,11 @@ def test_an_environment_has_what_was_asked_for_and_only_that(
     assert built.python_version == "{}.{}.{}".format(*sys.version_info)
 
 
-def test_the_second_time_nothing_is_run(store: EnvStore, local_spec: LocalSpec) -> None:
+def test_the_second_time_nothing_is_run(
+    store: EnvStore, local_spec: LocalSpec, at_hand: AtHand
+) -> None:
     spec = local_spec("apple")
-    built = prepare(spec, store=store)
+    built = at_hand("apple")
     # In a process of its own, since an audit hook cannot be taken off.
     code = """if True:
         import sys
@@ -63,11 +66,10 @@ def test_the_second_time_nothing_is_run(store: EnvStore, local_spec: LocalSpec) 
     assert again.stdout.strip() == f"{built.key} True", again.stderr
 
 
-def test_the_key_follows_content_not_names_or_places(
-    store: EnvStore, local_spec: LocalSpec, tmp_path: Path
-) -> None:
+def test_the_key_follows_content_not_names_or_places(store: EnvStore, tmp_path: Path) -> None:
     def key(*lines: str, **fields: object) -> str:
-        return describe(local_spec(*lines, **fields), store=store).key
+        spec = EnvSpec(requirements=("--no-index", *lines), **{"build_requirements": (), **fields})  # type: ignore[arg-type]
+        return describe(spec, store=store).key
 
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "requirements.txt").write_text("apple==1.0\nbanana")
@@ -78,7 +80,7 @@ def test_the_key_follows_content_not_names_or_places(
         key("apple==2.0", "banana"),
         key("apple==1.0", "banana", "-c limits", base_dir=_limits(tmp_path)),
         key("apple==1.0", "banana", server_requirements=("cherry",)),
-        key("apple==1.0", "banana", resolve_as_of="2020-01-01"),
+        key("apple==1.0", "banana", as_of="2020-01-01"),
         key("apple==1.0", "banana", "--extra-index-url https://other/simple"),
         key("apple==1.0", "banana", copied_packages=(tmp_path / "model",)),
     ]
@@ -146,9 +148,9 @@ def test_an_interrupted_build_leaves_nothing(store: EnvStore, local_spec: LocalS
 
 @pytest.mark.parametrize("damage", ["site-packages", "package", "python", "manifest", "truncated"])
 def test_damage_is_noticed_before_use_and_mended(
-    store: EnvStore, local_spec: LocalSpec, damage: str
+    store: EnvStore, local_spec: LocalSpec, at_hand: AtHand, damage: str
 ) -> None:
-    built = prepare(local_spec("apple"), store=store)
+    built = at_hand("apple")
     with built.in_use():
         pass
     (site_packages,) = built.path.glob("lib/*/site-packages")
@@ -171,10 +173,8 @@ def test_damage_is_noticed_before_use_and_mended(
         assert said[0].endswith("apple-2.0.dist-info is gone from its site-packages")
 
 
-def test_a_missing_base_python_is_noticed(
-    store: EnvStore, local_spec: LocalSpec, tmp_path: Path
-) -> None:
-    built = prepare(local_spec("apple"), store=store)
+def test_a_missing_base_python_is_noticed(store: EnvStore, at_hand: AtHand, tmp_path: Path) -> None:
+    built = at_hand("apple")
     base = tmp_path / "uninstalled" / "python"
     built.python.unlink()
     built.python.symlink_to(base)
@@ -183,8 +183,8 @@ def test_a_missing_base_python_is_noticed(
     assert entry.state == "damaged: its Python is gone"
 
 
-def test_one_in_use_is_neither_removed_nor_pruned(store: EnvStore, local_spec: LocalSpec) -> None:
-    built = prepare(local_spec("apple"), store=store)
+def test_one_in_use_is_neither_removed_nor_pruned(store: EnvStore, at_hand: AtHand) -> None:
+    built = at_hand("apple")
     with built.in_use():
         assert entries(store)[0].users == (os.getpid(),)
         with pytest.raises(EnvError, match=f"is used by process {os.getpid()}"):
@@ -198,9 +198,9 @@ def test_one_in_use_is_neither_removed_nor_pruned(store: EnvStore, local_spec: L
 
 
 def test_the_mark_of_a_killed_user_vanishes_but_a_childs_stays(
-    store: EnvStore, local_spec: LocalSpec, run_python: Callable[..., subprocess.Popen[str]]
+    store: EnvStore, at_hand: AtHand, run_python: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    built = prepare(local_spec("apple"), store=store)
+    built = at_hand("apple")
     with built.in_use():
         pass
     user = run_python(
@@ -234,10 +234,8 @@ def test_the_mark_of_a_killed_user_vanishes_but_a_childs_stays(
     assert [removal.name for removal in prune(store, older_than=0)] == [built.key]
 
 
-def test_prune_finds_what_dead_builds_and_removals_left(
-    store: EnvStore, local_spec: LocalSpec
-) -> None:
-    built = prepare(local_spec("apple"), store=store)
+def test_prune_finds_what_dead_builds_and_removals_left(store: EnvStore, at_hand: AtHand) -> None:
+    built = at_hand("apple")
     dead = store.root / "0123456789abcdef0123"
     (dead / "env" / "lib").mkdir(parents=True)
     (dead / "env" / "lib" / "file").write_text("x" * 10000)
@@ -266,12 +264,12 @@ def test_a_running_build_is_listed_and_left_alone(store: EnvStore) -> None:
 
 
 def test_the_least_recently_used_go_first_when_the_cache_is_too_large(
-    store: EnvStore, local_spec: LocalSpec
+    store: EnvStore, at_hand: AtHand
 ) -> None:
     ages = {"apple": 300, "cherry": 200, "banana": 100}
     keys = {}
     for name, age in ages.items():
-        built = prepare(local_spec(name), store=store)
+        built = at_hand(name)
         with built.in_use():
             keys[name] = built.key
         used = time.time() - age
@@ -299,14 +297,14 @@ def test_a_key_may_be_abbreviated_if_that_is_unambiguous(store: EnvStore) -> Non
     assert resolve_key(store, "abc1") == "abc1"
     with pytest.raises(EnvError, match="abc is the beginning of 2 keys"):
         resolve_key(store, "abc")
-    with pytest.raises(EnvError, match="there is no environment x"):
+    with pytest.raises(EnvError, match="There is no environment x"):
         resolve_key(store, "x")
 
 
 def test_a_clock_that_jumps_does_not_remove_or_rebuild(
-    store: EnvStore, local_spec: LocalSpec
+    store: EnvStore, local_spec: LocalSpec, at_hand: AtHand
 ) -> None:
-    built = prepare(local_spec("apple"), store=store)
+    built = at_hand("apple")
     with built.in_use():
         pass
     future = time.time() + 10 * 365 * 86400
@@ -355,13 +353,13 @@ def test_the_manifest_has_the_resolved_list_with_hashes(
 
 
 def test_a_read_only_cache_is_used_and_a_missing_environment_named(
-    store: EnvStore, local_spec: LocalSpec
+    store: EnvStore, local_spec: LocalSpec, at_hand: AtHand
 ) -> None:
     """Root writes everywhere but into a read-only mount, so a private one is made."""
-    built = prepare(local_spec("apple"), store=store)
+    built = at_hand("apple")
     code = f"""if True:
         from pathlib import Path
-        from envs import EnvError, EnvSpec, EnvStore, prepare
+        from envs import EnvError, Environment, EnvSpec, EnvStore, prepare
         store = EnvStore(Path({str(store.home)!r}))
         lines = {local_spec("apple").requirements!r}
         found = prepare(EnvSpec(requirements=lines, build_requirements=()), store=store)
@@ -384,7 +382,7 @@ def test_a_read_only_cache_is_used_and_a_missing_environment_named(
         pytest.skip(f"no private mounts on this machine: {done.stderr.strip()}")
     first, second = done.stdout.splitlines()
     assert first == f"{built.key} True None"
-    assert second.endswith("which cannot be written to")
+    assert second.endswith("which cannot be written to.")
 
 
 def test_read_only_folders_in_an_environment_do_not_keep_it_from_being_removed(

@@ -13,7 +13,7 @@ import pytest
 
 from envs import EnvError, EnvSpec, EnvStore, prepare
 from envs.building.interpreters import Interpreter
-from envs.locking import download, lock
+from envs.locking import fill_wheelhouse, write_lockfile
 
 LocalSpec = Callable[..., EnvSpec]
 
@@ -21,7 +21,7 @@ LocalSpec = Callable[..., EnvSpec]
 def test_a_wheelhouse_holds_exact_wheels_and_a_list_with_their_hashes(
     store: EnvStore, local_spec: LocalSpec, tmp_path: Path
 ) -> None:
-    wheels = download(local_spec("banana", "apple<2"), tmp_path / "house", store=store)
+    wheels = fill_wheelhouse(local_spec("banana", "apple<2"), tmp_path / "house", store=store)
     assert [path.name for path in wheels] == [
         "apple-1.0-py3-none-any.whl",
         "banana-1.0-py3-none-any.whl",
@@ -34,7 +34,7 @@ def test_building_from_a_wheelhouse_gives_the_same_key(
     store: EnvStore, local_spec: LocalSpec, tmp_path: Path
 ) -> None:
     spec = local_spec("banana")
-    download(spec, tmp_path / "house", store=store)
+    fill_wheelhouse(spec, tmp_path / "house", store=store)
     said: list[str] = []
     other = EnvStore(tmp_path / "other")
     built = prepare(spec, store=other, wheelhouse=tmp_path / "house", report=said.append)
@@ -46,7 +46,7 @@ def test_building_from_a_wheelhouse_gives_the_same_key(
 def test_a_wheelhouse_that_was_filled_for_another_spec_is_resolved_from(
     store: EnvStore, local_spec: LocalSpec, tmp_path: Path
 ) -> None:
-    download(local_spec("banana"), tmp_path / "house", store=store)
+    fill_wheelhouse(local_spec("banana"), tmp_path / "house", store=store)
     spec = EnvSpec(requirements=("apple",), build_requirements=())
     built = prepare(spec, store=store, wheelhouse=tmp_path / "house")
     assert built.packages == {"apple": "2.0"}
@@ -56,7 +56,7 @@ def test_a_wheelhouse_that_was_filled_for_another_spec_is_resolved_from(
             store=store,
             wheelhouse=tmp_path / "house",
         )
-    with pytest.raises(EnvError, match="there is no wheelhouse"):
+    with pytest.raises(EnvError, match="There is no wheelhouse"):
         prepare(spec, store=EnvStore(tmp_path / "o"), wheelhouse=tmp_path / "nowhere")
 
 
@@ -64,7 +64,7 @@ def test_a_tampered_wheel_is_refused(
     store: EnvStore, local_spec: LocalSpec, tmp_path: Path, make_wheel: Callable[..., Path]
 ) -> None:
     spec = local_spec("apple")
-    download(spec, tmp_path / "house", store=store)
+    fill_wheelhouse(spec, tmp_path / "house", store=store)
     make_wheel(tmp_path / "house", "apple", "2.0", code="import os")
     with pytest.raises(EnvError, match=r"the hash of apple==2\.0 is not the expected one"):
         prepare(spec, store=store, wheelhouse=tmp_path / "house")
@@ -75,9 +75,9 @@ def test_a_locked_model_is_downloaded_as_it_is_locked(
 ) -> None:
     from dataclasses import replace
 
-    lock(local_spec("banana", "apple<2"), tmp_path, store=store)
+    write_lockfile(local_spec("banana", "apple<2"), tmp_path, store=store)
     spec = replace(local_spec("banana"), lockfile=tmp_path / "pylock.toml")
-    wheels = download(spec, tmp_path / "house", store=store)
+    wheels = fill_wheelhouse(spec, tmp_path / "house", store=store)
     assert [path.name.split("-")[:2] for path in wheels] == [["apple", "1.0"], ["banana", "1.0"]]
 
 
@@ -87,7 +87,7 @@ def test_sources_become_wheels(
     make_slow_sdist(tmp_path / "sources", "grape", 0)
     lines = ("--no-index", f"--find-links {tmp_path}/sources", "grape")
     spec = EnvSpec(requirements=lines, build_requirements=())
-    wheels = download(spec, tmp_path / "house", store=store)
+    wheels = fill_wheelhouse(spec, tmp_path / "house", store=store)
     assert [path.name for path in wheels] == ["grape-1.0-py3-none-any.whl"]
     assert list((tmp_path / "house").glob("*.tar.gz")) == []
     assert prepare(spec, store=store, wheelhouse=tmp_path / "house").packages == {"grape": "1.0"}
@@ -99,9 +99,9 @@ def test_a_machine_without_a_network_builds_from_the_wheelhouse(
     """In a network namespace that has no routes, not even to this host, and an empty cache."""
     python = interpreter("3.7").version
     spec = EnvSpec(
-        python=python, requirements=("tabulate", "markupsafe"), as_of=datetime(2021, 9, 1)
+        python=python, requirements=("tabulate", "markupsafe"), logged_at=datetime(2021, 9, 1)
     )
-    download(spec, tmp_path / "house", store=store)
+    fill_wheelhouse(spec, tmp_path / "house", store=store)
     code = f"""if True:
         import socket, sys
         from datetime import datetime
@@ -113,7 +113,7 @@ def test_a_machine_without_a_network_builds_from_the_wheelhouse(
         except OSError:
             pass
         spec = EnvSpec(python={python!r}, requirements=("tabulate", "markupsafe"),
-                       as_of=datetime(2021, 9, 1))
+                       logged_at=datetime(2021, 9, 1))
         built = prepare(spec, store=EnvStore(Path({str(tmp_path / "other")!r})),
                         wheelhouse=Path({str(tmp_path / "house")!r}))
         print(built.python, built.packages["tabulate"])

@@ -87,9 +87,9 @@ def test_the_spec_of_the_environment(write: Write) -> None:
     path = write(
         "channels: [conda-forge]\ndependencies: [python=3.11.7, pip, mlflow-skinny, {pip: [six]}]\n"
     )
-    options = EnvironmentOptions(manager="conda", install_mlflow=True)
+    options = EnvironmentOptions(env_manager="conda", install_mlflow=True)
     spec = environment_spec(read_model(path), options)
-    assert spec.manager == "conda"
+    assert spec.env_manager == "conda"
     assert spec.requirements == ("six",)  # conda's mlflow-skinny will do
     assert spec.conda_dependencies == ("pip", "mlflow-skinny")
     assert spec.build_requirements == ()
@@ -101,5 +101,5 @@ def test_the_spec_of_the_environment(write: Write) -> None:
 
 def test_mlflow_is_added_where_no_section_has_it(write: Write) -> None:
     path = write("channels: [conda-forge]\ndependencies: [python=3.11.7, pip]\n")
-    options = EnvironmentOptions(manager="conda", install_mlflow=True)
+    options = EnvironmentOptions(env_manager="conda", install_mlflow=True)
     assert environment_spec(read_model(path), options).requirements == ("mlflow==2.10.2",)

@@ -52,6 +52,23 @@ def test_requirements_txt_comes_before_the_pip_section_of_conda_yaml(tmp_path: P
     assert (wanted.python, wanted.lines, wanted.build) == ("3.9.18", ("new==2",), ("pip<=22",))
 
 
+@pytest.mark.parametrize("name", ["MLmodel", "conda.yaml"])
+def test_aliases_that_multiply_are_refused(tmp_path: Path, name: str) -> None:
+    folder = write_model(tmp_path / "m")
+    bomb = ["a0: &a0 [x, x]"]
+    bomb += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    (folder / name).write_text("\n".join([MINIMAL, *bomb]))
+    with pytest.raises(ModelError, match="YAML nodes"):
+        read_model(folder)
+
+
+def test_requirements_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m")
+    (folder / "requirements.txt").write_bytes(b"numpy\n\xff")
+    with pytest.raises(ModelError, match="it is not UTF-8"):
+        read_model(folder)
+
+
 def test_conda_packages_that_are_not_python_are_named_in_a_note(tmp_path: Path) -> None:
     conda = "dependencies: [python=3.9, cudatoolkit=11.3, pytorch=1.12.1]\n"
     wanted = read_model(write_model(tmp_path / "m", conda__yaml=conda)).requirements

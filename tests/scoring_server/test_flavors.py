@@ -12,7 +12,8 @@ import pytest
 
 from envs.building.context import Context
 from envs.building.interpreters import find_interpreter
-from launcher.engines.server_config import server_config, write_json
+from envs.disk.files import write_json
+from launcher.engines.server_config import server_config
 from launcher.model.mlmodel import read_model
 from tests.scoring_server.environments import build
 from tests.scoring_server.serving_process import SCRIPTS, script_environment

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from envs.building.context import Report
-from envs.managers.conda.planning import read_json
+from envs.disk.files import read_json
 
 # Whatever the script does, also where it exits: the variables go to standard output, what it
 # prints to standard error.

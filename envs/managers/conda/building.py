@@ -8,32 +8,32 @@ from pathlib import Path
 from envs.building.context import Context
 from envs.building.interpreters import Interpreter, probe
 from envs.building.process import read_output
-from envs.managers.conda.lockfile import CondaLock, lock_resolution, read_conda_lock
+from envs.managers.conda.lockfile import CondaLockfile, locked_resolution, read_conda_lockfile
 from envs.managers.conda.packages import Solution, install, solve
 from envs.managers.conda.pip_section import find_linked, resolve_beside
 from envs.managers.conda.planning import CondaPlan
-from envs.managers.virtualenv.planning import copy_packages
 from envs.pip.resolution import Resolution
 from envs.pip.resolution import install as install_pip
+from envs.pip.site_packages import copy_packages
+from envs.plan import Contents
 from envs.spec import requirement_name
-from envs.store.manifest import Contents
 
 _PURELIB = "import sysconfig; print(sysconfig.get_path('purelib'))"
 
 
 def build(plan: CondaPlan, prefix: Path, context: Context) -> Contents:
-    """Fill ``prefix`` as planned (see `envs.managers.registry.Plan`)."""
+    """Fill ``prefix`` as planned (see `envs.managers.manager`)."""
     context.log.secrets.update(plan.secrets())
     wanted = plan.wanted
-    lock = None
+    locked = None
     if plan.lockfile is not None:
-        lock = read_conda_lock(plan.lockfile, plan.machine.subdir)
-        solution = Solution(lock.conda, dated=True)
+        locked = read_conda_lockfile(plan.lockfile, plan.machine.subdir)
+        solution = Solution(locked.conda, dated=True)
     else:
         solution = solve(wanted, context)
     install(solution.packages, prefix, wanted, context, lockfile=plan.lockfile)
     interpreter, site_packages = inspect(prefix, context)
-    pip = _add_pip(plan, lock, interpreter, site_packages, context)
+    pip = _add_pip(plan, locked, interpreter, site_packages, context)
     copy_packages(plan.copied_packages, site_packages, context)
     installed = find_linked(site_packages, interpreter, "").versions
     explicit = "".join(f"{package.explicit()}\n" for package in solution.packages)
@@ -43,29 +43,29 @@ def build(plan: CondaPlan, prefix: Path, context: Context) -> Contents:
         site_packages=str(site_packages.relative_to(prefix)),
         packages={**solution.versions, **installed},
         resolved=context.log.mask(f"{explicit}{pip.text}"),
-        as_of="lock" if lock else pip.as_of if solution.dated else "today",
+        as_of="lock" if locked else pip.as_of if solution.dated else "today",
         notes=(*solution.notes, *((pip.note,) if pip.note else ())),
     )
 
 
 def _add_pip(
     plan: CondaPlan,
-    lock: CondaLock | None,
+    lockfile: CondaLockfile | None,
     interpreter: Interpreter,
     site_packages: Path,
     context: Context,
 ) -> Resolution:
-    """Install the pip section: from the lock, then what it lacks; else resolved."""
+    """Install the pip section: from the lockfile, then what it lacks; else resolved."""
     python = Path(interpreter.path)
     request = plan.pip.request(python)
-    if lock is None:
+    if lockfile is None:
         linked = find_linked(site_packages, interpreter, "conda installs")
         resolution = resolve_beside(linked, request, context)
         install_pip(resolution, request.indexes, python, context)
         return resolution
-    locked = lock_resolution(lock)
+    locked = locked_resolution(lockfile)
     install_pip(locked, request.indexes, python, context)
-    linked = find_linked(site_packages, interpreter, f"{lock.path.name} has")
+    linked = find_linked(site_packages, interpreter, f"{lockfile.path.name} has")
     linked.check(request.lines)
     missing = tuple(
         line
@@ -74,20 +74,23 @@ def _add_pip(
     )
     if not missing:
         return locked
-    context.report(f"{lock.path.name} lacks {', '.join(missing)}: adding them")
+    context.report(f"{lockfile.path.name} lacks {', '.join(missing)}: adding them")
     added = resolve_beside(linked, replace(request, lines=missing), context)
     install_pip(added, request.indexes, python, context)
     return replace(locked, text=locked.text + added.text)
 
 
 def inspect(prefix: Path, context: Context) -> tuple[Interpreter, Path]:
-    """Return an environment's Python and its site-packages folder; EnvError if it does not run."""
+    """Return an environment's Python and its site-packages folder.
+
+    :raises EnvError: that Python does not run.
+    """
     python = str(prefix / "bin" / "python")
     interpreter = probe(python, context)
     code, output = read_output([python, "-I", "-c", _PURELIB], log=context.log)
     if interpreter is None or code != 0:
         raise context.log.error(
-            "the Python of the conda packages does not run on this machine",
-            "see the log; the channels may be for another platform",
+            "The Python of the conda packages does not run on this machine.",
+            "See the log; the channels may be for another platform.",
         )
     return interpreter, Path(output.strip())

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from envs.disk.files import folder_files, remove_tree
+from envs.disk.files import folder_files, read_json, remove_tree
 from envs.disk.locks import shared, try_exclusive
-from envs.managers.conda.planning import read_json
 
 ABANDONED = 86400  # seconds after which nobody is still unpacking a package
 _LOCK = "in-use.lock"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+from envs.disk.yaml_file import read_yaml
 from envs.errors import EnvError
 
 CHANNEL_ALIAS = "https://conda.anaconda.org"
@@ -29,10 +30,9 @@ _VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)\}|(?P<plain>\w+))")
 class Channel:
     """A channel, and what it takes to reach it.
 
-    Attributes:
-        url: without credentials and without a slash at the end.
-        token_url: the URL with a token in its path (``/t/TOKEN/``), None without one.
-        user, password: decoded, None without them.
+    :param url: without credentials and without a slash at the end.
+    :param token_url: the URL with a token in its path (``/t/TOKEN/``), None without one.
+    :param user: decoded, None without one; ``password`` likewise.
     """
 
     url: str
@@ -63,7 +63,8 @@ def read_channels(
     ``$NAME`` and ``${NAME}`` are replaced from ``environ``; relative folders (``./channel``)
     start from ``base_dir``. ``defaults`` stands for conda's default channels, ``nodefaults`` for
     nothing. Settings of a ``.condarc`` (channel_alias, default_channels, custom_channels) count.
-    Raises EnvError for ``local`` and for what is no channel.
+
+    :raises EnvError: one is ``local``, or no channel.
     """
     settings = read_settings(environ)
     found: dict[str, Channel] = {}
@@ -77,8 +78,9 @@ def read_settings(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the settings of conda that say where channels are.
 
     Of ``$CONDARC``, ``~/.condarc`` and ``$XDG_CONFIG_HOME/conda/.condarc`` the first wins, and
-    ``CONDA_CHANNEL_ALIAS`` and ``CONDA_DEFAULT_CHANNELS`` win over all. EnvError for a file that
-    is not YAML.
+    ``CONDA_CHANNEL_ALIAS`` and ``CONDA_DEFAULT_CHANNELS`` win over all.
+
+    :raises EnvError: a file is not YAML.
     """
     config = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     files = [config / "conda" / ".condarc", Path.home() / ".condarc"]
@@ -95,13 +97,7 @@ def read_settings(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _read_condarc(file: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise EnvError(f"conda's settings in {file} cannot be read: {reason}") from error
+    content = read_yaml(file)
     return content if isinstance(content, dict) else {}
 
 
@@ -112,8 +108,8 @@ def _channels(
         return []
     if name == "local":
         raise EnvError(
-            "the conda channel 'local' is a folder of the machine that logged the model",
-            hint="name that folder in conda.yaml (file:///...), or publish its packages",
+            "The conda channel 'local' is a folder of the machine that logged the model.",
+            hint="Name that folder in conda.yaml (file:///...), or publish its packages.",
         )
     if name == "defaults":
         defaults = settings.get("default_channels") or DEFAULT_CHANNELS
@@ -132,8 +128,8 @@ def _expanded(text: str, environ: Mapping[str, str]) -> str:
         name = match["braced"] or match["plain"]
         if name not in environ:
             raise EnvError(
-                f"the conda channel {text} needs the environment variable {name}",
-                hint="set it, then try again",
+                f"The conda channel {text} needs the environment variable {name}.",
+                hint="Set it, then try again.",
             )
         return environ[name]
 
@@ -148,8 +144,8 @@ def _url(name: str, settings: Mapping[str, Any], base_dir: Path, environ: Mappin
         return Path(os.path.normpath(base_dir.absolute() / Path(name).expanduser())).as_uri()
     if scheme or not _NAME.match(name):
         raise EnvError(
-            f"{split_credentials(name).url!r} is no conda channel",
-            hint="use a name such as conda-forge, a URL or a folder",
+            f"{split_credentials(name).url!r} is no conda channel.",
+            hint="Use a name such as conda-forge, a URL or a folder.",
         )
     custom = settings.get("custom_channels") or {}
     alias = custom.get(name.split("/")[0]) or settings.get("channel_alias") or CHANNEL_ALIAS

@@ -12,9 +12,9 @@ from envs.disk.files import disk_full
 from envs.errors import EnvError
 from envs.managers.conda.channels import Channel
 
-REWRITE = "write it again: launcher lock --env-manager conda"
+REWRITE = "Write it again: launcher lock --env-manager conda."
 GIVE_CREDENTIALS = (
-    "put user name and password, or the token, into the channel's URL:"
+    "Put user name and password, or the token, into the channel's URL:"
     " https://${NAME}:${PASSWORD}@..., https://host/t/${TOKEN}/..."
 )
 _DISK_FULL = re.compile(r"No space left on device|os error 28\b|Disk quota exceeded")
@@ -46,16 +46,16 @@ class Failure:
             return disk_full(context.home)
         if self.kind == "Ended":
             last = self.message.splitlines()[-1]
-            return context.log.error(f"py-rattler ended without a result: {last}", "try again")
+            return context.log.error(f"py-rattler ended without a result: {last}.", "Try again.")
         if self.kind == "LockMismatch":
-            return EnvError(f"{lockfile} {text}", hint=REWRITE)
+            return EnvError(f"{lockfile} {text}.", hint=REWRITE)
         if self.kind == "BadSpec":
-            return EnvError(f"conda.yaml: {text}", hint="correct that line")
+            return EnvError(f"conda.yaml: {text.rstrip('.')}.", hint="Correct that line.")
         if self.kind == "SolverError":
             reason = text.removeprefix("Cannot solve the request because of: ").rstrip(". ")
             return context.log.error(
-                f"the conda requirements cannot be resolved: {_shortened(reason)}",
-                "correct conda.yaml: its versions, or its channels",
+                f"The conda requirements cannot be resolved: {_shortened(reason)}.",
+                "Correct conda.yaml: its versions, or its channels.",
             )
         return self._of_transfer(text, context, channels)
 
@@ -63,26 +63,28 @@ class Failure:
         """Return the error for a channel or package that could not be had."""
         package = re.search(r"failed to fetch (\S+)|the shard for package '([^']+)'", text)
         name = (package[1] or package[2]) if package else ""
-        what = f"the conda package {name}" if package else _channel(text, channels)
+        what = f"The conda package {name}" if package else _channel(text, channels)
         if _HASH.search(text):
             return wrong_hash(name)
-        cause = _shortened(self.message.strip().splitlines()[-1].removeprefix("Caused by: "))
+        cause = _shortened(
+            self.message.strip().splitlines()[-1].removeprefix("Caused by: ").rstrip(".")
+        )
         refused = _REFUSED.search(text)
         if _OFFLINE.search(text):
-            message = f"{what} is not in the cache, and nothing may be downloaded"
-            hint = "run it once with a network"
+            message = f"{what} is not in the cache, and nothing may be downloaded."
+            hint = "Run it once with a network."
         elif _NO_CHANNEL.search(text):
-            message = f"{what} {'cannot be found' if package else 'is not there'}"
-            hint = "check the channels in conda.yaml"
+            message = f"{what} {'cannot be found' if package else 'is not there'}."
+            hint = "Check the channels in conda.yaml."
         elif refused is not None:
-            message, hint = f"{what} refuses access: {refused[1]}", GIVE_CREDENTIALS
+            message, hint = f"{what} refuses access: {refused[1]}.", GIVE_CREDENTIALS
         elif package and _DAMAGED.search(text):
-            message, hint = f"{what} is damaged: {cause}", "have the channel repaired"
+            message, hint = f"{what} is damaged: {cause}.", "Have the channel repaired."
         elif _NETWORK.search(text):
-            message = f"{what} cannot be reached: {cause}"
-            hint = "check the network and the channels"
+            message = f"{what} cannot be reached: {cause}."
+            hint = "Check the network and the channels."
         else:
-            message, hint = f"py-rattler failed ({self.kind}): {cause}", "see the log"
+            message, hint = f"py-rattler failed ({self.kind}): {cause}.", "See the log."
         return context.log.error(message, hint)
 
 
@@ -90,15 +92,15 @@ def _channel(text: str, channels: Sequence[Channel]) -> str:
     """Return the channel that a message is about, without credentials."""
     for channel in channels:
         if any(url and url in text for url in (channel.token_url, channel.url)):
-            return f"the conda channel {channel.url}"
-    return "a conda channel"
+            return f"The conda channel {channel.url}"
+    return "A conda channel"
 
 
 def wrong_hash(name: str) -> EnvError:
     """Return the error for a conda package (its file name) that is not what it should be."""
     return EnvError(
-        f"the hash of the conda package {name} is not the expected one",
-        hint="the channel or something on the way to it has changed the file",
+        f"The hash of the conda package {name} is not the expected one.",
+        hint="The channel or something on the way to it has changed the file.",
     )
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,15 +12,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from envs.building.context import Context
-from envs.building.process import clean_environ, run
 from envs.errors import EnvError
 from envs.managers.conda.cache import cache_folder, cache_in_use, sweep
 from envs.managers.conda.channels import Channel
-from envs.managers.conda.failures import Failure, wrong_hash
-from envs.managers.conda.planning import Machine, rattler_folder, read_json
-from envs.pip.uv import work_folder, write_private
+from envs.managers.conda.failures import wrong_hash
+from envs.managers.conda.machine import Machine
+from envs.managers.conda.rattler import call_rattler
 
-WORKER = Path(__file__).with_name("worker.py")
 INDEX_TIMEOUT = 120  # seconds for one request; conda's setting for it wins
 PACKAGE_TIMEOUT = 1800
 
@@ -31,7 +27,7 @@ PACKAGE_TIMEOUT = 1800
 class CondaPackage:
     """A package as a channel's index has it (https://conda.org/learn/ceps/cep-0034).
 
-    Attributes: those of the index; ``noarch`` is "python", "generic" or None, ``sha256`` and
+    Fields are those of the index; ``noarch`` is "python", "generic" or None, ``sha256`` and
     ``md5`` are hexadecimal or None, ``size`` in bytes, ``channel`` a URL. No credentials.
     """
 
@@ -78,10 +74,9 @@ class CondaPackage:
 class Solution:
     """What a solve gave.
 
-    Attributes:
-        packages: all that is to be linked.
-        dated: whether the bound held.
-        notes: one line each on what was not done as asked.
+    :param packages: all that is to be linked.
+    :param dated: whether the bound held.
+    :param notes: one line each on what was not done as asked.
     """
 
     packages: tuple[CondaPackage, ...]
@@ -98,14 +93,13 @@ class Solution:
 class Wanted:
     """What is asked of the channels.
 
-    Attributes:
-        channels: in order of priority.
-        specs: match specs.
-        instead: for a spec that no package matches, a wider one.
-        machine: what for.
-        bound: builds count up to this moment (milliseconds since the epoch), None for all.
-        day: the day to name in messages.
-        constraints: match specs for what might get installed because something depends on it.
+    :param channels: in order of priority.
+    :param specs: match specs.
+    :param instead: for a spec that no package matches, a wider one.
+    :param machine: what for.
+    :param bound: builds count up to this moment (milliseconds since the epoch), None for all.
+    :param day: the day to name in messages.
+    :param constraints: match specs for what might get installed because something depends on it.
     """
 
     channels: tuple[Channel, ...]
@@ -155,7 +149,7 @@ def is_offline(context: Context) -> bool:
 def solve(wanted: Wanted, context: Context) -> Solution:
     """Return the packages that fulfil what is wanted, as of its bound where that is possible.
 
-    Raises EnvError where there is no solution, a channel is not there or does not answer.
+    :raises EnvError: there is no solution, a channel is not there or does not answer.
     """
     count = f"{len(wanted.specs)} conda requirement{'s' if len(wanted.specs) != 1 else ''}"
     context.report(f"resolving {count} as of {wanted.day or 'today'}")
@@ -168,7 +162,7 @@ def solve(wanted: Wanted, context: Context) -> Solution:
         "attempts": wanted.attempts(),
     }
     with cache_in_use(context.home):
-        result = call_rattler(request, context, wanted)
+        result = call_rattler(request, context, wanted.channels)
     attempt = request["attempts"][result["attempt"]]
     packages = tuple(CondaPackage.from_row(row) for row in result["records"])
     notes = []
@@ -201,9 +195,10 @@ def install(
     *,
     lockfile: Path | None = None,
 ) -> None:
-    """Fetch packages and link them into ``prefix``; EnvError where one cannot be had unchanged.
+    """Fetch packages and link them into ``prefix``.
 
-    ``lockfile`` is where they come from, if that must fulfil ``wanted`` first.
+    :param lockfile: where they come from, if that must fulfil ``wanted`` first.
+    :raises EnvError: one cannot be had unchanged.
     """
     verify(packages)
     request = {
@@ -216,23 +211,24 @@ def install(
     }
     with cache_in_use(context.home) as cache:
         sweep(cache)
-        call_rattler(request, context, wanted, lockfile)
+        call_rattler(request, context, wanted.channels, lockfile)
 
 
 def verify(packages: Iterable[CondaPackage]) -> None:
     """Compare packages from ``file://`` channels with their hashes: py-rattler does not.
 
-    What it downloads it does compare, where there is a hash. Raises EnvError for the first
-    package that differs, is missing, or has no hash in the index.
+    What it downloads it does compare, where there is a hash.
+
+    :raises EnvError: a package differs, is missing, or has no hash in the index.
     """
     for package in packages:
         kind = "sha256" if package.sha256 else "md5"
         wanted = package.sha256 or package.md5
         if wanted is None:
             raise EnvError(
-                f"the conda package {package.file_name} has no hash in the index of"
-                f" {package.channel}",
-                hint="have the channel indexed again",
+                f"The conda package {package.file_name} has no hash in the index of"
+                f" {package.channel}.",
+                hint="Have the channel indexed again.",
             )
         if not package.url.startswith("file:"):
             continue
@@ -244,43 +240,9 @@ def verify(packages: Iterable[CondaPackage]) -> None:
                     digest.update(block)
         except FileNotFoundError as error:
             raise EnvError(
-                f"the conda package {package.file_name} is in the index of {package.channel},"
-                " but its file is missing",
-                hint="index the channel again",
+                f"The conda package {package.file_name} is in the index of {package.channel},"
+                " but its file is missing.",
+                hint="Index the channel again.",
             ) from error
         if digest.hexdigest() != wanted:
             raise wrong_hash(package.file_name)
-
-
-def call_rattler(
-    request: Mapping[str, Any],
-    context: Context,
-    wanted: Wanted | None = None,
-    lockfile: Path | None = None,
-) -> dict[str, Any]:
-    """Return what py-rattler made of a request (see `worker`); EnvError if it failed."""
-    folder_of_rattler = rattler_folder()
-    with work_folder(context) as folder:
-        source, target = folder / "request.json", folder / "result.json"
-        write_private(source, [json.dumps({**request, "rattler": str(folder_of_rattler)})])
-
-        def on_line(line: str) -> None:
-            if line.startswith("> "):
-                context.report(line[2:])
-
-        completed = run(
-            [sys.executable, "-I", WORKER, str(source), str(target)],
-            log=context.log,
-            env=clean_environ(),
-            on_line=on_line,
-        )
-        result = read_json(target)
-    if completed.returncode != 0:
-        context.log.write(f"py-rattler ended with exit code {completed.returncode}")
-    if not result:
-        result = {"error": {"kind": "Ended", "message": completed.text or "it said nothing"}}
-    if "error" in result:
-        failure = Failure(result["error"]["kind"], result["error"]["message"])
-        channels = wanted.channels if wanted is not None else ()
-        raise failure.error(context, channels, lockfile)
-    return result

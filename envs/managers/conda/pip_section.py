@@ -13,9 +13,9 @@ from pathlib import Path
 from envs.building.context import Context
 from envs.building.interpreters import Interpreter
 from envs.errors import EnvError
-from envs.managers.local import mismatch
 from envs.pip.pylock import marker_environment
 from envs.pip.resolution import Request, Resolution, resolve
+from envs.pip.site_packages import mismatch
 from envs.pip.uv import work_folder
 from envs.spec import normalize_name, requirement_name
 
@@ -24,11 +24,10 @@ from envs.spec import normalize_name, requirement_name
 class Linked:
     """The Python distributions that are in an environment already, and stay as they are.
 
-    Attributes:
-        distributions: by normalised name.
-        metadata: the folders (of an old egg: the file) that they are read from.
-        interpreter: the environment's Python.
-        origin: who put them there, for messages: "conda installs", "conda-lock.yml has".
+    :param distributions: by normalised name.
+    :param metadata: the folders (of an old egg: the file) that they are read from.
+    :param interpreter: the environment's Python.
+    :param origin: who put them there, for messages: "conda installs", "conda-lock.yml has".
     """
 
     distributions: Mapping[str, Distribution]
@@ -41,15 +40,18 @@ class Linked:
         return {name: found.version for name, found in self.distributions.items()}
 
     def check(self, lines: Iterable[str]) -> None:
-        """Raise EnvError for the first requirement line that what is there contradicts."""
+        """Compare requirement lines with what is there.
+
+        :raises EnvError: it contradicts one.
+        """
         environment = marker_environment(self.interpreter)
         for line in lines:
             found = mismatch(line, self.versions, environment)
             if found is not None and found.installed is not None:
                 raise EnvError(
-                    f"the pip section asks for {found.requirement}, but {self.origin}"
-                    f" {requirement_name(line)} {found.installed}",
-                    hint="take it out of one of the two sections of conda.yaml",
+                    f"The pip section asks for {found.requirement}, but {self.origin}"
+                    f" {requirement_name(line)} {found.installed}.",
+                    hint="Take it out of one of the two sections of conda.yaml.",
                 )
 
 
@@ -68,10 +70,12 @@ def find_linked(site_packages: Path, interpreter: Interpreter, origin: str) -> L
 def resolve_beside(
     linked: Linked, request: Request, context: Context, file_format: str = "requirements.txt"
 ) -> Resolution:
-    """Return what is to be installed for a request beside what is there; EnvError if it cannot.
+    """Return what is to be installed for a request beside what is there.
 
     Versions that conda has built need not be on any package index. So each distribution that is
     there is shown to the resolver as a wheel of that version, which nothing else may replace.
+
+    :raises EnvError: there is no solution.
     """
     linked.check(request.lines)
     with _stand_ins(linked, context) as wheels:

@@ -4,41 +4,38 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from envs.building.context import Context
+from envs.building.environ import clean_environ
 from envs.building.interpreters import Interpreter
-from envs.building.process import Completed, GuardedProcess, clean_environ
+from envs.building.process import Completed, GuardedProcess
 from envs.errors import EnvError
-from envs.managers.virtualenv.planning import copy_packages
+from envs.managers.virtualenv.planning import VirtualenvPlan
 from envs.managers.virtualenv.wheelhouse import stored_list
-from envs.pip.lockfiles import Lock, check_fresh, install_lock, read_lock
-from envs.pip.resolution import Resolution, install, resolve
+from envs.pip.lockfiles import check_fresh, install_lockfile, read_lockfile, resolve_missing
+from envs.pip.resolution import install
+from envs.pip.site_packages import copy_packages, installed_packages
 from envs.pip.uv import uv_error
-from envs.spec import key_of, normalize_name, requirement_name
-from envs.store.manifest import Contents
-
-if TYPE_CHECKING:
-    from envs.managers.virtualenv.planning import VirtualenvPlan
+from envs.plan import Contents
+from envs.spec import key_of
 
 
 def build(plan: VirtualenvPlan, prefix: Path, context: Context) -> Contents:
-    """Make and fill the environment of a plan (see `envs.managers.registry.Plan.build`)."""
+    """Make and fill the environment of a plan (see `envs.managers.manager`)."""
     context.log.secrets.update(plan.pip.wanted.secrets)
     python = prefix / "bin" / "python"
     stored = stored_list(context.wheelhouse, key_of(plan.canonical))
     # The two do not depend on each other: the environment is made while uv resolves.
     with _creation(prefix, plan.interpreter, context) as creation:
-        lock = None
+        locked = None
         if plan.lockfile is not None and stored is None:
-            lock = read_lock(plan.lockfile, plan.interpreter, context)
-            check_fresh(lock, plan.request.lines, plan.interpreter)
-        resolution = stored or resolution_of(plan, lock, context)
+            locked = read_lockfile(plan.lockfile, plan.interpreter, context)
+            check_fresh(locked, plan.request.lines, plan.interpreter)
+        resolution = stored or resolve_missing(plan.request, locked, context)
         _check_created(creation.wait(), context)
-    if lock is not None:
-        install_lock(lock, plan.pip.wanted.indexes, python, context)
+    if locked is not None:
+        install_lockfile(locked, plan.pip.wanted.indexes, python, context)
     install(resolution, plan.pip.wanted.indexes, python, context)
     site_packages = _site_packages(prefix)
     _drop_unreadable_hook(site_packages, plan.interpreter)
@@ -48,29 +45,10 @@ def build(plan: VirtualenvPlan, prefix: Path, context: Context) -> Contents:
         python_version=plan.interpreter.version,
         site_packages=str(site_packages.relative_to(prefix)),
         packages=installed_packages(site_packages),
-        resolved=context.log.mask((lock.text if lock else "") + resolution.text),
-        as_of="lock" if lock is not None else resolution.as_of,
+        resolved=context.log.mask((locked.text if locked else "") + resolution.text),
+        as_of="lock" if locked is not None else resolution.as_of,
         notes=(resolution.note,) if resolution.note else (),
     )
-
-
-def resolution_of(
-    plan: VirtualenvPlan, lock: Lock | None, context: Context, file_format: str = "requirements.txt"
-) -> Resolution:
-    """Return the resolution of the requirements, of those that a lock lacks if there is one."""
-    if lock is None:
-        return resolve(plan.request, context, file_format)
-    missing = [n for n in plan.request.lines if requirement_name(n) not in {None, *lock.pins}]
-    if not missing:
-        return Resolution("", "lock")
-    context.report(f"{lock.path.name} lacks {', '.join(missing)}: adding them")
-    pins = [f"{name}=={version}" for name, version in lock.pins.items() if version]
-    request = replace(
-        plan.request,
-        lines=tuple(missing),
-        constraints=(*plan.request.constraints, *pins),
-    )
-    return resolve(request, context, file_format).without(lock.pins)
 
 
 def _creation(prefix: Path, interpreter: Interpreter, context: Context) -> GuardedProcess:
@@ -93,14 +71,14 @@ def _check_created(completed: Completed, context: Context) -> None:
         raise uv_error(
             "error: " + (completed.lines[-1] if completed.lines else "virtualenv said nothing"),
             context,
-            "the environment could not be created",
+            "The environment could not be created",
         )
 
 
 def _site_packages(prefix: Path) -> Path:
     found = sorted(prefix.glob("lib/*/site-packages"))
     if len(found) != 1:
-        raise EnvError(f"{prefix} has {len(found)} site-packages folders instead of one")
+        raise EnvError(f"{prefix} has {len(found)} site-packages folders instead of one.")
     return found[0]
 
 
@@ -113,12 +91,3 @@ def _drop_unreadable_hook(site_packages: Path, interpreter: Interpreter) -> None
     if tuple(map(int, interpreter.version.split(".")[:2])) < (3, 8):
         for name in ("_virtualenv.pth", "_virtualenv.py"):
             (site_packages / name).unlink(missing_ok=True)
-
-
-def installed_packages(site_packages: Path) -> dict[str, str]:
-    """Return names (normalised) and versions of the distributions in a folder."""
-    found = {}
-    for path in sorted(site_packages.glob("*.dist-info")):
-        name, _, version = path.name.removesuffix(".dist-info").rpartition("-")
-        found[normalize_name(name)] = version
-    return found

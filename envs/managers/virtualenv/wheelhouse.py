@@ -4,138 +4,116 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+
+from packaging.pylock import (
+    Package,
+    PackageArchive,
+    PackageDirectory,
+    PackageSdist,
+    PackageVcs,
+    PackageWheel,
+)
 
 from envs.building.context import Context
 from envs.disk.files import write_atomically
 from envs.errors import EnvError
+from envs.managers.virtualenv.planning import VirtualenvPlan
+from envs.pip.lockfiles import read_lockfile, resolve_missing
+from envs.pip.pylock import Archive, choose, load_pylock
 from envs.pip.resolution import Resolution
+from envs.pip.uv import run_uv, uv_error, work_folder
 from envs.spec import hash_file, key_of
-
-if TYPE_CHECKING:
-    from envs.managers.virtualenv.planning import VirtualenvPlan
 
 
 def stored_list(wheelhouse: Path | None, key: str) -> Resolution | None:
-    """Return the exact list that `download` left in a wheelhouse for a key, or None."""
+    """Return the exact list that `fill` left in a wheelhouse for a key, or None."""
     if wheelhouse is None:
         return None
     if not wheelhouse.is_dir():
         raise EnvError(
-            f"there is no wheelhouse {wheelhouse}", hint="fill one: launcher prepare-env --download"
+            f"There is no wheelhouse {wheelhouse}.",
+            hint="Fill one: launcher prepare-env --download.",
         )
     path = _list_path(wheelhouse, key)
     return Resolution(path.read_text(encoding="utf-8"), "wheelhouse") if path.is_file() else None
 
 
-def download(plan: VirtualenvPlan, folder: Path, context: Context) -> list[Path]:
-    """Fill ``folder`` with a wheel of every package of a plan's environment.
+def fill(plan: VirtualenvPlan, folder: Path, context: Context) -> list[Path]:
+    """Put a wheel of every package of a plan's environment into ``folder``; return the wheels.
 
     What has no wheel for the plan's Python is built into one here, so that the other machine
-    needs no compiler. Hashes are verified. Returns the wheels; raises EnvError.
-    """
-    from envs.managers.virtualenv.building import resolution_of
-    from envs.pip.lockfiles import read_lock
-    from envs.pip.pylock import load_pylock
+    needs no compiler. Hashes are verified.
 
+    :raises EnvError: one cannot be had.
+    """
     context.log.secrets.update(plan.pip.wanted.secrets)
     folder.mkdir(parents=True, exist_ok=True)
-    rows: list[Mapping[str, Any]] = []
-    lock = None
-    base = Path()
+    lockfile = None
+    chosen: list[tuple[Package, Archive]] = []
     if plan.lockfile is not None:
-        lock = read_lock(plan.lockfile, plan.interpreter, context)
-        rows += lock.rows
-        base = plan.lockfile.parent
-    resolution = resolution_of(plan, lock, context, "pylock.toml")
-    pins = lock.pins if lock is not None else {}
+        lockfile = read_lockfile(plan.lockfile, plan.interpreter, context)
+        chosen += lockfile.chosen
+    resolution = resolve_missing(plan.request, lockfile, context, "pylock.toml")
     if resolution.text:
-        document = load_pylock(resolution.text, "the resolution")
-        rows += [row for row in document["packages"] if row["name"] not in pins]
-    fetcher = _Fetcher(plan, resolution, folder, base, context)
-    wheels = {row["name"]: fetcher.wheel(row) for row in rows}
+        origin = "The resolution"
+        pins = lockfile.pins if lockfile is not None else {}
+        resolved = choose(load_pylock(resolution.text, origin), origin, plan.interpreter)
+        chosen += [pair for pair in resolved if pair[0].name not in pins]
+    fetcher = _Fetcher(plan, resolution, folder, context)
+    wheels = [(package, fetcher.wheel(package.name, archive)) for package, archive in chosen]
     lines = [
-        f"{row['name']}=={_version(row, wheels[row['name']])} --hash=sha256:"
-        + hash_file(wheels[row["name"]])
-        for row in rows
+        f"{package.name}=={package.version or wheel.name.split('-')[1]}"
+        f" --hash=sha256:{hash_file(wheel)}"
+        for package, wheel in wheels
     ]
     write_atomically(_list_path(folder, key_of(plan.canonical)), "\n".join(lines) + "\n")
-    return sorted(wheels.values())
+    return sorted(wheel for _, wheel in wheels)
 
 
 def _list_path(folder: Path, key: str) -> Path:
     return folder / f"requirements-{key}.txt"
 
 
-def _version(row: Mapping[str, Any], wheel: Path) -> str:
-    return str(row.get("version") or wheel.name.split("-")[1])
-
-
 class _Fetcher:
     """Gets the packages of a ``pylock.toml`` into a folder, as wheels."""
 
     def __init__(
-        self,
-        plan: VirtualenvPlan,
-        resolution: Resolution,
-        folder: Path,
-        base: Path,
-        context: Context,
-    ):
-        from envs.pip.pylock import supported_tags
-
+        self, plan: VirtualenvPlan, resolution: Resolution, folder: Path, context: Context
+    ) -> None:
         self.plan = plan
         self.resolution = resolution
         self.folder = folder
-        self.base = base
+        self.base = plan.lockfile.parent if plan.lockfile is not None else Path()
         self.context = context
-        self.rank = {tag: number for number, tag in enumerate(supported_tags(plan.interpreter))}
 
-    def wheel(self, row: Mapping[str, Any]) -> Path:
+    def wheel(self, name: str, archive: Archive) -> Path:
         """Return the wheel of one package, downloaded or built."""
-        best = self._best_wheel(row.get("wheels", ()))
-        archive = best or row.get("archive") or row.get("sdist")
-        if archive is None:
+        if isinstance(archive, PackageVcs | PackageDirectory):
             raise EnvError(
-                f"{row['name']} comes from version control or a folder, which a wheelhouse"
-                " cannot hold",
-                hint="put a wheel of it into the model and require that",
+                f"{name} comes from version control or a folder, which a wheelhouse cannot hold.",
+                hint="Put a wheel of it into the model and require that.",
             )
-        path = self._fetch(row["name"], archive)
-        return path if path.suffix == ".whl" else self._built(row["name"], path)
+        path = self._fetch(name, archive)
+        return path if path.suffix == ".whl" else self._built(name, path)
 
-    def _best_wheel(self, wheels: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-        from envs.pip.pylock import file_name, wheel_tags
-
-        ranked = [
-            (min(ranks), number, wheel)
-            for number, wheel in enumerate(wheels)
-            if (ranks := [self.rank[t] for t in wheel_tags(file_name(wheel)) if t in self.rank])
-        ]
-        return min(ranked)[2] if ranked else None
-
-    def _fetch(self, name: str, archive: Mapping[str, Any]) -> Path:
-        from envs.pip.pylock import file_name
-
-        target = self.folder / file_name(archive)
-        wanted = archive.get("hashes", {}).get("sha256")
+    def _fetch(self, name: str, archive: PackageWheel | PackageSdist | PackageArchive) -> Path:
+        location = archive.path or unquote(urlsplit(archive.url or "").path)
+        target = self.folder / (getattr(archive, "filename", None) or location.rsplit("/", 1)[-1])
+        wanted = archive.hashes.get("sha256")
         if not (target.is_file() and wanted and hash_file(target) == wanted):
             self.context.report(f"downloading {target.name}")
             partial = target.with_name(f".{target.name}.part")
-            url = archive.get("url", "")
-            if archive.get("path") or url.startswith("file:"):
-                local = archive.get("path") or unquote(urlsplit(url).path)
-                shutil.copyfile(self.base / local, partial)
+            if archive.path or (archive.url or "").startswith("file:"):
+                shutil.copyfile(self.base / location, partial)
             else:
-                self._download(url, partial)
+                self._download(archive.url or "", partial)
             if wanted and hash_file(partial) != wanted:
                 partial.unlink()
                 raise EnvError(
-                    f"the hash of {name} is not the expected one ({target.name})",
-                    hint="the index or something on the way to it has changed the file",
+                    f"The hash of {name} is not the expected one ({target.name}).",
+                    hint="The index or something on the way to it has changed the file.",
                 )
             partial.replace(target)
         return target
@@ -145,8 +123,8 @@ class _Fetcher:
 
         if self.context.offline:
             raise EnvError(
-                f"{target.name} is not here, and nothing may be downloaded",
-                hint="leave --offline out",
+                f"{target.name} is not here, and nothing may be downloaded.",
+                hint="Leave --offline out.",
             )
         certificates = os.environ.get("PIP_CERT") or os.environ.get("SSL_CERT_FILE") or True
         try:
@@ -160,7 +138,8 @@ class _Fetcher:
         except requests.RequestException as error:
             target.unlink(missing_ok=True)
             raise self.context.log.error(
-                f"{url} cannot be downloaded: {error}", "check the network and the index settings"
+                f"{url} cannot be downloaded: {error}.",
+                "Check the network and the index settings.",
             ) from error
 
     def _credentials(self, url: str) -> tuple[str, str] | None:
@@ -174,8 +153,6 @@ class _Fetcher:
         return None
 
     def _built(self, name: str, source: Path) -> Path:
-        from envs.pip.uv import run_uv, uv_error, work_folder
-
         self.context.report(f"building a wheel of {name}")
         with work_folder(self.context) as folder:
             output = folder / "dist"

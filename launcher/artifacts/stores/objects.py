@@ -8,10 +8,10 @@ import threading
 from typing import Any
 from urllib.parse import urlsplit
 
-from launcher.artifacts.http import Stopped
+from launcher.artifacts.http import BLOCK, Stopped
 from launcher.artifacts.settings import flag
 from launcher.artifacts.source import ModelURIError
-from launcher.artifacts.transfer.download import BLOCK, Part, RemoteFile
+from launcher.artifacts.transfer.download import Part, RemoteFile
 
 RANGE = 16 * BLOCK
 """Bytes asked for at once; each thread holds so many."""
@@ -26,6 +26,13 @@ _KINDS = {
 
 SCHEMES = tuple(_KINDS)
 
+_ENDPOINTS = (
+    "MLFLOW_S3_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
+    "STORAGE_EMULATOR_HOST",
+    "AZURE_STORAGE_ACCOUNT_NAME",
+)
 # What each store calls a sign of the contents.
 _TAGS = ("ETag", "etag", "md5Hash", "generation", "LastModified", "last_modified", "updated")
 _SECRET = re.compile(r"(?i)\b(sig|signature|token|key|secret|password|credential)=[^&\s\"']+")
@@ -113,10 +120,16 @@ class ObjectStore:
         )
 
 
+def endpoint() -> str:
+    """Return what the environment says of the server of the object stores, "" when nothing."""
+    named = (f"{name}={os.environ[name]}" for name in _ENDPOINTS if os.environ.get(name))
+    return " ".join(named)
+
+
 def open_object_store(uri: str) -> ObjectStore:
     """Return the store for an `s3:`, `gs:`, `az:` or `abfs:` URI.
 
-    Raises ModelURIError when its package is not installed.
+    :raises ModelURIError: its package is not installed.
     """
     parts = urlsplit(uri)
     protocol, package, extra = _KINDS[parts.scheme.lower()]

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from launcher.artifacts.http import Client, HTTPStatusError
+from launcher.artifacts.http import Client, HTTPStatusError, not_as_mlflow
 from launcher.artifacts.source import ModelURIError
 from launcher.artifacts.tracking.rest import explained
-from launcher.artifacts.transfer.download import Part, RemoteFile, fetch_over_http
-from launcher.artifacts.uris import join, redact, require_inside
+from launcher.artifacts.transfer.download import Part, RemoteFile, fetch_over_http, refuse_count
+from launcher.artifacts.uris import join, redact, require_inside, require_storable
 
 API = "/api/2.0/mlflow-artifacts/artifacts"
-DEEPEST = 32
-MOST_FILES = 100_000
 
 
 def proxy_url(uri: str, tracking: str) -> tuple[str, str]:
@@ -23,7 +21,7 @@ def proxy_url(uri: str, tracking: str) -> tuple[str, str]:
     `mlflow-artifacts://host:port/path` another one, with the same scheme and path prefix.
     `http(s)://…/api/2.0/mlflow-artifacts/artifacts/path` says it all itself.
 
-    Raises ModelURIError when `tracking` is needed and is no web address.
+    :raises ModelURIError: `tracking` is needed and is no web address.
     """
     parts, server = urlsplit(uri), urlsplit(tracking)
     prefix, found, path = parts.path.partition(API)
@@ -57,28 +55,25 @@ class ProxiedStore:
         """See Store."""
         files: list[RemoteFile] = []
         folders = [""]
+        seen = 0
         while folders:
             folder = folders.pop()
-            for entry in self._list(folder):
-                path = f"{folder}/{entry['path']}".lstrip("/")
-                self._require_name(entry["path"], path)
-                if entry.get("is_dir"):
+            entries = self._list(folder)
+            seen += len(entries)
+            refuse_count(seen, self.location)
+            for name, is_folder, size in entries:
+                path = require_storable(f"{folder}/{name}".lstrip("/"), self.location)
+                if is_folder:
                     folders.append(path)
                 else:
-                    size = entry.get("file_size")
-                    files.append(RemoteFile(path, None if size is None else int(size)))
-            if len(files) > MOST_FILES or folder.count("/") > DEEPEST:
-                raise ModelURIError(
-                    f"Refused: {self.location!r} has too many files or folders in folders.",
-                    "Give the folder that the model was logged to.",
-                )
+                    files.append(RemoteFile(path, size))
         return files
 
     def read_head(self, path: str) -> bytes:
         """See Store."""
         url = join(self.location, path)
         try:
-            return self._client.get_bytes(url, limit=64 * 1024 * 1024)
+            return self._client.get_bytes(url)
         except HTTPStatusError as error:
             raise explained(error, url) from None
 
@@ -94,7 +89,8 @@ class ProxiedStore:
         """See Store."""
         self._client.close()
 
-    def _list(self, folder: str) -> list[dict[str, Any]]:
+    def _list(self, folder: str) -> list[tuple[str, bool, int | None]]:
+        """Return name, whether it is a folder, and size (where told) of what is in `folder`."""
         path = "/".join(part for part in (self._root, folder) if part)
         try:
             answer = self._client.get_json(self._api, {"path": path} if path else None)
@@ -103,18 +99,18 @@ class ProxiedStore:
             if error.status in (404, 500) and error.code:
                 return []
             raise explained(error, self._api) from None
-        files: list[dict[str, Any]] = answer.get("files", [])
-        return files
-
-    def _require_name(self, name: str, path: str) -> None:
         try:
-            require_inside(name, path)
-        except ModelURIError:
-            bad = True
-        else:
-            bad = not name or "/" in name
-        if bad:
+            return [self._entry(**entry) for entry in answer.get("files", [])]
+        except (AttributeError, TypeError, ValueError):
+            raise not_as_mlflow(self._api) from None
+
+    def _entry(
+        self, path: str, is_dir: bool = False, file_size: str | int | None = None, **_more: Any
+    ) -> tuple[str, bool, int | None]:
+        if "/" in path or not path:
             raise ModelURIError(
-                f"Refused: the list of {self.location!r} has {path!r}, which is outside of it.",
+                f"Refused: the list of {self.location!r} has {path[:100]!r}, which is outside of "
+                "it.",
                 "The store is damaged or hostile; nothing was fetched.",
             )
+        return path, is_dir, None if file_size is None else max(0, int(file_size))

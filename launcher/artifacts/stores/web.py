@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from urllib.parse import unquote, urljoin, urlsplit
 
 from launcher.artifacts.http import Client, HTTPStatusError
 from launcher.artifacts.source import ModelURIError
-from launcher.artifacts.stores.proxied import DEEPEST, MOST_FILES
 from launcher.artifacts.transfer.archives import SUFFIXES, is_archive_name
-from launcher.artifacts.transfer.download import THREADS, Part, RemoteFile, fetch_over_http
-from launcher.artifacts.uris import join, redact
+from launcher.artifacts.transfer.download import (
+    THREADS,
+    Part,
+    RemoteFile,
+    fetch_over_http,
+    refuse_count,
+)
+from launcher.artifacts.uris import join, redact, require_storable
 
 PAGE_LIMIT = 8 * 1024 * 1024
 """Bytes of an index page that are read."""
@@ -32,17 +38,14 @@ class WebFile:
 
     def list_files(self) -> list[RemoteFile]:
         """See Store."""
-        name = unquote(urlsplit(self._url).path.rstrip("/").rpartition("/")[2]) or "archive"
+        name = unquote(urlsplit(self._url).path).rstrip("/").rpartition("/")[2] or "archive"
         try:
             # Not HEAD: a link that is signed for GET answers nothing else.
             with self._client.call(lambda: self._client.open(self._url, {}), self._url) as found:
                 headers = found.headers
         except HTTPStatusError as error:
             raise refused(error, self._url) from None
-        length = headers.get("Content-Length")
-        encoded = headers.get("Content-Encoding", "identity") != "identity"
-        size = int(length) if length and not encoded else None
-        return [RemoteFile(name, size, headers.get("ETag") or headers.get("Last-Modified", ""))]
+        return [_described(name, headers)]
 
     def read_head(self, path: str) -> bytes:
         """See Store: the one file has no other in it."""
@@ -72,16 +75,15 @@ class WebFolder:
         """See Store."""
         paths: list[str] = []
         folders = [""]
+        seen = 0
         while folders:
             folder = folders.pop()
-            for name in self._index(folder):
-                path = f"{folder}/{name}".lstrip("/")
-                (folders if name.endswith("/") else paths).append(path.rstrip("/"))
-            if len(paths) > MOST_FILES or folder.count("/") > DEEPEST:
-                raise ModelURIError(
-                    f"Refused: {self.location!r} has too many files or folders in folders.",
-                    "Give the folder that holds the file MLmodel.",
-                )
+            names = self._index(folder)
+            seen += len(names)
+            refuse_count(seen, self.location)
+            for name in names:
+                path = require_storable(f"{folder}/{name}".strip("/"), self.location)
+                (folders if name.endswith("/") else paths).append(path)
         with ThreadPoolExecutor(THREADS) as pool:
             return list(pool.map(self._described, paths))
 
@@ -89,7 +91,7 @@ class WebFolder:
         """See Store."""
         url = join(self._url, path)
         try:
-            return self._client.get_bytes(url, PAGE_LIMIT)
+            return self._client.get_bytes(url)
         except HTTPStatusError as error:
             raise refused(error, url) from None
 
@@ -124,12 +126,15 @@ class WebFolder:
             headers = self._client.headers_of(join(self._url, path))
         except HTTPStatusError:  # A server that knows no HEAD: then the size stays unknown.
             return RemoteFile(path, None)
-        encoded = headers.get("Content-Encoding", "identity") != "identity"
         # Servers that make their pages do not always know the length at a HEAD, and say 0.
-        size = 0 if encoded else int(headers.get("Content-Length", 0))
-        return RemoteFile(
-            path, size or None, headers.get("ETag") or headers.get("Last-Modified", "")
-        )
+        return _described(path, headers, known=headers.get("Content-Length") != "0")
+
+
+def _described(path: str, headers: Mapping[str, str], *, known: bool = True) -> RemoteFile:
+    length = headers.get("Content-Length", "")
+    known = known and headers.get("Content-Encoding", "identity") == "identity"
+    size = int(length) if known and length.isdecimal() else None
+    return RemoteFile(path, size, headers.get("ETag") or headers.get("Last-Modified", ""))
 
 
 def names_in_index(page: str, url: str) -> list[str]:
@@ -140,23 +145,35 @@ def names_in_index(page: str, url: str) -> list[str]:
     """
     collector = _Links()
     collector.feed(page)
-    here, names = urlsplit(url), []
+    here = urlsplit(url)
+    names: dict[str, None] = {}
     for link in collector.found:
-        there = urlsplit(urljoin(url, link))
+        try:
+            there = urlsplit(urljoin(url, link))
+        except ValueError:  # no address at all, so no file of this folder
+            continue
         below = there.path[len(here.path) :]
         if (there.scheme, there.netloc) != (here.scheme, here.netloc) or there.query:
             continue
-        if not there.path.startswith(here.path) or not below.strip("/"):
+        if not there.path.startswith(here.path) or "/" in below.rstrip("/") or not below.strip("/"):
             continue
-        if "/" not in below.rstrip("/") and unquote(below) not in names:
-            names.append(unquote(below))
-    return names
+        name = unquote(below)
+        if "/" in name.rstrip("/") or not name.strip("/"):
+            raise ModelURIError(
+                f"Refused: the list of {redact(url)!r} has {name[:100]!r}, which is outside of it.",
+                "The server is damaged or hostile; nothing was fetched.",
+            )
+        names[name] = None
+    return list(names)
 
 
 def has_model(client: Client, url: str) -> bool:
-    """Whether there is a file MLmodel right below `url`. Raises ModelURIError."""
+    """Whether there is a file MLmodel right below `url`.
+
+    :raises ModelURIError: the server does not permit to read it, or does not answer.
+    """
     try:
-        start = client.get_bytes(join(url, "MLmodel"), 4096)
+        start = client.start_of(join(url, "MLmodel"), 4096)
     except HTTPStatusError as error:
         if error.status in (401, 403):
             raise refused(error, url) from None
@@ -170,7 +187,7 @@ def is_archive(client: Client, url: str) -> bool:
     if is_archive_name(urlsplit(url).path):
         return True
     try:
-        start = client.get_bytes(url, 512)
+        start = client.start_of(url, 512)
     except HTTPStatusError as error:
         raise refused(error, url) from None
     return any(start.startswith(sign) for sign in MAGIC) or start[257:262] == b"ustar"

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from envs.errors import EnvError
 from launcher.artifacts.source import ModelURIError
 from launcher.artifacts.tracking.tracking import (
     LoggedModel,
@@ -129,12 +130,12 @@ def _meta(parent: Path, name: str) -> dict[str, Any] | None:
     path = parent / name / META
     if "/" in name or name in ("", ".", "..") or not path.is_file():
         return None
-    import yaml
+    from envs.disk.yaml_file import read_yaml
 
     try:
-        content = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        content = None
+        content = read_yaml(path)
+    except EnvError as error:
+        raise ModelURIError(error.message, "Restore it, or log the model again.") from error
     if not isinstance(content, dict):
         raise ModelURIError(f"{str(path)!r} is damaged.", "Restore it, or log the model again.")
     return content

@@ -5,10 +5,11 @@ https://mlflow.org/docs/latest/api_reference/rest-api.html
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
-from launcher.artifacts.http import Client, HTTPStatusError, origin_of
+from launcher.artifacts.http import Client, HTTPStatusError, not_as_mlflow, origin_of
 from launcher.artifacts.source import ModelURIError
 from launcher.artifacts.tracking.tracking import (
     LoggedModel,
@@ -24,7 +25,25 @@ from launcher.artifacts.tracking.tracking import (
 )
 
 API = "/api/2.0/mlflow"
+MOST_PAGES = 1_000
+"""Pages of one answer that are asked for."""
 TERMINATED = ("FINISHED", "FAILED", "KILLED")
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _of_mlflow(method: Method) -> Method:
+    """Say of an answer of another form that no MLflow server gives it."""
+
+    @functools.wraps(method)
+    def read(store: RestStore, *arguments: Any) -> Any:
+        try:
+            return method(store, *arguments)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise not_as_mlflow(store.address) from error
+
+    return cast("Method", read)
 
 
 class RestStore:
@@ -34,6 +53,7 @@ class RestStore:
         self.address = address.rstrip("/")
         self._client = client
 
+    @_of_mlflow
     def run(self, run_id: str) -> Run:
         """See TrackingStore."""
         info = self._get("runs/get", {"run_id": run_id}, no_run(run_id, self.address))["run"][
@@ -41,8 +61,9 @@ class RestStore:
         ]
         finished = info.get("status") in TERMINATED
         stamp = f"run {run_id} {info.get('end_time')}" if finished else ""
-        return Run(run_id, str(info.get("experiment_id", "")), info["artifact_uri"], stamp)
+        return Run(run_id, str(info.get("experiment_id", "")), str(info["artifact_uri"]), stamp)
 
+    @_of_mlflow
     def models_of_run(self, run: Run) -> Sequence[LoggedModel]:
         """See TrackingStore."""
         body: dict[str, Any] = {
@@ -50,7 +71,7 @@ class RestStore:
             "filter": f"source_run_id = '{run.run_id}'",
         }
         found: list[LoggedModel] = []
-        while True:
+        for _ in range(MOST_PAGES):
             try:
                 page = self._client.post_json(f"{self.address}{API}/logged-models/search", body)
             except HTTPStatusError as error:
@@ -62,9 +83,11 @@ class RestStore:
                 if model["info"].get("source_run_id") == run.run_id:
                     found.append(self._logged_model(model["info"]))
             if not page.get("next_page_token"):
-                return found
+                break
             body = {**body, "page_token": page["next_page_token"]}
+        return found
 
+    @_of_mlflow
     def logged_model(self, model_id: str) -> LoggedModel:
         """See TrackingStore."""
         missing = no_logged_model(model_id, self.address)
@@ -77,6 +100,7 @@ class RestStore:
             raise explained(error, self.address) from None
         return self._logged_model(found["model"]["info"])
 
+    @_of_mlflow
     def version(self, name: str, version: str) -> Version:
         """See TrackingStore."""
         asked = {"name": name, "version": version}
@@ -90,8 +114,9 @@ class RestStore:
         require_ready(info.get("status", ""), name, version)
         location = self._get("model-versions/get-download-uri", asked)["artifact_uri"]
         stamp = f"version {name} {version} {info.get('creation_timestamp')}"
-        return Version(name, str(info["version"]), location, stamp)
+        return Version(name, str(info["version"]), str(location), stamp)
 
+    @_of_mlflow
     def version_of_alias(self, name: str, alias: str) -> str:
         """See TrackingStore."""
         try:
@@ -105,6 +130,7 @@ class RestStore:
             raise explained(error, self.address) from None
         return str(found["model_version"]["version"])
 
+    @_of_mlflow
     def latest_version(self, name: str, stage: str | None) -> str:
         """See TrackingStore."""
         body = {"name": name, **({"stages": [stage]} if stage else {})}
@@ -125,7 +151,10 @@ class RestStore:
         ready = info.get("status") == "LOGGED_MODEL_READY"
         stamp = f"model {info['model_id']} {info.get('creation_timestamp_ms')}"
         return LoggedModel(
-            info["model_id"], info.get("name", ""), info["artifact_uri"], stamp if ready else ""
+            str(info["model_id"]),
+            str(info.get("name", "")),
+            str(info["artifact_uri"]),
+            stamp if ready else "",
         )
 
     def _versions(self, name: str) -> list[str]:

@@ -119,7 +119,10 @@ def nothing_in_stage(name: str, stage: str | None) -> ModelURIError:
 
 
 def canonical_stage(name: str, suffix: str) -> str:
-    """Return the stage's proper name. Raises ModelURIError when there is no such stage."""
+    """Return the stage's proper name.
+
+    :raises ModelURIError: there is no such stage.
+    """
     try:
         return STAGES[suffix.lower()]
     except KeyError:

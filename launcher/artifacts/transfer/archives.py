@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import posixpath
 import shutil
-import stat
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
 
-from launcher.artifacts.source import ModelURIError
-from launcher.artifacts.transfer.download import refuse_size
-
-if TYPE_CHECKING:
-    import tarfile
-    import zipfile
+from envs.disk.home import make_private_folder, open_private
+from launcher.artifacts.source import ModelURIError, refuse_size
+from launcher.artifacts.transfer.members import BLOCK, Member, TooMuch, members_of
+from launcher.artifacts.uris import DEEPEST, LONGEST_NAME
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-BLOCK = 1024 * 1024
 MOST_MEMBERS = 100_000
-
-
-@dataclass(frozen=True)
-class _Member:
-    name: str
-    open: Callable[[], IO[bytes]] | None = None
-    """For a file: gives its contents."""
-    target: str | None = None
-    """For a symbolic link: where it leads, relative to its own folder."""
+"""Files, links and folders, those included that an archive has only in the paths of others."""
+LONGEST_TARGET = 4095
+"""Bytes of a symbolic link's target: Linux' PATH_MAX."""
 
 
 def is_archive_name(path: str) -> bool:
@@ -39,53 +26,93 @@ def is_archive_name(path: str) -> bool:
 def unpack(archive: Path, folder: Path, called: str, max_size: int | None) -> None:
     """Unpack `archive` into the empty `folder`; `called` is its name for messages.
 
-    Raises ModelURIError for what is no archive or damaged, what would be written outside of
-    `folder`, and what is larger than `max_size` bytes or the free space of the disk. What was
-    written by then stays.
+    What was written before it is refused stays.
+
+    :raises ModelURIError: it is no archive or damaged, would write outside of `folder`, or is
+        larger than `max_size` bytes or the free space of the disk.
     """
     import lzma
     import tarfile
     import zipfile
     import zlib
 
-    free = shutil.disk_usage(folder).free
-    written = 0
-    links: list[tuple[Path, str]] = []
     try:
-        for count, member in enumerate(_members(archive, called)):
-            path = folder / _inside(member.name, called)
-            if count > MOST_MEMBERS:
-                raise _refused(called, f"it has more than {MOST_MEMBERS} files")
-            if member.target is not None:
-                links.append((path, _link(member, called)))
-            elif member.open is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with member.open() as source, path.open("xb") as target:
-                    while block := source.read(BLOCK):
-                        written += len(block)
-                        refuse_size(written, max_size)
-                        if written > free:
-                            raise _refused(called, "unpacked it is larger than the disk's room")
-                        target.write(block)
-            else:
-                path.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
+        _Unpacking(folder, called, max_size).run(archive)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise _refused(called, f"it has {Path(error.filename).name!r} twice") from None
+    except TooMuch as error:
+        raise _refused(called, str(error)) from None
+    except OSError as error:
+        # What gzip and bz2 raise for damage is one too, without a number.
+        if error.errno is not None:
+            raise
+        raise _damaged(called, error) from None
     except (
         zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError,
-        NotImplementedError, NotADirectoryError, IsADirectoryError,
+        NotImplementedError, ValueError, OverflowError,
     ) as error:  # fmt: skip
-        raise ModelURIError(
-            f"{called!r} cannot be unpacked: {error or type(error).__name__}.",
-            "It is damaged or encrypted; make it anew.",
-        ) from None
-    _make_links(folder, links, called)
+        raise _damaged(called, error) from None
+
+
+class _Unpacking:
+    def __init__(self, folder: Path, called: str, max_size: int | None) -> None:
+        self._folder, self._called, self._max_size = folder, called, max_size
+        self._free = shutil.disk_usage(folder).free
+        self._written = 0
+        self._members = 0
+        self._folders = {folder}
+        self._links: list[tuple[Path, str]] = []
+
+    def run(self, archive: Path) -> None:
+        for member in members_of(archive, self._called):
+            self._count()
+            path = self._folder / _inside(member.name, self._called)
+            if not member.is_usual:
+                raise _refused(self._called, f"{member.name!r} is not an ordinary file")
+            if member.target is not None:
+                self._links.append((path, _link(member, self._called)))
+            elif member.open is None:
+                self._make_folder(path)
+            else:
+                self._make_folder(path.parent)
+                self._write(member, path)
+        _make_links(self._folder, self._links, self._called)
+
+    def _write(self, member: Member, path: Path) -> None:
+        assert member.open is not None
+        self._require_room(member.size)  # As it says itself: no disk is filled to find out.
+        with (
+            member.open() as source,
+            open(path, "xb", opener=open_private) as target,
+        ):
+            while block := source.read(BLOCK):
+                self._require_room(len(block))
+                self._written += len(block)
+                target.write(block)
+
+    def _require_room(self, size: int) -> None:
+        refuse_size(self._written + size, self._max_size)
+        if self._written + size > self._free:
+            raise _refused(self._called, "unpacked it is larger than the disk's room")
+
+    def _make_folder(self, path: Path) -> None:
+        if path in self._folders:
+            return
+        self._make_folder(path.parent)
+        self._count()
+        make_private_folder(path)
+        self._folders.add(path)
+
+    def _count(self) -> None:
+        self._members += 1
+        if self._members > MOST_MEMBERS:
+            raise _refused(self._called, f"it has more than {MOST_MEMBERS} files and folders")
 
 
 def model_root(folder: Path, called: str) -> str:
     """Return the one folder in `folder` (relative, "" for itself) that has a file MLmodel.
 
-    Raises ModelURIError when there is none, or when there are several and none at the top.
+    :raises ModelURIError: there is none, or there are several and none at the top.
     """
     if (folder / "MLmodel").is_file():
         return ""
@@ -103,75 +130,41 @@ def model_root(folder: Path, called: str) -> str:
     )
 
 
-def _members(archive: Path, called: str) -> Iterator[_Member]:
-    import tarfile
-    import zipfile
-
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as file:
-            for info in file.infolist():
-                yield _zip_member(file, info, called)
-    elif tarfile.is_tarfile(archive):
-        with tarfile.open(archive) as packed:
-            for item in packed:
-                yield _tar_member(packed, item, called)
-    else:
-        raise ModelURIError(
-            f"{called!r} is neither a zip nor a tar archive.",
-            f"Supported are {', '.join(SUFFIXES)}.",
-        )
-
-
-def _zip_member(file: zipfile.ZipFile, info: zipfile.ZipInfo, called: str) -> _Member:
-    # The upper half is the Unix mode where a Unix program packed it, else 0.
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    if kind == stat.S_IFLNK:
-        return _Member(info.filename, target=file.read(info)[:4096].decode("utf-8", "replace"))
-    if info.is_dir():
-        return _Member(info.filename)
-    if kind not in (0, stat.S_IFREG):
-        raise _refused(called, f"{info.filename!r} is not an ordinary file")
-    return _Member(info.filename, open=lambda: file.open(info))
-
-
-def _tar_member(packed: tarfile.TarFile, item: tarfile.TarInfo, called: str) -> _Member:
-    if item.isdir():
-        return _Member(item.name)
-    if item.issym():
-        return _Member(item.name, target=item.linkname)
-    if item.islnk():
-        # A hard link names another member by its path from the top.
-        start = posixpath.dirname(posixpath.normpath(item.name))
-        return _Member(item.name, target=posixpath.relpath(item.linkname, start or "."))
-    if not item.isfile():
-        raise _refused(called, f"{item.name!r} is not an ordinary file")
-
-    def contents() -> IO[bytes]:
-        opened = packed.extractfile(item)
-        assert opened is not None
-        return opened
-
-    return _Member(item.name, open=contents)
-
-
 def _inside(name: str, called: str) -> str:
-    """Return the normal form of a member's path. Raises ModelURIError when it leads outside."""
+    """Return the normal form of a member's path.
+
+    :raises ModelURIError: it leads outside.
+    """
     path = posixpath.normpath(name)
     drive = len(path) > 1 and path[1] == ":"
-    if posixpath.isabs(path) or ".." in path.split("/") or "\\" in path or "\0" in path or drive:
-        raise _refused(called, f"{name!r} is outside of it")
+    parts = path.split("/")
+    if posixpath.isabs(path) or ".." in parts or "\\" in path or "\0" in path or drive:
+        raise _refused(called, f"{name[:100]!r} is outside of it")
+    if len(parts) > DEEPEST or max(len(_encoded(part, called)) for part in parts) > LONGEST_NAME:
+        raise _refused(called, f"{name[:100]!r}… is too long, or in too many folders")
     return path
 
 
-def _link(member: _Member, called: str) -> str:
-    """Return a link's target. Raises ModelURIError when it leads outside."""
-    assert member.target is not None
+def _encoded(name: str, called: str) -> bytes:
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise _refused(called, f"{name[:100]!r} is no name") from None
+
+
+def _link(member: Member, called: str) -> str:
+    """Return a link's target.
+
+    :raises ModelURIError: it leads outside.
+    """
+    target = member.target or ""
     start = posixpath.dirname(_inside(member.name, called))
-    if posixpath.isabs(member.target) or posixpath.normpath(
-        posixpath.join(start, member.target)
-    ).startswith(".."):
-        raise _refused(called, f"the link {member.name!r} leads outside of it")
-    return member.target
+    outside = posixpath.isabs(target) or posixpath.normpath(
+        posixpath.join(start, target)
+    ).startswith("..")
+    if outside or not target or "\0" in target or len(_encoded(target, called)) > LONGEST_TARGET:
+        raise _refused(called, f"the link {member.name[:100]!r} leads outside of it, or nowhere")
+    return target
 
 
 def _make_links(folder: Path, links: list[tuple[Path, str]], called: str) -> None:
@@ -182,7 +175,7 @@ def _make_links(folder: Path, links: list[tuple[Path, str]], called: str) -> Non
     for path, target in links:
         if path.exists() or path.is_symlink():
             raise _refused(called, f"it has {path.name!r} twice")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         path.symlink_to(target)
     top = folder.resolve()
     for path, _ in links:
@@ -192,6 +185,13 @@ def _make_links(folder: Path, links: list[tuple[Path, str]], called: str) -> Non
             inside = False
         if not inside:
             raise _refused(called, f"the link {path.name!r} leads outside of it, or nowhere")
+
+
+def _damaged(called: str, error: Exception) -> ModelURIError:
+    return ModelURIError(
+        f"{called!r} cannot be unpacked: {str(error)[:200] or type(error).__name__}.",
+        "It is damaged or encrypted; make it anew.",
+    )
 
 
 def _refused(called: str, why: str) -> ModelURIError:

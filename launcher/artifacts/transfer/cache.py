@@ -1,33 +1,33 @@
 """The models that were fetched: `models/` below the launcher's home.
 
-    models/KEY/manifest.json    what it is and where it came from; its time is the last use
+    models/KEY/manifest.json    what it is and where it came from, written last
     models/KEY/model/           the files
-    models/KEY/users/           a mark of each process that uses it (see envs.locks)
-    models/KEY.partial/         one that is being fetched, or was when its process died
-    models/locks/KEY            held by who fetches or removes it
+    models/KEY/parts/, packed/  what is being fetched, or was when its process died
     models/uris/HASH.json       which key a URI led to the last time
 
-An entry appears by the renaming of its folder, so it is whole or absent.
+Locks, marks of use and trash are where `KeyedCache` has them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from envs.disk.home import launcher_home
-from envs.disk.locks import Mark, exclusive, remove_lock_file, try_exclusive, users
+from envs.disk.files import remove_tree, write_atomically
+from envs.disk.home import launcher_home, make_private_folder
+from envs.disk.keyed_cache import KeyedCache, read_manifest, read_object, write_manifest
+from envs.disk.locks import Mark
 from launcher.artifacts.source import Report
 
 MANIFEST_VERSION = 1
+# "locks": where versions before 0.2 had them.
+_NO_KEYS = ("uris", "locks")
 
 
 @dataclass(frozen=True)
@@ -77,69 +77,68 @@ def key_of(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-class Cache:
-    """The folder of fetched models."""
+class Cache(KeyedCache):
+    """The folder of fetched models, and the marks of those that this process uses."""
 
     def __init__(self, root: Path | None = None) -> None:
-        self.root = root or launcher_home() / "models"
-        self._marks: dict[str, Mark] = {}
+        super().__init__(root or launcher_home() / "models")
+        self._guard = threading.Lock()
+        self._uses: dict[str, tuple[Mark, int]] = {}
 
     def find(self, key: str) -> Entry | None:
         """Return the entry of `key` if it is there and whole. It may be pruned any moment."""
-        entry = self._read(self.root / key)
+        entry = self._read(key)
         return entry if entry is not None and entry.is_whole() else None
 
     def use(self, key: str, report: Report) -> Entry | None:
-        """Like `find`, and keep the entry from being pruned while this process lives."""
+        """Like `find`, and keep the entry from being pruned until `release`."""
         if self.find(key) is None:
             return None
-        with self.locked(key, report):
+        with self.fetching(key, report):
             entry = self.find(key)
-            return self.mark(entry) if entry is not None else None
+            return self.hold(entry) if entry is not None else None
 
-    def mark(self, entry: Entry) -> Entry:
-        """Note that this process uses `entry`; only while holding its lock."""
-        os.utime(entry.folder / "manifest.json")
-        if entry.key not in self._marks:
-            self._marks[entry.key] = Mark(entry.folder / "users")
+    def hold(self, entry: Entry) -> Entry:
+        """Count one more use of `entry` by this process; only while holding its lock."""
+        with self._guard:
+            mark, count = self._uses.get(entry.key) or (self.mark(entry.key), 0)
+            self._uses[entry.key] = mark, count + 1
         return entry
 
     def release(self, path: Path) -> None:
-        """Let the entry that `path` is in be pruned again, as far as this process goes."""
-        for key in [key for key in self._marks if (self.root / key) in path.parents]:
-            self._marks.pop(key).release()
+        """Take back one use of the entry that `path` is in; after the last it may be pruned."""
+        with self._guard:
+            for key in [key for key in self._uses if self.folder(key) in path.parents]:
+                mark, count = self._uses.pop(key)
+                if count > 1:
+                    self._uses[key] = mark, count - 1
+                else:
+                    mark.release()
 
     @contextmanager
-    def locked(self, key: str, report: Report) -> Iterator[None]:
+    def fetching(self, key: str, report: Report) -> Iterator[None]:
         """Hold the lock of `key`, after whoever has it."""
-
-        def waiting(pid: str) -> None:
-            by = f" (process {pid})" if pid else ""
-            report(f"Another launcher{by} is fetching this model; waiting for it.")
-
-        with exclusive(self._lock(key), waiting):
+        with self.locked(
+            key, lambda by: report(f"Another launcher{by} is fetching this model; waiting for it.")
+        ):
             yield
 
-    def partial(self, key: str) -> Path:
+    def unfinished(self, key: str) -> Path:
         """Return the folder that `key` is fetched into; only while holding its lock."""
-        folder = self.root / f"{key}.partial"
-        (folder / "model").mkdir(parents=True, exist_ok=True)
+        folder = self.folder(key)
+        if self._read(key) is not None:  # Damaged: `find` said no.
+            self.discard(key)
+        make_private_folder(folder / "model")
         return folder
 
     def complete(self, entry: Entry) -> Entry:
-        """Make the entry's partial folder the entry; only while holding its lock."""
-        partial, folder = self.root / f"{entry.key}.partial", self.root / entry.key
-        for left in ("parts", "users"):
-            shutil.rmtree(partial / left, ignore_errors=True)
-        manifest = {
-            "manifest_version": MANIFEST_VERSION,
-            **{k: v for k, v in asdict(entry).items() if k not in ("folder", "used", "key")},
-        }
-        _write_json(partial / "manifest.json", manifest)
-        if folder.exists():  # Damaged: `find` said no.
-            self._remove(folder)
-        partial.rename(folder)
-        found = self._read(folder)
+        """Make what was fetched count; only while holding its lock."""
+        folder = self.folder(entry.key)
+        for left in ("parts", "packed"):
+            remove_tree(folder / left)
+        document = {k: v for k, v in asdict(entry).items() if k not in ("folder", "used", "key")}
+        write_manifest(folder, MANIFEST_VERSION, document)
+        found = self._read(entry.key)
         assert found is not None
         return found
 
@@ -147,62 +146,48 @@ class Cache:
         """Note that the URI with `uri_key` leads to the entry `key` now (or for ever)."""
         noted = {"key": key, "immutable": immutable}
         path = self.root / "uris" / f"{uri_key}.json"
-        if _read_json(path) != noted:
-            _write_json(path, noted)
+        if read_object(path) != noted:
+            make_private_folder(path.parent)
+            write_atomically(path, json.dumps(noted, sort_keys=True))
 
     def recall(self, uri_key: str) -> tuple[str, bool] | None:
         """Return the key that the URI with `uri_key` led to last, and whether that is for ever."""
-        found = _read_json(self.root / "uris" / f"{uri_key}.json")
+        found = read_object(self.root / "uris" / f"{uri_key}.json")
         return (str(found["key"]), bool(found["immutable"])) if found else None
+
+    def listed_keys(self) -> list[str]:
+        """Return the keys that have a folder, complete or not."""
+        return [key for key in super().listed_keys() if key not in _NO_KEYS]
 
     def entries(self) -> list[Entry]:
         """Return all entries, the one that was used last first."""
-        folders = self.root.iterdir() if self.root.is_dir() else iter(())
-        found = [self._read(path) for path in folders if not path.suffix and path.is_dir()]
+        found = [self._read(key) for key in self.listed_keys()]
         return sorted((e for e in found if e is not None), key=lambda e: -e.used)
-
-    def users(self, entry: Entry) -> list[int]:
-        """Return the pids of the processes that use `entry`."""
-        return users(entry.folder / "users")
-
-    def remove(self, entry: Entry, *, dry_run: bool = False) -> bool:
-        """Remove `entry` unless a process uses or fetches it; return whether it is (to be) gone."""
-        with try_exclusive(self._lock(entry.key)) as mine:
-            if not mine or users(entry.folder / "users", remove_dead=not dry_run):
-                return False
-            if not dry_run:
-                self._remove(entry.folder)
-                remove_lock_file(self._lock(entry.key))
-        return True
 
     def remove_partials(self, older_than: float, *, dry_run: bool = False) -> list[Path]:
         """Remove what dead transfers left `older_than` seconds ago or earlier; return it."""
         removed = []
-        for folder in self.root.glob("*.partial") if self.root.is_dir() else ():
-            with try_exclusive(self._lock(folder.stem)) as mine:
-                if mine and time.time() - _newest(folder) >= older_than:
-                    removed.append(folder)
-                    if not dry_run:
-                        self._remove(folder)
-        for folder in self.root.glob("*.removed-*") if not dry_run else ():
-            shutil.rmtree(folder, ignore_errors=True)  # Maybe still under way elsewhere.
+        for key in self.listed_keys():
+            folder = self.folder(key)
+            with self.try_locked(key) as mine:
+                if not mine or self._read(key) or time.time() - _newest(folder) < older_than:
+                    continue
+                removed.append(folder)
+                if not dry_run:
+                    self.discard(key)
+        if not dry_run:
+            for folder in self.trash():
+                remove_tree(folder)
+            self.sweep()
         return removed
 
-    def _lock(self, key: str) -> Path:
-        return self.root / "locks" / key
-
-    def _read(self, folder: Path) -> Entry | None:
-        manifest = _read_json(folder / "manifest.json")
-        if not manifest or manifest.pop("manifest_version", None) != MANIFEST_VERSION:
+    def _read(self, key: str) -> Entry | None:
+        folder = self.folder(key)
+        manifest = read_manifest(folder, MANIFEST_VERSION)
+        if manifest is None:
             return None
-        used = (folder / "manifest.json").stat().st_mtime
-        return Entry(key=folder.name, folder=folder, used=used, **manifest)
-
-    def _remove(self, folder: Path) -> None:
-        # Out of the way first: a removal that is cut short must not leave half an entry.
-        gone = folder.with_name(f"{folder.name}.removed-{os.getpid()}")
-        folder.rename(gone)
-        shutil.rmtree(gone)
+        del manifest["manifest_version"]
+        return Entry(key=key, folder=folder, used=folder.stat().st_mtime, **manifest)
 
 
 def prune(
@@ -225,7 +210,7 @@ def prune(
         old = older_than is not None and now() - entry.used >= older_than
         too_much = max_size is not None and left > max_size
         if (old or too_much or (older_than is None and max_size is None)) and cache.remove(
-            entry, dry_run=dry_run
+            entry.key, dry_run=dry_run
         ):
             chosen.append(entry)
             left -= entry.size
@@ -236,18 +221,3 @@ def prune(
 def _newest(folder: Path) -> float:
     times = [path.stat().st_mtime for path in folder.rglob("*")]
     return max([*times, folder.stat().st_mtime])
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(content, indent=1, sort_keys=True))
-    draft.replace(path)

@@ -7,13 +7,14 @@ import os
 import queue
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from launcher.artifacts.http import Client, HTTPStatusError
-from launcher.artifacts.source import ModelURIError, Report
+from envs.disk.home import make_private_folder, open_private
+from launcher.artifacts.http import BLOCK, Client, HTTPStatusError, body_of
+from launcher.artifacts.source import ModelURIError, Report, refuse_size
 from launcher.artifacts.transfer.progress import Progress
 from launcher.quantities import format_size
 
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
     import requests
 
 THREADS = 8
-BLOCK = 1024 * 1024
-"""Bytes read from a connection at once, at most."""
-SMALL_BLOCK = 64 * 1024
-"""The same where all of a block is lost when the connection is cut within it."""
-
+MOST_FILES = 100_000
+"""Files and folders that a model in a store may have."""
 Count = Callable[[int], None]
 
 
@@ -52,7 +50,7 @@ class Part:
         self.path = path
         self._validator_path = path.with_suffix(".validator")
         self._count = count
-        self._file = path.open("ab", buffering=BLOCK)
+        self._file = open(path, "ab", BLOCK, opener=open_private)  # noqa: SIM115 - until close
         self.size = path.stat().st_size
         """Bytes so far."""
         self.furthest = self.size
@@ -68,7 +66,8 @@ class Part:
         self._file.seek(0)
         self._file.truncate()
         self.size, self.validator = 0, validator
-        self._validator_path.write_text(validator)
+        with open(self._validator_path, "w", opener=open_private) as file:
+            file.write(validator)
 
     def append(self, block: bytes) -> None:
         """Put `block` at the end."""
@@ -89,13 +88,23 @@ class Store(Protocol):
     """For messages and cache keys: without passwords."""
 
     def list_files(self) -> list[RemoteFile]:
-        """Return all files, at any depth. Raises ModelURIError."""
+        """Return all files, at any depth.
+
+        :raises ModelURIError: it cannot be read, or is refused.
+        """
 
     def read_head(self, path: str) -> bytes:
-        """Return the contents of a small file. Raises ModelURIError."""
+        """Return the contents of a small file.
+
+        :raises ModelURIError: it cannot be read, or is refused.
+        """
 
     def fetch(self, file: RemoteFile, part: Part) -> None:
-        """Complete `part`. Raises ModelURIError; Stopped after `stop`."""
+        """Complete `part`.
+
+        :raises ModelURIError: it cannot be read, or is refused.
+        :raises Stopped: `stop` was called.
+        """
 
     def stop(self) -> None:
         """Make what is under way in other threads end soon."""
@@ -104,23 +113,50 @@ class Store(Protocol):
         """Release connections."""
 
 
+class _Limited:
+    """Counts the bytes of all files as they come, whatever the store said of their sizes."""
+
+    def __init__(self, progress: Progress, max_model_size: int | None) -> None:
+        self._progress, self._max = progress, max_model_size
+        self._lock = threading.Lock()
+        self._total = 0
+
+    def add(self, count: int) -> None:
+        """Count `count` more bytes.
+
+        :raises ModelURIError: it is more than is allowed.
+        """
+        with self._lock:
+            self._total += count
+            refuse_size(self._total, self._max)
+        self._progress.add(count)
+
+
 def download(
-    store: Store, files: Sequence[RemoteFile], folder: Path, parts: Path, report: Report
+    store: Store,
+    files: Sequence[RemoteFile],
+    folder: Path,
+    parts: Path,
+    report: Report,
+    max_model_size: int | None,
 ) -> None:
     """Fetch `files` of `store` into `folder`, keeping what is incomplete in `parts`.
 
-    Files that are in `folder` already are taken as they are. Raises ModelURIError.
+    Files that are in `folder` already are taken as they are.
+
+    :raises ModelURIError: one cannot be fetched, or there are more than `max_model_size` bytes.
     """
     total = sum(file.size or 0 for file in files)
     wanted = []
-    with Progress(total, report) as progress:
+    with Progress(total, report) as bar:
+        progress = _Limited(bar, max_model_size)
         for file in files:
             target = folder / file.path
             if target.is_file() and file.size in (None, target.stat().st_size):
                 progress.add(target.stat().st_size)
             else:
                 wanted.append(file)
-        parts.mkdir(parents=True, exist_ok=True)
+        make_private_folder(parts)
         # The largest first, so that no long one is left alone at the end.
         wanted.sort(key=lambda file: file.size or 0, reverse=True)
         _in_threads(
@@ -145,12 +181,12 @@ def check_room(files: Sequence[RemoteFile], folder: Path, max_model_size: int | 
         )
 
 
-def refuse_size(size: int, max_model_size: int | None) -> None:
-    """Raise ModelURIError when `size` (bytes) is more than is allowed."""
-    if max_model_size is not None and size > max_model_size:
+def refuse_count(count: int, location: str) -> None:
+    """Raise ModelURIError when a list has more files and folders than any model."""
+    if count > MOST_FILES:
         raise ModelURIError(
-            f"The model is larger than the allowed {format_size(max_model_size)}.",
-            "Raise --max-model-size if you trust it.",
+            f"Refused: {location!r} has too many files or folders in folders.",
+            "Give the folder that holds the file MLmodel.",
         )
 
 
@@ -158,7 +194,8 @@ def fetch_over_http(client: Client, url: str, size: int | None, part: Part) -> N
     """Complete `part` from `url`, from where it stopped if the server can.
 
     A server that does not know ranges (or whose file has changed) sends all of it again.
-    Raises ModelURIError and HTTPStatusError.
+
+    :raises ModelURIError: it cannot be read, or is refused.
     """
     if part.size and not part.validator:
         part.restart()  # Left by another process: nothing tells that the rest still fits.
@@ -178,7 +215,7 @@ def _continue_over_http(client: Client, url: str, size: int | None, part: Part) 
                 part.restart()
                 raise ConnectionError("the server sent another range than the one asked for")
             part.restart(_validator_of(response))
-        for block in _blocks(response):
+        for block in body_of(response):
             client.check_stopped()
             part.append(block)
             if size is not None and part.size > size:
@@ -187,20 +224,9 @@ def _continue_over_http(client: Client, url: str, size: int | None, part: Part) 
         raise ConnectionError("the body ended early: incompleteread")
 
 
-def _blocks(response: requests.Response) -> Iterator[bytes]:
-    """Yield the body as it comes: what came before a cut must not be lost in a buffer."""
-    raw = response.raw
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        yield from raw.stream(SMALL_BLOCK, decode_content=True)
-    elif hasattr(raw, "read1"):
-        while block := raw.read1(BLOCK):
-            yield block
-    else:  # urllib3 before 2.1
-        while block := raw.read(SMALL_BLOCK):
-            yield block
-
-
 def _continues(response: requests.Response, have: int) -> bool:
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        return False  # A range of the encoded bytes, while those on the disk are decoded.
     # RFC 9110, section 14.4: Content-Range: bytes FIRST-LAST/LENGTH
     return response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
 
@@ -237,7 +263,7 @@ def _fetch_one(store: Store, file: RemoteFile, folder: Path, parts: Path, count:
     if file.size is not None and part.size != file.size:
         raise _changed(file.path)
     target = folder / file.path
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(target.parent)
     os.replace(part.path, target)  # noqa: PTH105 - says that it is atomic
     part.path.with_suffix(".validator").unlink(missing_ok=True)
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.artifacts import local
-from launcher.artifacts.source import ModelURIError, NotAModel, Report
+from launcher.artifacts.source import NotAModel, Report, refuse_size
 from launcher.artifacts.transfer.cache import Cache, Entry, key_of
 from launcher.artifacts.transfer.download import (
     RemoteFile,
     Store,
     check_room,
     download,
-    refuse_size,
+    refuse_count,
 )
-from launcher.artifacts.uris import redact, require_inside
+from launcher.artifacts.uris import redact, require_storable
 from launcher.quantities import format_size
 
 MLMODEL = "MLmodel"
@@ -51,13 +50,15 @@ class Context:
     max_model_size: int | None = None
 
 
-def fetch(lead: Lead, open_store: Callable[[], Store], context: Context) -> Entry:
+def fetch(lead: Lead, place: str, open_store: Callable[[], Store], context: Context) -> Entry:
     """Return the cached model that `lead` means, transferred if it is not there.
 
-    Raises ModelURIError.
+    `place` is its location together with the server that answers for it, without passwords.
+
+    :raises ModelURIError: it cannot be fetched, or is refused.
     """
     if lead.stamp:
-        key = key_of("stamped", redact(lead.location), lead.stamp)
+        key = key_of("stamped", place, lead.stamp)
         entry = context.cache.use(key, context.report)
         if entry is not None:
             return entry
@@ -69,36 +70,22 @@ def fetch(lead: Lead, open_store: Callable[[], Store], context: Context) -> Entr
             entry = context.cache.use(key, context.report)
             if entry is not None:
                 return entry
-        with context.cache.locked(key, context.report):
+        with context.cache.fetching(key, context.report):
             # Another process may have fetched it while this one waited.
             entry = context.cache.find(key) or _transfer(key, store, files, lead, context)
-            return context.cache.mark(entry)
+            return context.cache.hold(entry)
     finally:
         store.close()
 
 
 def _listed(store: Store, lead: Lead) -> list[RemoteFile]:
     files = store.list_files()
+    refuse_count(len(files), store.location)
     for file in files:
-        require_listed(file.path, store.location)
+        require_storable(file.path, store.location)
     if not any(file.path == MLMODEL for file in files):
         raise not_a_model(redact(lead.uri), [file.path for file in files])
     return files
-
-
-def require_listed(path: str, location: str) -> None:
-    """Raise ModelURIError when a store's list has a path that leads out of the folder."""
-    try:
-        require_inside(path, location)
-    except ModelURIError:
-        inside = False
-    else:
-        inside = bool(path)
-    if not inside:
-        raise ModelURIError(
-            f"Refused: the list of {location!r} has the file {path!r}, which is outside of it.",
-            "The store is damaged or hostile; nothing was fetched.",
-        )
 
 
 def not_a_model(called: str, paths: list[str]) -> NotAModel:
@@ -127,13 +114,13 @@ def _digest(store: Store, files: list[RemoteFile]) -> str:
 def _transfer(
     key: str, store: Store, files: list[RemoteFile], lead: Lead, context: Context
 ) -> Entry:
-    partial = context.cache.partial(key)
-    model = partial / "model"
+    folder = context.cache.unfinished(key)
+    model = folder / "model"
     check_room(files, model, context.max_model_size)
     total = sum(file.size or 0 for file in files)
     context.report(f"Fetching {len(files)} files, {format_size(total)}, from {store.location}.")
     began = time.monotonic()
-    download(store, files, model, partial / "parts", context.report)
+    download(store, files, model, folder / "parts", context.report, context.max_model_size)
     _remove_unlisted(model, {file.path for file in files})
     found = files_of(model)
     refuse_size(sum(found.values()), context.max_model_size)
@@ -164,8 +151,3 @@ def files_of(model: Path) -> dict[str, int]:
 
 def _seconds(began: float) -> str:
     return f"{time.monotonic() - began:.1f} s"
-
-
-def discard(partial: Path) -> None:
-    """Remove a partial folder whose contents are of no use to a later attempt."""
-    shutil.rmtree(partial, ignore_errors=True)

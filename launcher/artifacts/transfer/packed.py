@@ -5,76 +5,76 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
+from envs.disk.files import remove_tree
+from envs.disk.home import make_private_folder
 from launcher.artifacts.source import ModelURIError
 from launcher.artifacts.transfer import archives
 from launcher.artifacts.transfer.cache import Entry, key_of
 from launcher.artifacts.transfer.download import RemoteFile, Store, check_room, download
-from launcher.artifacts.transfer.fetching import (
-    Context,
-    Lead,
-    discard,
-    entry_of,
-    files_of,
-)
-from launcher.artifacts.uris import redact
+from launcher.artifacts.transfer.fetching import Context, Lead, entry_of, files_of
+from launcher.artifacts.uris import redact, require_storable
 from launcher.quantities import format_size
 
 
 def open_local(path: Path, lead: Lead, context: Context) -> Entry:
-    """Return the cached model that the archive `path` holds. Raises ModelURIError."""
+    """Return the cached model that the archive `path` holds.
+
+    :raises ModelURIError: it cannot be had, or is refused.
+    """
     status = path.stat()
     key = key_of("packed", str(path.resolve()), str(status.st_size), str(status.st_mtime_ns))
     entry = context.cache.use(key, context.report)
     if entry is not None:
         return entry
-    with context.cache.locked(key, context.report):
+    with context.cache.fetching(key, context.report):
         entry = context.cache.find(key) or _unpacked(key, path, str(path), lead, context)
-        return context.cache.mark(entry)
+        return context.cache.hold(entry)
 
 
-def fetch_packed(lead: Lead, store: Store, context: Context) -> Entry:
+def fetch_packed(lead: Lead, place: str, store: Store, context: Context) -> Entry:
     """Return the cached model in the archive that `store` lists as its only file.
 
-    Raises ModelURIError.
+    `place` is as for `fetch`.
+
+    :raises ModelURIError: it cannot be had, or is refused.
     """
     try:
         (file,) = store.list_files()
+        require_storable(file.path, store.location)
         # Without a sign of its contents a file may change unseen: then it is fetched each time.
         tag = file.tag or uuid.uuid4().hex
-        key = key_of("packed", store.location, str(file.size), lead.stamp or tag)
+        key = key_of("packed", place, str(file.size), lead.stamp or tag)
         entry = context.cache.use(key, context.report)
         if entry is not None:
             return entry
-        with context.cache.locked(key, context.report):
+        with context.cache.fetching(key, context.report):
             entry = context.cache.find(key) or _fetched(key, store, file, lead, context)
-            return context.cache.mark(entry)
+            return context.cache.hold(entry)
     finally:
         store.close()
 
 
 def _fetched(key: str, store: Store, file: RemoteFile, lead: Lead, context: Context) -> Entry:
-    partial = context.cache.partial(key)
-    folder = partial / "packed"
-    folder.mkdir(exist_ok=True)
+    folder = context.cache.unfinished(key)
+    packed = folder / "packed"
+    make_private_folder(packed)
     # Unpacked it is larger, with very few exceptions.
-    check_room([file], folder, context.max_model_size)
+    check_room([file], packed, context.max_model_size)
     size = f", {format_size(file.size)}," if file.size is not None else ""
     context.report(f"Fetching the archive {file.path}{size} from {store.location}.")
-    download(store, [file], folder, partial / "parts", context.report)
-    return _unpacked(key, folder / file.path, store.location, lead, context)
+    download(store, [file], packed, folder / "parts", context.report, context.max_model_size)
+    return _unpacked(key, packed / file.path, store.location, lead, context)
 
 
 def _unpacked(key: str, archive: Path, location: str, lead: Lead, context: Context) -> Entry:
     called = redact(lead.uri)
-    partial = context.cache.partial(key)
-    model = partial / "model"
-    discard(model)  # What a process that died had unpacked.
-    model.mkdir()
+    model = context.cache.unfinished(key) / "model"
+    remove_tree(model)  # What a process that died had unpacked.
+    make_private_folder(model)
     try:
         archives.unpack(archive, model, called, context.max_model_size)
         root = archives.model_root(model, called)
     except ModelURIError:
-        discard(partial)
+        context.cache.discard(key)
         raise
-    discard(partial / "packed")
     return context.cache.complete(entry_of(key, lead, location, files_of(model), root))

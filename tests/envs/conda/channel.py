@@ -283,8 +283,8 @@ def conda_spec(channels: str | list[str], *specs: str, **fields: Any) -> EnvSpec
     """The spec of a conda environment."""
     named = [channels] if isinstance(channels, str) else channels
     return EnvSpec(
-        manager="conda",
+        env_manager="conda",
         conda_channels=tuple(named),
         conda_dependencies=specs,
-        **{"resolve_as_of": "today", **fields},
+        **{"as_of": "today", **fields},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from envs import Environment, EnvStore, prepare
 from envs.building.context import Context
+from envs.managers.conda.machine import this_machine
 from envs.managers.conda.packages import Solution, solve
 from envs.managers.conda.planning import plan
 from tests.envs.conda.channel import (
@@ -52,8 +54,12 @@ def store(launcher_home: Path) -> EnvStore:
 
 
 @pytest.fixture
-def fresh_store(tmp_path: Path) -> EnvStore:
-    """A store without any package cache."""
+def fresh_store(tmp_path: Path, launcher_home: Path) -> EnvStore:
+    """A store without any package cache; what the machine is, is known."""
+    this_machine(Context(home=launcher_home))
+    (tmp_path / "home").mkdir()
+    for known in launcher_home.glob("conda-machine-*.json"):
+        shutil.copy(known, tmp_path / "home")
     return EnvStore(tmp_path / "home")
 
 

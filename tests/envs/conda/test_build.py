@@ -32,7 +32,7 @@ def imported(python: Path, expression: str) -> str:
 def test_an_environment_from_a_folder(build: Build, channel: Channel, python: Package) -> None:
     built = build(channel.url, "pip", "tiny")
     environment = built.environment
-    assert environment.manager == "conda"
+    assert environment.env_manager == "conda"
     assert environment.python_version == python.version
     assert built.versions["tiny"] == "2.0"
     assert built.versions["python"] == python.version
@@ -125,14 +125,14 @@ def test_as_of_the_day_the_model_was_logged(choose: Choose, base_channel: Channe
     def tiny(**fields: Any) -> str:
         return str(choose(base_channel.url, "tiny", **fields).versions["tiny"])
 
-    assert tiny(as_of=datetime(2022, 1, 1, tzinfo=timezone.utc), resolve_as_of="auto") == "1.0"
-    assert tiny(resolve_as_of="2025-12-31") == "2.0"  # exactly at the bound: its end
-    assert tiny(resolve_as_of="2025-12-30") == "1.0"
+    assert tiny(logged_at=datetime(2022, 1, 1, tzinfo=timezone.utc), as_of="auto") == "1.0"
+    assert tiny(as_of="2025-12-31") == "2.0"  # exactly at the bound: its end
+    assert tiny(as_of="2025-12-30") == "1.0"
     assert tiny() == "2.0"
 
 
 def test_a_pin_younger_than_the_model(build: Build, base_channel: Channel) -> None:
-    built = build(base_channel.url, "tiny=2", resolve_as_of="2022-01-01")
+    built = build(base_channel.url, "tiny=2", as_of="2022-01-01")
     assert built.versions["tiny"] == "2.0"
     (note,) = built.environment.notes
     assert note == "conda packages are of today: tiny 2.0 is from 2026-01-01, later than 2022-01-01"
@@ -141,7 +141,7 @@ def test_a_pin_younger_than_the_model(build: Build, base_channel: Channel) -> No
 
 def test_a_channel_without_times(choose: Choose, channel: Channel) -> None:
     channel.add(library("timeless", "1.0", built=None))
-    found = choose(channel.url, "timeless", resolve_as_of="2022-01-01")
+    found = choose(channel.url, "timeless", as_of="2022-01-01")
     assert found.versions["timeless"] == "1.0"
     (note,) = found.notes
     assert note.endswith("the channel does not say when timeless was built")
@@ -149,7 +149,7 @@ def test_a_channel_without_times(choose: Choose, channel: Channel) -> None:
 
 def test_no_solution_on_the_day(choose: Choose, channel: Channel) -> None:
     channel.add(library("needy", "1.0", depends=["python", "tiny >=2"]))
-    found = choose(channel.url, "needy", resolve_as_of="2022-01-01")
+    found = choose(channel.url, "needy", as_of="2022-01-01")
     assert found.versions["tiny"] == "2.0"
     assert found.notes == ("conda packages are of today: as of 2022-01-01 there is no solution",)
 
@@ -180,7 +180,7 @@ def test_two_sections_that_contradict_each_other(build: Build, channel: Channel)
     with pytest.raises(EnvError) as raised:
         build(channel.url, "six", requirements=("six==1.15.0",))
     assert raised.value.message == (
-        "the pip section asks for six==1.15.0, but conda installs six 1.16.99"
+        "The pip section asks for six==1.15.0, but conda installs six 1.16.99."
     )
     with pytest.raises(EnvError, match="six"):
         build(
@@ -212,7 +212,7 @@ def test_what_the_key_is_made_of(store: EnvStore, monkeypatch: pytest.MonkeyPatc
         key("https://host.example/ch", "tiny=1"),
         key(python="=3.9"),
         key(requirements=("six",)),
-        key(resolve_as_of="2022-01-01"),
+        key(as_of="2022-01-01"),
     ]
     monkeypatch.setenv("CONDA_OVERRIDE_GLIBC", "2.5")
     others.append(key())

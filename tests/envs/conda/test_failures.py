@@ -53,7 +53,7 @@ def test_a_tampered_package_in_a_folder(
     tamper(channel)
     error = refused(build, channel.url, "tiny", store=fresh_store)
     assert error.message == (
-        "the hash of the conda package tiny-2.0-0.conda is not the expected one"
+        "The hash of the conda package tiny-2.0-0.conda is not the expected one."
     )
     assert environments(fresh_store) == []
 
@@ -65,7 +65,7 @@ def test_a_tampered_package_over_http(
     with serving(channel.folder) as server:
         error = refused(build, server.url, "tiny", store=fresh_store)
     assert error.message == (
-        "the hash of the conda package tiny-2.0-0.conda is not the expected one"
+        "The hash of the conda package tiny-2.0-0.conda is not the expected one."
     )
     assert environments(fresh_store) == []
 
@@ -79,7 +79,7 @@ def test_a_damaged_package_over_http(build: Build, channel: Channel, fresh_store
     archive.write_bytes(content)
     with serving(channel.folder) as server:
         error = refused(build, server.url, "tiny", store=fresh_store)
-    assert error.message.startswith("the conda package tiny-2.0-0.conda is damaged: ")
+    assert error.message.startswith("The conda package tiny-2.0-0.conda is damaged: ")
 
 
 def test_a_package_of_the_same_name_is_not_taken_from_the_cache(
@@ -114,12 +114,12 @@ def test_a_package_without_a_hash(build: Build, channel: Channel, fresh_store: E
 
 def test_an_unknown_channel(build: Build, channel: Channel, tmp_path: Path) -> None:
     missing = (tmp_path / "missing").as_uri()
-    assert refused(build, missing, "tiny").message == f"the conda channel {missing} is not there"
+    assert refused(build, missing, "tiny").message == f"The conda channel {missing} is not there."
     with serving(channel.folder) as server:
         url = f"http://{server.address}/missing"
         error = refused(build, url, "tiny")
-    assert error.message == f"the conda channel {url} is not there"
-    assert error.hint == "check the channels in conda.yaml"
+    assert error.message == f"The conda channel {url} is not there."
+    assert error.hint == "Check the channels in conda.yaml."
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_an_unknown_channel(build: Build, channel: Channel, tmp_path: Path) -> N
 def test_unsolvable_specs(build: Build, channel: Channel, spec: str, words: str) -> None:
     channel.add(library("needy", "1.0", depends=["python", "tiny >=9"]))
     error = refused(build, channel.url, spec)
-    assert error.message.startswith("the conda requirements cannot be resolved: ")
+    assert error.message.startswith("The conda requirements cannot be resolved: ")
     assert words in error.message
     assert error.log_path is not None
     assert words in error.log_path.read_text()
@@ -158,7 +158,7 @@ def test_no_channels(build: Build) -> None:
 def test_a_channel_that_does_not_answer(build: Build) -> None:
     error = refused(build, "http://127.0.0.1:9/channel", "tiny")
     assert error.message.startswith(
-        "the conda channel http://127.0.0.1:9/channel cannot be reached: "
+        "The conda channel http://127.0.0.1:9/channel cannot be reached: "
     )
     assert "refused" in error.message
 
@@ -181,7 +181,9 @@ def test_a_channel_that_hangs(
     with serving(channel.folder) as server:
         server.hangs = True
         error = refused(build, server.url, "tiny")
-    assert error.message == f"the conda channel {server.url} cannot be reached: operation timed out"
+    assert (
+        error.message == f"The conda channel {server.url} cannot be reached: operation timed out."
+    )
 
 
 def files_with(text: str, folder: Path, *names: str) -> list[str]:
@@ -221,7 +223,7 @@ def test_a_channel_that_wants_a_password(
 ) -> None:
     with serving(channel.folder, user="me:secret") as server:
         error = refused(build, server.url, "tiny", store=fresh_store)
-    assert error.message == f"the conda channel {server.url} refuses access: 401 Unauthorized"
+    assert error.message == f"The conda channel {server.url} refuses access: 401 Unauthorized."
     assert "$" in (error.hint or "")
 
 
@@ -234,12 +236,12 @@ def test_offline(build: Build, channel: Channel, fresh_store: EnvStore) -> None:
         assert found.versions["tiny"] == "1.0"
         error = refused(build, server.url, "tiny=2", store=fresh_store, offline=True)
         assert error.message == (
-            "the conda package tiny-2.0-0.conda is not in the cache, and nothing may be downloaded"
+            "The conda package tiny-2.0-0.conda is not in the cache, and nothing may be downloaded."
         )
         empty = EnvStore(fresh_store.home / "empty")
         error = refused(build, server.url, "tiny", store=empty, offline=True)
         assert error.message == (
-            f"the conda channel {server.url} is not in the cache, and nothing may be downloaded"
+            f"The conda channel {server.url} is not in the cache, and nothing may be downloaded."
         )
         assert len(server.requested) == asked
 
@@ -258,7 +260,7 @@ def test_offline_with_an_index_in_shards(
             choose(server.url, "more", store=fresh_store, offline=True)
         assert len(server.requested) == asked
     assert raised.value.message == (
-        "the conda package more is not in the cache, and nothing may be downloaded"
+        "The conda package more is not in the cache, and nothing may be downloaded."
     )
 
 
@@ -351,7 +353,7 @@ def test_a_full_disk(build: Build, channel: Channel, small_disk: Path) -> None:
     )
     store = EnvStore(small_disk / "home")
     error = refused(build, channel.url, "large", store=store)
-    assert error.message == f"no space left on the disk of {store.home}"
+    assert error.message == f"There is no space left on the disk of {store.home}."
     assert environments(store) == []
 
 
@@ -373,8 +375,8 @@ def test_the_exit_code_is_right_in_200_of_200_runs(channel: Channel, store: EnvS
     """py-rattler crashes at the exit of a few percent of the processes that have used it."""
     from envs.building.context import Context
     from envs.managers.conda.channels import read_channels
+    from envs.managers.conda.machine import this_machine
     from envs.managers.conda.packages import Wanted, install, solve
-    from envs.managers.conda.planning import this_machine
 
     context = Context(home=store.home)
     channels = read_channels([channel.url], None, {})

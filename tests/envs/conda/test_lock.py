@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from envs import EnvError, EnvStore
-from envs.building.context import Context
-from envs.managers.conda.lockfile import lock, read_conda_lock
+from envs import EnvError, Environment, EnvStore, prepare
+from envs.locking import write_lockfile
+from envs.managers.conda.lockfile import read_conda_lockfile
 from tests.envs.conda.channel import Channel, Package, conda_spec, library, subdir
 from tests.envs.conda.server import serving
 
@@ -22,10 +23,16 @@ Build = Callable[..., Any]
 PIP_SECTION = ("python-dateutil==2.9.0", "six")
 
 
-def write_lock(store: EnvStore, target: Path, channel: str, *specs: str, **fields: Any) -> Any:
-    context = Context(home=store.home)
-    written = lock(conda_spec(channel, *specs, **fields), target, store, context)
-    return written.environment, written.notes
+def write_lock(
+    store: EnvStore, target: Path, channel: str, *specs: str, **fields: Any
+) -> tuple[Environment, str | None]:
+    """Lock; the environment that was locked, and the note."""
+    spec = conda_spec(channel, *specs, **fields)
+    written = write_lockfile(spec, target.parent, store=store)
+    assert written.path == target
+    environment = prepare(spec, store=store)
+    assert environment.reused
+    return environment, written.note
 
 
 def edited(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
@@ -41,12 +48,19 @@ def row(document: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture
-def locked(base_channel: Channel, store: EnvStore, tmp_path: Path) -> Path:
-    """A lockfile of tiny 1.0, by conda, without a pip section."""
-    target = tmp_path / "conda-lock.yml"
-    write_lock(store, target, base_channel.url, "tiny=1")
+@pytest.fixture(scope="module")
+def locked_once(
+    base_channel: Channel, launcher_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    target = tmp_path_factory.mktemp("locked") / "conda-lock.yml"
+    write_lock(EnvStore(launcher_home), target, base_channel.url, "tiny=1")
     return target
+
+
+@pytest.fixture
+def locked(locked_once: Path, tmp_path: Path) -> Path:
+    """A lockfile of tiny 1.0, by conda, without a pip section; this test's own."""
+    return Path(shutil.copy(locked_once, tmp_path))
 
 
 def test_a_lock_has_the_form_of_conda_lock(locked: Path, base_channel: Channel) -> None:
@@ -80,8 +94,8 @@ def test_the_pip_section_is_locked_with_its_files(
     target = tmp_path / "conda-lock.yml"
     channel.add(library("six", "1.16.99"))
     environment, left_out = write_lock(store, target, channel.url, "six", requirements=PIP_SECTION)
-    assert left_out == ()
-    found = read_conda_lock(target, subdir())
+    assert left_out is None
+    found = read_conda_lockfile(target, subdir())
     assert [(p.name, p.version) for p in found.pip] == [("python-dateutil", "2.9.0")]
     assert found.pip[0].url.startswith("https://")
     assert {p.name for p in found.conda} == {"python", "pip", "six"}
@@ -121,7 +135,7 @@ def test_what_no_index_has_is_left_out(
     target = tmp_path / "conda-lock.yml"
     environment, left_out = write_lock(store, target, base_channel.url, requirements=(str(wheel),))
     assert environment.packages["own"] == "1.0"
-    assert left_out == ("own comes from no index: conda-lock.yml cannot hold it",)
+    assert left_out == "own comes from no index: conda-lock.yml cannot hold it"
 
 
 def refused(build: Build, *arguments: Any, **fields: Any) -> str:
@@ -145,7 +159,7 @@ def test_a_hash_that_differs(
     build: Build, channel: Channel, locked: Path, fresh_store: EnvStore
 ) -> None:
     edited(locked, lambda document: row(document, "tiny")["hash"].update(sha256="0" * 64))
-    expected = "the hash of the conda package tiny-1.0-0.conda is not the expected one"
+    expected = "The hash of the conda package tiny-1.0-0.conda is not the expected one."
     assert refused(build, channel.url, "tiny", lockfile=locked, store=fresh_store) == expected
 
 
@@ -156,7 +170,7 @@ def test_a_hash_that_differs_over_http(
     with serving(channel.folder) as server:
         write_lock(fresh_store, target, server.url, "tiny=1")
         edited(target, lambda document: row(document, "tiny")["hash"].update(sha256="0" * 64))
-        expected = "the hash of the conda package tiny-1.0-0.conda is not the expected one"
+        expected = "The hash of the conda package tiny-1.0-0.conda is not the expected one."
         assert refused(build, server.url, "tiny", lockfile=target, store=fresh_store) == expected
 
 

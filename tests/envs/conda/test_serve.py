@@ -28,6 +28,7 @@ from tests.envs.conda.channel import (
 )
 from tests.envs.conda.server import serving
 
+SCRIPTS = "etc/conda/activate.d"
 LOADER = """
 import os, sys
 import tiny
@@ -59,6 +60,30 @@ def model(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture(scope="module")
+def served_channel(base_channel: Channel, tmp_path_factory: pytest.TempPathFactory) -> Channel:
+    """The channel with ``geo``, which has activation scripts: one good, one that fails."""
+    channel = base_channel.copy(tmp_path_factory.mktemp("served") / "channel")
+    channel.add(
+        data_package(
+            "geo",
+            {
+                f"{SCRIPTS}/geo.sh": 'export GEO_DATA="$CONDA_PREFIX/share/geo" OLD="was $MINE"\n',
+                f"{SCRIPTS}/broken.sh": "export HALF=1\necho no such sensor >&2\nexit 3\n",
+                "etc/conda/env_vars.d/geo.json": '{"GEO_LICENSE": "a $HOME \\"b\\""}',
+                "share/geo/table": "1",
+            },
+        )
+    )
+    return channel
+
+
+def dependencies(python: Package) -> list[object]:
+    """What several models ask for, so that their environment is built once."""
+    minor = python.version.rpartition(".")[0]
+    return [f"python={minor}", "tiny", "geo", "pip", {"pip": ["six"]}]
 
 
 @contextmanager
@@ -117,10 +142,9 @@ def run(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[s
 
 
 def test_serve_from_a_channel_in_a_folder(
-    model: Callable[..., Path], base_channel: Channel, python: Package
+    model: Callable[..., Path], served_channel: Channel, python: Package
 ) -> None:
-    minor = python.version.rpartition(".")[0]
-    path = model(base_channel.url, f"python={minor}", "tiny", "pip", {"pip": ["six"]})
+    path = model(served_channel.url, *dependencies(python))
     with served(path) as (url, said):
         version, maker, prefix, executable = predictions(url)
         # As of the day of the model: the newer tiny is from 2026.
@@ -137,23 +161,15 @@ def test_serve_from_a_channel_in_a_folder(
 
 
 def test_the_server_has_the_variables_of_the_activated_environment(
-    model: Callable[..., Path], channel: Channel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    model: Callable[..., Path],
+    served_channel: Channel,
+    python: Package,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    scripts = "etc/conda/activate.d"
-    channel.add(
-        data_package(
-            "geo",
-            {
-                f"{scripts}/geo.sh": 'export GEO_DATA="$CONDA_PREFIX/share/geo" OLD="was $MINE"\n',
-                f"{scripts}/broken.sh": "export HALF=1\necho no such sensor >&2\nexit 3\n",
-                "etc/conda/env_vars.d/geo.json": '{"GEO_LICENSE": "a $HOME \\"b\\""}',
-                "share/geo/table": "1",
-            },
-        )
-    )
     monkeypatch.setenv("MINE", "mine")
     monkeypatch.setenv("CONDA_PREFIX", "/nowhere")
-    path = model(channel.url, "geo", "pip", {"pip": ["six"]})
+    path = model(served_channel.url, *dependencies(python))
     (path / "code" / "needs_tiny.py").write_text(ENVIRON_LOADER)
     with served(path) as (url, said):
         environ = dict(predictions(url, 1)[0])
@@ -166,7 +182,7 @@ def test_the_server_has_the_variables_of_the_activated_environment(
         assert environ["PATH"].startswith(f"{prefix}/bin:")
         assert (environ["OLD"], environ["HALF"]) == ("was mine", "1")
         [warning] = [line for line in said if "warning: " in line]
-        failed = f"the activation script {prefix}/{scripts}/broken.sh failed with code 3"
+        failed = f"the activation script {prefix}/{SCRIPTS}/broken.sh failed with code 3"
         assert warning.endswith(f"{failed}: no such sensor")
     inside = run("envs", "run", key, "--", "sh", "-c", "echo $GEO_DATA")
     assert inside.stdout.strip() == environ["GEO_DATA"]
@@ -233,7 +249,7 @@ def test_a_real_model_of_2020_on_python_3_7(shared_models: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("dependency", "words"),
     [
-        ("nosuch", "Error: the conda requirements cannot be resolved: No candidates were found"),
+        ("nosuch", "Error: The conda requirements cannot be resolved: No candidates were found"),
         ("tiny=>1", "Error: conda.yaml: the requirement 'tiny=>1' cannot be read"),
     ],
 )
@@ -257,9 +273,9 @@ def test_a_model_without_a_conda_yaml(model: Callable[..., Path], base_channel: 
 
 
 def test_the_environment_is_listed_and_shown(
-    model: Callable[..., Path], base_channel: Channel
+    model: Callable[..., Path], served_channel: Channel, python: Package
 ) -> None:
-    path = model(base_channel.url, "tiny", "pip", {"pip": ["six"]})
+    path = model(served_channel.url, *dependencies(python))
     done = run("prepare-env", "-m", path, "--env-manager", "conda")
     assert done.returncode == 0, done.stderr
     key = re.search(r"^key: +(\w+)$", done.stdout, re.MULTILINE)

@@ -39,7 +39,7 @@ class Counted(ThreadingHTTPServer):
 
 @contextlib.contextmanager
 def running(server: socketserver.BaseServer) -> Iterator[Any]:
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield server
@@ -53,6 +53,8 @@ class Files(SimpleHTTPRequestHandler):
     """A folder with its index, ranges and ETags; python's own server has no ranges."""
 
     protocol_version = "HTTP/1.1"
+    # Head and body are two packets: the second would wait for the client's word on the first.
+    disable_nagle_algorithm = True
     server: Any
     ranges = True
     validators = True
@@ -130,6 +132,7 @@ def answering(answer: Callable[[BaseHTTPRequestHandler], None]) -> Any:
     """Serve every request with `answer`, which is given the handler."""
 
     class Handler(BaseHTTPRequestHandler):
+        disable_nagle_algorithm = True
         server: Any
 
         def do_GET(self) -> None:
@@ -174,7 +177,7 @@ class CuttingProxy(socketserver.ThreadingTCPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        target = (self._upstream.hostname, self._upstream.port)
+        target = (self._upstream.hostname, self._upstream.port or 80)
         with socket.create_connection(target) as upstream:
             to_server = threading.Thread(target=self._pass_requests, args=(request, upstream))
             to_server.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from envs import EnvError
 from launcher.artifacts import ModelSource, release_model, resolve_model
+from launcher.artifacts.transfer.download import Part
 from launcher.cli.main import main
 
 MLMODEL = "flavors:\n  python_function:\n    loader_module: m\n"
@@ -31,7 +34,7 @@ def fetch(path: Path, size: int, used_days_ago: float) -> ModelSource:
     source = resolve_model(str(packed(path, size)))
     release_model(source)
     then = time.time() - used_days_ago * 86400
-    os.utime(source.path.parent / "manifest.json", (then, then))
+    os.utime(source.path.parent, (then, then))
     return source
 
 
@@ -120,14 +123,93 @@ def test_prune_leaves_what_a_process_uses(three: list[ModelSource], home: Path) 
 
 
 def test_prune_removes_what_broken_downloads_left(home: Path) -> None:
-    for name in ("0" * 32 + ".partial", "1" * 32 + ".removed-12"):
+    for name in ("0" * 32, f".trash/{'1' * 32}-12"):
         (home / "models" / name / "model").mkdir(parents=True)
         (home / "models" / name / "model" / "file").write_text("x")
     assert len(json.loads(run("prune", "--json", "--dry-run").stdout)["partial"]) == 1
-    assert len(list((home / "models").iterdir())) == 3  # and locks
+    assert len([path for path in (home / "models").rglob("*") if path.name == "file"]) == 2
     assert not json.loads(run("prune", "--json", "--older-than", "1h").stdout)["partial"]
     assert len(json.loads(run("prune", "--json").stdout)["partial"]) == 1
-    assert [path.name for path in (home / "models").iterdir()] == ["locks"]
+    assert [path for path in (home / "models").rglob("*") if path.is_file()] == []
+
+
+def test_what_an_earlier_version_cached_is_found_and_its_leftovers_pruned(
+    three: list[ModelSource], home: Path
+) -> None:
+    """Until 0.1: locks in `locks`, marks in KEY/users, transfers in KEY.partial."""
+    models = home / "models"
+    for name in ("locks", f"{'0' * 32}.partial/model", f"{'1' * 32}.removed-12"):
+        (models / name).mkdir(parents=True)
+    key = three[0].path.parent
+    (key / "users").mkdir()
+    assert resolve_model(three[0].uri) == three[0]
+    assert {model["key"] for model in json.loads(run("list", "--json").stdout)["models"]} == {
+        source.path.parent.name for source in three
+    }
+    report = json.loads(run("prune", "--json", "--older-than", "0s").stdout)
+    assert [model["key"] for model in report["kept"]] == [key.name]
+    assert {path.name for path in models.iterdir() if path.name[0] != "."} == {"locks", key.name}
+
+
+def test_each_use_is_taken_back_by_one_release(three: list[ModelSource]) -> None:
+    """As a process does that asks again and again what is behind a moving URI."""
+
+    def in_use() -> list[int]:
+        listed = json.loads(run("list", "--json").stdout)["models"]
+        return [len(model["in_use_by"]) for model in listed if model["path"] == str(three[0].path)]
+
+    served = resolve_model(three[0].uri)
+    for _ in range(3):
+        release_model(resolve_model(three[0].uri))
+    assert in_use() == [1]
+    release_model(served)
+    assert in_use() == [0]
+    release_model(served)  # More often than it was used: nothing happens.
+    assert len(json.loads(run("prune", "--json").stdout)["removed"]) == 3
+
+
+def test_a_moving_uri_that_is_asked_again_and_again_leaves_no_marks(
+    tmp_path: Path, home: Path
+) -> None:
+    archive = tmp_path / "moving.zip"
+    seen = set()
+    for number in range(4):
+        now = resolve_model(str(packed(archive, 1000 + number)))
+        seen.add(now.revision)
+        release_model(now)
+    assert len(seen) == 4
+    assert [path for path in (home / "models" / ".users").rglob("*") if path.is_file()] == []
+    assert len(json.loads(run("prune", "--json").stdout)["removed"]) == 4
+
+
+def test_the_home_is_this_users_alone_and_no_planted_link_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "above" / "home"
+    monkeypatch.setenv("LAUNCHER_HOME", str(home))
+    source = resolve_model(str(packed(tmp_path / "m.zip", 100)))
+    folders = [home.parent, home, *(path for path in home.rglob("*") if path.is_dir())]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}
+    files = [path for path in source.path.rglob("*") if path.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "part").symlink_to(victim)
+    (tmp_path / "part.validator").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic links"):
+        Part(tmp_path / "part", lambda _count: None)
+    (tmp_path / "part").unlink()
+    part = Part(tmp_path / "part", lambda _count: None)
+    with pytest.raises(OSError, match="symbolic links"):
+        part.restart("tag")
+    part.close()
+    assert victim.read_text() == "precious"
+
+
+def test_an_unknown_users_home_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LAUNCHER_HOME", "~no-such-user-here/home")
+    with pytest.raises(EnvError, match=r"^LAUNCHER_HOME is .* unknown user\."):
+        resolve_model(str(packed(tmp_path / "m.zip", 10)))
 
 
 def test_a_damaged_model_is_fetched_again(three: list[ModelSource]) -> None:

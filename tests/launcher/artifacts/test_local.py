@@ -146,3 +146,23 @@ def test_bytecode_of_the_model_s_code_is_no_other_revision(tmp_path: Path) -> No
     assert resolve_model(str(tmp_path)).revision == before
     (tmp_path / "code" / "loader.py").write_text("x = 1\n")
     assert resolve_model(str(tmp_path)).revision != before
+
+
+def test_a_local_folder_that_is_too_large_is_refused(model: Path) -> None:
+    (model / "data").write_bytes(bytes(20_000))
+    with pytest.raises(ModelURIError, match=r"larger than the allowed 10 kB"):
+        resolve_model(str(model), max_model_size=10_000)
+    assert resolve_model(model.as_uri(), max_model_size=30_000).path == model
+
+
+@pytest.mark.parametrize("uri", ["a\0b", "file:///a%00b", "n" * 300, "n/" * 3000, "~nobody-here/x"])
+def test_a_path_that_cannot_be_is_said(uri: str) -> None:
+    with pytest.raises(ModelURIError) as error:
+        resolve_model(uri)
+    assert "\n" not in error.value.message
+
+
+def test_a_link_in_a_circle_is_said(tmp_path: Path) -> None:
+    (tmp_path / "l").symlink_to("l")
+    with pytest.raises(ModelURIError, match="no folder"):
+        resolve_model(str(tmp_path / "l"))

@@ -202,7 +202,8 @@ def test_a_killed_download_goes_on_where_it_was(server: MLflow, home: Path) -> N
     uri = f"models:/{server.made['name']}/2"
     code = (
         "import os, sys\n"
-        "from launcher.artifacts import download, resolve_model\n"
+        "from launcher.artifacts import resolve_model\n"
+        "from launcher.artifacts.transfer import download\n"
         "class Dying(download.Part):\n"
         "    def append(self, block):\n"
         "        super().append(block)\n"
@@ -212,7 +213,7 @@ def test_a_killed_download_goes_on_where_it_was(server: MLflow, home: Path) -> N
     )
     died = subprocess.run([sys.executable, "-c", code, uri], check=False)
     assert died.returncode == -9
-    (partial,) = (home / "models").glob("*.partial")
+    (partial,) = (home / "models").glob("*/parts")
     assert sum(path.stat().st_size for path in partial.rglob("*")) > 1_000_000
     assert not list((home / "models").glob("*/manifest.json"))
     assert_same_files(resolve_model(uri).path, server.made["downloaded_2"])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import subprocess
+import zipfile
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +37,16 @@ def certificate(tmp_path: Path) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def over_tls(running: Any, certificate: Path) -> Iterator[str]:
+    """Run a server of the module `servers` over TLS; yield its address."""
+    with running as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        yield server.url.replace("http", "https")
+
+
 @pytest.fixture
 def address(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a server that knows no logged model, over TLS."""
@@ -40,11 +54,7 @@ def address(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
     answering = servers.answering(
         lambda handler: servers.reply(handler, 404, body, "application/json")
     )
-    with answering as server:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        address = server.url.replace("http", "https")
+    with over_tls(answering, certificate) as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         yield address
 
@@ -73,3 +83,48 @@ def test_its_certificate_or_no_check_lets_it_pass(
     monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
     assert "no logged model" in refused().message
     assert not [warning for warning in recwarn if "InsecureRequest" in str(warning.category)]
+
+
+@pytest.mark.parametrize("uri", ["models:/m-1", "runs:/r/model", "mlflow-artifacts:/1", "web"])
+def test_a_redirect_from_https_to_http_is_refused(
+    uri: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For what is asked about a model as for its files."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(certificate))
+    plain = servers.answering(lambda handler: servers.reply(handler, 200, b"{}", "text/plain"))
+    with plain as other:
+
+        def redirect(handler: BaseHTTPRequestHandler) -> None:
+            handler.send_response(307)
+            handler.send_header("Location", f"{other.url}/m.zip")
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+
+        with over_tls(servers.answering(redirect), certificate) as address:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+            with pytest.raises(ModelURIError, match=r"^Refused: .* redirects to") as error:
+                resolve_model(f"{address}/m.zip" if uri == "web" else uri)
+        assert "https:" in error.value.hint
+        assert other.requests == []
+
+
+def test_other_redirects_are_followed(
+    certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
+        archive.writestr("MLmodel", "flavors: {}")
+    with over_tls(servers.serve_files(tmp_path), certificate) as address:
+
+        def redirect(handler: BaseHTTPRequestHandler) -> None:
+            handler.send_response(302)
+            to = f"{address}/m.zip" if handler.path == "/b" else "/b"
+            handler.send_header("Location", "/without-end" if "end" in handler.path else to)
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+
+        with servers.answering(redirect) as server:
+            assert (resolve_model(f"{server.url}/a.zip").path / "MLmodel").is_file()
+            with pytest.raises(ModelURIError, match="redirects without end"):
+                resolve_model(f"{server.url}/end.zip")

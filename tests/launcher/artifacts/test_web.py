@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -137,21 +136,27 @@ def test_a_proxy_that_fails_every_third_request(site: Path) -> None:
 
 
 def test_ten_processes_make_one_transfer(site: Path) -> None:
-    code = (
-        "import sys; from launcher.artifacts import resolve_model\n"
-        "print(resolve_model(sys.argv[1]).path)"
-    )
-
-    def resolve(uri: str) -> str:
-        command = [sys.executable, "-c", code, uri]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-    with serve_files(site) as server, ThreadPoolExecutor(10) as pool:
-        paths = set(pool.map(resolve, [f"{server.url}/my%20model"] * 10))
+    """Forked from one that has imported everything, which takes them longer than the transfer."""
+    code = """if True:
+        import os, sys, requests
+        from launcher.artifacts import resolve_model, resolving
+        children = []
+        for _ in range(10):
+            children.append(os.fork())
+            if not children[-1]:
+                os.write(1, f"{resolve_model(sys.argv[1]).path}\\n".encode())
+                os._exit(0)
+        sys.exit(sum(os.waitpid(child, 0)[1] for child in children))
+    """
+    with serve_files(site) as server:
+        command = [sys.executable, "-c", code, f"{server.url}/my%20model"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         fetched = [path for method, path in server.requests if method == "GET" and ".bin" in path]
-    assert len(paths) == 1
+    paths = done.stdout.splitlines()
+    assert len(paths) == 10
+    assert len(set(paths)) == 1
     assert len(fetched) == len(set(fetched)) == 10
-    assert contents(Path(paths.pop().strip())) == contents(site / "my model")
+    assert contents(Path(paths[0])) == contents(site / "my model")
 
 
 def test_a_killed_download_goes_on_where_it_was(site: Path, home: Path) -> None:
@@ -170,7 +175,7 @@ def test_a_killed_download_goes_on_where_it_was(site: Path, home: Path) -> None:
         uri = f"{server.url}/my%20model"
         died = subprocess.run([sys.executable, "-c", code, uri], check=False)
         assert died.returncode == -9
-        (partial,) = (home / "models").glob("*.partial")
+        (partial,) = (home / "models").glob("*/parts")
         assert not list((home / "models").glob("*/manifest.json"))
         sent = server.bytes_sent
         found = resolve_model(uri)

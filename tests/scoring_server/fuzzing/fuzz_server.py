@@ -149,7 +149,7 @@ def resident():
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-ODD = [
+ODD: list[object] = [
     None, True, 0, -1, 1.5, 1e300, 2**31, 2**63, 2**64, "", "a", "1", "NaN", "\ud800", "2020-01-01",
     "2020-01-01T00:00:00+02:00", "dGVzdA==", [], {}, [[]], [None], [1, "a"], {"a": 1}, {"x": 1.5},
 ]  # fmt: skip

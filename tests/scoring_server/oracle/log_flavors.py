@@ -23,7 +23,7 @@ RANDOM = np.random.default_rng(0)
 NUMBERS = pd.DataFrame(RANDOM.normal(size=(ROWS, 3)).round(3), columns=["a", "b", "c"])
 CLASSES = pd.Series((NUMBERS["a"] + NUMBERS["b"] > 0).astype(int), name="class")
 VALUES = NUMBERS["a"] * 2 - NUMBERS["c"]
-QUIET = {"pip_requirements": []}
+QUIET: dict[str, list[str]] = {"pip_requirements": []}
 
 
 def sklearn(**options):

@@ -1,0 +1,178 @@
+"""Write the conda-lock.yml of an environment: of what is really in it, since it is built first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import Distribution
+from pathlib import Path
+from typing import Any
+
+import yaml
+from packaging.pylock import Package
+from packaging.requirements import Requirement
+
+from envs.building.context import Context
+from envs.building.interpreters import Interpreter
+from envs.disk.files import write_atomically
+from envs.errors import EnvError
+from envs.managers.conda.building import build, inspect
+from envs.managers.conda.lockfile import CONDA_LOCK, PipPackage
+from envs.managers.conda.packages import CondaPackage
+from envs.managers.conda.pip_section import find_linked, resolve_beside
+from envs.managers.conda.planning import CondaPlan, plan
+from envs.managers.manager import WrittenLockfile
+from envs.pip.pylock import Archive, choose, load_pylock, marker_environment
+from envs.spec import EnvSpec, normalize_name
+from envs.store.manifest import Environment
+from envs.store.store import EnvStore
+
+
+def write_conda_lockfile(
+    spec: EnvSpec, folder: Path, store: EnvStore, context: Context
+) -> WrittenLockfile:
+    """Write the conda-lock.yml of a spec's environment into a folder.
+
+    The environment is built (or reused) first. A lockfile that the spec names is not read. The
+    result's note says what the build had to say, and which packages such a file cannot hold
+    (from version control, or from a file or folder of the model): those are resolved again at
+    every build.
+
+    :raises EnvError: it cannot be built, or the file cannot be written.
+    """
+    planned = plan(replace(spec, lockfile=None), context)
+    target = folder / CONDA_LOCK
+    environment = store.get_or_build(planned, partial(build, planned), context)
+    with environment.in_use():
+        rows, left_out = _rows(planned, environment, context)
+        _write(target, planned, rows, context)
+    note = "; ".join((*environment.notes, *left_out)) or None
+    return WrittenLockfile(target, len(rows), str(environment.as_of), note)
+
+
+def _write(target: Path, plan: CondaPlan, rows: list[dict[str, Any]], context: Context) -> None:
+    content = json.dumps(dict(plan.canonical), sort_keys=True).encode()
+    document = {
+        "version": 1,
+        "metadata": {
+            "content_hash": {plan.machine.subdir: hashlib.sha256(content).hexdigest()},
+            "channels": [{"url": c.url, "used_env_vars": []} for c in plan.channels],
+            "platforms": [plan.machine.subdir],
+            "sources": ["conda.yaml"],
+        },
+        "package": rows,
+    }
+    text = context.log.mask(yaml.safe_dump(document, sort_keys=False, width=200))
+    try:
+        write_atomically(target, "# Written by launcher, in conda-lock's format.\n" + text)
+    except OSError as error:
+        raise EnvError(
+            f"{target} cannot be written: {error.strerror}.", hint="Lock a copy of the model."
+        ) from error
+
+
+def _rows(
+    plan: CondaPlan, environment: Environment, context: Context
+) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """Return the packages as conda-lock.yml has them, and a line for each that it cannot hold."""
+    records = list(_records(environment.path))
+    conda = [CondaPackage.from_row({**row, "file_name": row["fn"]}) for row in records]
+    owned = {name for row in records for name in row["files"]}
+    pip, left_out = _pip_packages(plan, environment, owned, context)
+    rows = [_row(package, "conda", plan.machine.subdir) for package in conda]
+    return rows + [_row(package, "pip", plan.machine.subdir) for package in pip], left_out
+
+
+def _records(prefix: Path) -> Iterator[dict[str, Any]]:
+    """Yield what conda's format has on each package that is linked into an environment."""
+    for path in sorted(prefix.glob("conda-meta/*.json")):
+        yield json.loads(path.read_bytes())
+
+
+def _split(depends: Iterable[str]) -> dict[str, str]:
+    """Return names and version specs of dependencies; the machine itself is none."""
+    pairs = (text.partition(" ") for text in depends)
+    return {name: spec for name, _, spec in pairs if not name.startswith("__")}
+
+
+def _row(package: CondaPackage | PipPackage, manager: str, subdir: str) -> dict[str, Any]:
+    return {
+        "name": package.name,
+        "version": package.version,
+        "manager": manager,
+        "platform": subdir,
+        "dependencies": _split(package.depends),
+        "url": package.url,
+        "hash": package.hashes,
+        "category": "main",
+        "optional": False,
+    }
+
+
+def _pip_packages(
+    plan: CondaPlan, environment: Environment, owned: set[str], context: Context
+) -> tuple[list[PipPackage], tuple[str, ...]]:
+    """Return the pip packages of an environment, each with the file for its Python.
+
+    ``owned`` has the files (relative to the environment) of conda's packages.
+    """
+    interpreter, site_packages = inspect(environment.path, context)
+    everything = find_linked(site_packages, interpreter, "conda installs")
+    linked = {
+        name: found
+        for name, found in everything.distributions.items()
+        if _is_owned(everything.metadata[name].relative_to(environment.path), owned)
+    }
+    versions = {n: v for n, v in everything.versions.items() if n not in linked}
+    pins = tuple(f"{name}=={version}" for name, version in versions.items())
+    request = plan.pip.request(environment.python)
+    request = replace(request, constraints=(*request.constraints, *pins))
+    stay = replace(everything, distributions=linked)
+    text = resolve_beside(stay, request, context, "pylock.toml").text
+    found, left_out = [], []
+    for package, archive in _chosen(text, interpreter):
+        if package.name not in versions:
+            continue
+        url, digest = _located(archive)
+        if url is None or digest is None:
+            left_out.append(f"{package.name} comes from no index: {CONDA_LOCK} cannot hold it")
+            continue
+        depends = _depends(everything.distributions[package.name], interpreter)
+        found.append(PipPackage(package.name, versions[package.name], url, digest, depends))
+    return found, tuple(left_out)
+
+
+def _chosen(text: str, interpreter: Interpreter) -> list[tuple[Package, Archive]]:
+    if not text.strip():
+        return []
+    return choose(load_pylock(text, "The resolution"), "The resolution", interpreter)
+
+
+def _is_owned(metadata: Path, owned: set[str]) -> bool:
+    """Tell whether a distribution's metadata (a folder, or a file) is of a conda package."""
+    return not owned.isdisjoint({str(metadata), f"{metadata}/METADATA", f"{metadata}/PKG-INFO"})
+
+
+def _located(archive: Archive) -> tuple[str | None, str | None]:
+    """Return URL and sha256 of what is installed; None for what no index has."""
+    url = getattr(archive, "url", None)
+    hashes: Mapping[str, str] = getattr(archive, "hashes", {})
+    if url is None or not url.startswith(("http://", "https://")):
+        return None, None
+    # An index's credentials are for its settings; the installer finds them there by the host.
+    return re.sub(r"(?<=://)[^/@]+@", "", url), hashes.get("sha256")
+
+
+def _depends(distribution: Distribution, interpreter: Interpreter) -> tuple[str, ...]:
+    """Return what a distribution needs in this environment: "name", or "name >=1"."""
+    environment = marker_environment(interpreter)
+    needed = (Requirement(line) for line in distribution.requires or ())
+    return tuple(
+        f"{normalize_name(r.name)} {r.specifier}".strip()
+        for r in needed
+        if r.marker is None or r.marker.evaluate(environment)
+    )

@@ -1,0 +1,52 @@
+"""The manager of environments of conda packages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from envs.building.context import Context, Report
+from envs.managers.conda.planning import CondaPlan, plan
+from envs.managers.conda.rattler import rattler_folder
+from envs.managers.manager import BuildingManager, WrittenLockfile
+from envs.plan import Contents
+from envs.spec import EnvSpec
+from envs.store.manifest import Environment
+from envs.store.store import EnvStore
+
+
+class CondaManager(BuildingManager[CondaPlan]):
+    """Solved and linked by py-rattler (the extra ``conda``), the pip section filled by uv."""
+
+    name = "conda"
+    uses_conda_yaml = True
+
+    def check(self) -> None:
+        rattler_folder()
+
+    def plan(self, spec: EnvSpec, context: Context) -> CondaPlan:
+        return plan(spec, context)
+
+    def build(self, plan: CondaPlan, prefix: Path, context: Context) -> Contents:
+        from envs.managers.conda.building import build
+
+        return build(plan, prefix, context)
+
+    def environ(self, environment: Environment, warn: Report) -> dict[str, str]:
+        from envs.managers.conda.activation import activated_environ
+
+        return activated_environ(environment.path, super().environ(environment, warn), warn)
+
+    def write_lockfile(
+        self, spec: EnvSpec, folder: Path, store: EnvStore, context: Context
+    ) -> WrittenLockfile:
+        from envs.managers.conda.locking import write_conda_lockfile
+
+        return write_conda_lockfile(spec, folder, store, context)
+
+    def prune(
+        self, home: Path, prefixes: Iterable[Path], older_than: float | None, dry_run: bool
+    ) -> Iterator[tuple[str, str, int]]:
+        from envs.managers.conda.cache import prune_cache
+
+        return prune_cache(home, prefixes, older_than, dry_run)
