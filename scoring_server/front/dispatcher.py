@@ -26,8 +26,8 @@ from .worker_pool import WorkerEvents, WorkerPool
 
 logger = logging.getLogger(__name__)
 
-# A page may take this long where predictions may take any time.
-_PAGE_SECONDS = 60.0
+# A page may take this long, the start of the process that answers it included.
+_PAGE_SECONDS = 10.0
 
 
 class Dispatcher(WorkerEvents):
@@ -46,7 +46,7 @@ class Dispatcher(WorkerEvents):
         self._deadlines = (
             Deadlines(loop, settings.timeout, self._timed_out) if settings.timeout else None
         )
-        self._page_deadlines = Deadlines(loop, settings.timeout or _PAGE_SECONDS, self._timed_out)
+        self._page_deadlines = Deadlines(loop, _PAGE_SECONDS, self._timed_out)
         self.metrics = Metrics(settings)
         self.access_log = AccessLog(loop, settings)
         self.pool = WorkerPool(service, processes, self)
@@ -179,7 +179,7 @@ class Dispatcher(WorkerEvents):
     def _timed_out(self, request: PendingRequest) -> None:
         link = request.worker
         is_page = is_for_pages(request.match)
-        limit = "{:g} s".format(self._settings.timeout or _PAGE_SECONDS)
+        limit = "{:g} s".format(_PAGE_SECONDS if is_page else self._settings.timeout or 0)
         if link is None:
             message = "the model was busy with other requests for " + limit
             self._gone_in_queue += 1
