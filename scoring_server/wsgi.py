@@ -160,6 +160,9 @@ def _build(
     app = flask.Flask("scoring_server", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = config.server.max_body
 
+    def too_long(length: Optional[int]) -> bool:
+        return length is not None and length > config.server.max_body
+
     def respond(answer: Answer) -> flask.Response:
         flask.g.stages = answer.stages
         return flask.Response(answer.body, answer.status, answer.headers)
@@ -169,6 +172,12 @@ def _build(
 
         def answer(**params: str) -> flask.Response:
             request = flask.request
+            # Werkzeug before 2.3 applies its limit to forms alone.
+            if too_long(request.content_length):
+                raise RequestEntityTooLarge
+            body = request.get_data(cache=False)
+            if too_long(len(body)):
+                raise RequestEntityTooLarge
             value = Request(
                 match.group,
                 route,
@@ -177,7 +186,7 @@ def _build(
                 params,
                 request.query_string.decode("latin-1"),
                 {name.lower(): text for name, text in request.headers.items()},
-                request.get_data(cache=False),
+                body,
             )
             if route.answered_by == WORKER:
                 return respond(predict(value))

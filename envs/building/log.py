@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from envs.disk.files import DISK_FULL, READ_ONLY
+from envs.disk.home import make_private_folder, open_private
 from envs.errors import EnvError
 
 TAIL_LINES = 200
@@ -40,8 +41,8 @@ class BuildLog:
         self.tail.append(line)
         if self.path is not None:
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with self.path.open("a", encoding="utf-8") as file:
+                make_private_folder(self.path.parent)
+                with open(self.path, "a", encoding="utf-8", opener=open_private) as file:
                     file.write(line + "\n")
             except OSError as error:
                 # A full disk or a read-only cache: the lines in memory have to do.

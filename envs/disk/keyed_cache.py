@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from envs.disk.files import remove_tree, write_atomically
+from envs.disk.files import read_json, remove_tree, write_json
 from envs.disk.home import make_private_folder
 from envs.disk.locks import Mark, exclusive, remove_lock_file, try_exclusive, users
 
@@ -61,20 +60,17 @@ class KeyedCache:
             if waiting is not None:
                 waiting(f" (process {pid})" if pid else "")
 
-        make_private_folder(self.lock_path(key).parent)
         with exclusive(self.lock_path(key), tell):
             yield
 
     @contextmanager
     def try_locked(self, key: str) -> Iterator[bool]:
         """Like `locked`, but yield False at once where another process has the lock."""
-        make_private_folder(self.lock_path(key).parent)
         with try_exclusive(self.lock_path(key)) as mine:
             yield mine
 
     def mark(self, key: str) -> Mark:
         """Return a new mark of use of a key, and note the time. Needs the key's lock."""
-        make_private_folder(self.users_folder(key))
         held = Mark(self.users_folder(key))
         os.utime(self.folder(key))
         return held
@@ -127,20 +123,10 @@ class KeyedCache:
 
 def read_manifest(folder: Path, version: int) -> dict[str, Any] | None:
     """Return the manifest of a key's folder, None where it does not count."""
-    document = read_object(folder / MANIFEST)
-    return document if document and document.get("manifest_version") == version else None
+    document = read_json(folder / MANIFEST)
+    return document if document.get("manifest_version") == version else None
 
 
 def write_manifest(folder: Path, version: int, document: Mapping[str, Any]) -> None:
     """Write the manifest, the last step of making a key's folder: from then on it counts."""
-    document = {"manifest_version": version, **document}
-    write_atomically(folder / MANIFEST, json.dumps(document, indent=1, sort_keys=True) + "\n")
-
-
-def read_object(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object in a file, None where there is no such file or it is damaged."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
+    write_json(folder / MANIFEST, {"manifest_version": version, **document}, mode=0o600)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from envs.disk.files import DISK_FULL
+from envs.disk.home import make_private_folder
 
 _MODE = 0o600  # who cannot open a lock file cannot hold it against its owner
 _POLL = 0.1  # seconds
@@ -73,8 +74,8 @@ def remove_lock_file(path: Path) -> None:
 
 def _open_locked(path: Path, operation: int) -> int | None:
     """Return a locked descriptor, None where another holds the lock or has removed the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+    make_private_folder(path.parent)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
     try:
         fcntl.flock(descriptor, operation)
         if os.path.samestat(os.fstat(descriptor), path.stat()):
@@ -119,11 +120,11 @@ class Mark:
     """
 
     def __init__(self, folder: Path):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
         self._pid = os.getpid()
         self.path = folder / f"{self._pid}-{os.urandom(4).hex()}"
         self._descriptor: int | None = os.open(
-            self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644
+            self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE
         )
         fcntl.flock(self._descriptor, fcntl.LOCK_SH)
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import random
 import threading
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
+from launcher.artifacts.bodies import METADATA_LIMIT, raw_blocks, start_of_body, whole_body
 from launcher.artifacts.source import ModelURIError, Report, silent
-from launcher.artifacts.uris import redact
-from launcher.quantities import format_size
+from launcher.artifacts.uris import origin_of, redact
 
 if TYPE_CHECKING:
     import requests
@@ -23,15 +22,9 @@ Result = TypeVar("Result")
 LONGEST_PAUSE = 10.0
 """Seconds, whatever the backoff or a Retry-After header says."""
 CONNECTIONS = 16
-METADATA_LIMIT = 64 * 1024 * 1024
-"""Bytes of one answer that is no file of a model: JSON, an index, MLmodel; after decoding."""
 ERROR_LIMIT = 64 * 1024
 """Bytes of an error's body that are looked at."""
 REDIRECTS = 10
-BLOCK = 1024 * 1024
-"""Bytes of a body that are held at once, at most."""
-SMALL_BLOCK = 64 * 1024
-"""The same where all of a block is lost when the connection is cut within it."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +116,7 @@ class Client:
 
         def read() -> bytes:
             with self.open(url, {}) as response:
-                return _whole_body(response, url, limit)
+                return whole_body(response, url, limit)
 
         return self.call(read, url)
 
@@ -135,7 +128,7 @@ class Client:
 
         def read() -> bytes:
             with self.open(url, {}) as response:
-                return _start_of_body(response, count)
+                return start_of_body(response, count)
 
         return self.call(read, url)
 
@@ -207,7 +200,7 @@ class Client:
 
         def head() -> Mapping[str, str]:
             with self._send("HEAD", url) as response:
-                next(_raw_blocks(response), b"")  # to its end, so that its connection serves again
+                next(raw_blocks(response), b"")  # to its end, so that its connection serves again
                 return response.headers
 
         return self.call(head, url)
@@ -251,7 +244,7 @@ class Client:
 
     def _json(self, method: str, url: str, **more: Any) -> Any:
         with self._send(method, url, **more) as response:
-            body = _whole_body(response, url, METADATA_LIMIT)
+            body = whole_body(response, url, METADATA_LIMIT)
         try:
             return json.loads(body)
         except (ValueError, RecursionError):
@@ -265,64 +258,6 @@ class Client:
         )
         if self._stop.wait(min(LONGEST_PAUSE, max(wanted, getattr(reason, "retry_after", 0.0)))):
             raise Stopped
-
-
-def body_of(response: requests.Response) -> Iterator[bytes]:
-    """Yield a body as it comes, decoded, in blocks of `BLOCK` bytes at most.
-
-    What came before a cut is not lost in a buffer, and no block of a few bytes is decoded into
-    gigabytes at once.
-
-    :raises ModelURIError: it is encoded in a way that was not asked for and is not understood.
-    """
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding in ("", "identity"):
-        yield from _raw_blocks(response)
-        return
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise ModelURIError(
-            f"{origin_of(response.url)!r} sends the encoding {encoding[:40]!r}, which nobody asked "
-            "for.",
-            "Have the server send files as they are.",
-        )
-    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # 32: with the header of gzip or of zlib
-    try:
-        for block in _raw_blocks(response):
-            rest = block
-            while rest and not decoder.eof:
-                yield decoder.decompress(rest, BLOCK)
-                rest = decoder.unconsumed_tail
-    except zlib.error as error:
-        raise ConnectionError(f"the body is damaged: {error}") from None
-    if not decoder.eof:
-        raise ConnectionError("the body ended early: incompleteread")
-
-
-def _raw_blocks(response: requests.Response) -> Iterator[bytes]:
-    raw = response.raw
-    # read1: urllib3 before 2.1 lacks it
-    read = getattr(raw, "read1", None) or (lambda _size: raw.read(SMALL_BLOCK))
-    while block := read(BLOCK):
-        yield block
-
-
-def _start_of_body(response: requests.Response, count: int) -> bytes:
-    start = bytearray()
-    for block in body_of(response):
-        start += block
-        if len(start) >= count:
-            break
-    return bytes(start[:count])
-
-
-def _whole_body(response: requests.Response, url: str, limit: int) -> bytes:
-    body = _start_of_body(response, limit + 1)
-    if len(body) > limit:
-        raise ModelURIError(
-            f"Refused: the answer of {origin_of(url)!r} is longer than {format_size(limit)}.",
-            "It is no list of files and no MLmodel; check the address.",
-        )
-    return body
 
 
 def _new_session() -> requests.Session:
@@ -414,12 +349,6 @@ def _basic(
     return request
 
 
-def origin_of(url: str) -> str:
-    """Return scheme, host and port of `url`, without user name and password."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
-
-
 def _passes(error: HTTPStatusError) -> bool:
     """Whether a failure is of a kind that may be gone the next time (RFC 9110, 6585)."""
     if "serve-artifacts" in error.text:  # MLflow's 503 for what is switched off
@@ -428,7 +357,7 @@ def _passes(error: HTTPStatusError) -> bool:
 
 
 def _status_error(response: requests.Response) -> HTTPStatusError:
-    code, body = "", _start_of_body(response, ERROR_LIMIT)
+    code, body = "", start_of_body(response, ERROR_LIMIT)
     text = body.decode("utf-8", "replace")
     try:
         answer = json.loads(body)

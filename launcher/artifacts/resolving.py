@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from envs.disk.home import launcher_home
 from launcher.artifacts import local
-from launcher.artifacts.http import Client, Settings, Unanswered, origin_of
+from launcher.artifacts.http import Client, Settings, Unanswered
 from launcher.artifacts.leads import Stores, follow
 from launcher.artifacts.settings import (
     registry_uri,
@@ -27,7 +27,7 @@ from launcher.artifacts.transfer.archives import is_archive_name
 from launcher.artifacts.transfer.cache import Cache, Entry, key_of
 from launcher.artifacts.transfer.download import Store
 from launcher.artifacts.transfer.fetching import Context, Lead, fetch
-from launcher.artifacts.uris import join, redact, scheme_of
+from launcher.artifacts.uris import join, origin_of, redact, scheme_of
 
 SUPPORTED = (
     "a folder, a .zip or .tar.gz file, or a URI: file:, runs:/, models:/, mlflow-artifacts:/, "

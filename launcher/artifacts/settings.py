@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
-from launcher.artifacts.http import Patience, Settings, origin_of
+from launcher.artifacts.http import Patience, Settings
 from launcher.artifacts.source import ModelURIError
+from launcher.artifacts.uris import origin_of
 
 Number = TypeVar("Number", int, float)
 

@@ -133,6 +133,12 @@ def redact(uri: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, "…" if parts.query else "", ""))
 
 
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of `url`, without user name and password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
+
+
 def join(base: str, *parts: str) -> str:
     """Return the URL `base` with the path `parts` below it, percent-encoded."""
     below = "/".join(quote(part.strip("/"), safe="/@") for part in parts if part.strip("/"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -415,3 +416,29 @@ def test_read_only_folders_in_an_environment_do_not_keep_it_from_being_removed(
         pytest.skip(f"no user namespaces on this machine: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
     assert not store.root.exists()
+
+
+def test_the_home_is_this_users_alone(tmp_path: Path, local_spec: LocalSpec) -> None:
+    before = os.umask(0)  # the modes do not hang on it
+    try:
+        store = EnvStore(tmp_path / "above" / "home")
+        built = prepare(local_spec("apple"), store=store)
+        with built.in_use():
+            made = [store.home.parent, store.home, store.root, store.folder(built.key)]
+            made += [store.lock_path("").parent, store.users_folder(built.key)]
+            made += [store.build_log("").parent]
+            assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {0o700}
+            files = [store.lock_path(built.key), store.folder(built.key) / "manifest.json"]
+            files += store.users_folder(built.key).iterdir()
+            files += store.build_log("").parent.iterdir()
+            assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    finally:
+        os.umask(before)
+
+
+def test_a_lock_is_not_made_through_a_link(store: EnvStore, tmp_path: Path) -> None:
+    store.lock_path("").mkdir(parents=True)
+    store.lock_path("key").symlink_to(tmp_path / "planted")
+    with pytest.raises(OSError, match="symbolic links"), store.try_locked("key"):
+        pass
+    assert not (tmp_path / "planted").exists()

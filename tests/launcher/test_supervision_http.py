@@ -54,7 +54,7 @@ def test_the_server_s_http(launch: Launch, obedient: ObedientModel) -> None:
 
     # Byte by byte, in chunks with extensions and a trailer, and two requests in one packet.
     assert DONE in talk(url, *(WHOLE[at : at + 1] for at in range(len(WHOLE))))
-    chunked = CHUNKED + b"5;a=b\r\n%b\r\n%x\r\n%b\r\n0\r\nTrailer: x\r\n\r\n" % (
+    chunked = CHUNKED + b"5;a=b\r\n%b\r\n%x\r\n%b\r\n0\r\nX-Note: x\r\n\r\n" % (
         BODY[:5], len(BODY) - 5, BODY[5:],
     )  # fmt: skip
     assert DONE in talk(url, *(chunked[at : at + 3] for at in range(0, len(chunked), 3)))

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ import psutil
 import pytest
 import requests
 
-from tests.scoring_server.serving_process import BODY, serving, write_config
+from tests.scoring_server.serving_process import BODY, ROOT, serve_locally, serving, write_config
 from tests.scoring_server.test_disconnects import WAITING
 
 JSON = {"Content-Type": "application/json"}
@@ -92,12 +93,39 @@ def test_the_pages_process_is_started_at_first_use_and_again_after_its_end(
         psutil.Process(second).wait(30)
 
 
-def test_a_pages_process_that_hangs_is_ended_when_the_time_is_up(tmp_path: Path) -> None:
-    with serving(write_config(tmp_path / "model")) as (url, _):
+# A page from outside the package, which never ends; with it the server runs as ever.
+HANGS = """
+import sys, threading
+sys.path.insert(0, sys.argv[1])
+from scoring_server.config import ServerConfig
+from scoring_server.protocols.registry import route_groups
+from scoring_server.routes import PAGES, Route, RouteGroup
+from scoring_server.serving import make_service, serve
+from scoring_server.status import StatusChannel
+from scoring_server.worker.lifeline import Lifeline
+
+class Hanging(RouteGroup):
+    name = "hanging"
+    routes = (Route("/hang", ("GET",), PAGES, lambda *_: threading.Event().wait()),)
+
+config = ServerConfig.read(sys.argv[2])
+service = make_service(config, groups=[*route_groups(config), Hanging()])
+sys.exit(serve(service, int(sys.argv[3]), StatusChannel(int(sys.argv[4])), Lifeline(None)))
+"""
+
+
+def test_a_page_that_hangs_is_ended_when_its_time_is_up(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "model")
+
+    def command(listener: int, status: int) -> list[str]:
+        arguments = [str(ROOT), str(config), str(listener), str(status)]
+        return [sys.executable, "-c", HANGS, *arguments]
+
+    with serve_locally(command) as (url, _):
         assert requests.get(f"{url}/info", timeout=60).status_code == 200
         first = pages_pid(url)
-        os.kill(first, signal.SIGSTOP)
-        assert requests.get(f"{url}/info", timeout=60).status_code == 504
+        assert requests.get(f"{url}/hang", timeout=60).status_code == 504
+        assert predict(url).status_code == 200
         assert requests.get(f"{url}/info", timeout=60).status_code == 200
         assert pages_pid(url) != first
 

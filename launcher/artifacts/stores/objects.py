@@ -8,7 +8,8 @@ import threading
 from typing import Any
 from urllib.parse import urlsplit
 
-from launcher.artifacts.http import BLOCK, Stopped
+from launcher.artifacts.bodies import BLOCK
+from launcher.artifacts.http import Stopped
 from launcher.artifacts.settings import flag
 from launcher.artifacts.source import ModelURIError
 from launcher.artifacts.transfer.download import Part, RemoteFile

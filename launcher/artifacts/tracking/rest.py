@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from launcher.artifacts.http import Client, HTTPStatusError, not_as_mlflow, origin_of
+from launcher.artifacts.http import Client, HTTPStatusError, not_as_mlflow
 from launcher.artifacts.source import ModelURIError
 from launcher.artifacts.tracking.tracking import (
     LoggedModel,
@@ -23,6 +23,7 @@ from launcher.artifacts.tracking.tracking import (
     nothing_in_stage,
     require_ready,
 )
+from launcher.artifacts.uris import origin_of
 
 API = "/api/2.0/mlflow"
 MOST_PAGES = 1_000

@@ -11,7 +11,6 @@ Locks, marks of use and trash are where `KeyedCache` has them.
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,9 +18,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from envs.disk.files import remove_tree, write_atomically
+from envs.disk.files import read_json, remove_tree, write_json
 from envs.disk.home import launcher_home, make_private_folder
-from envs.disk.keyed_cache import KeyedCache, read_manifest, read_object, write_manifest
+from envs.disk.keyed_cache import KeyedCache, read_manifest, write_manifest
 from envs.disk.locks import Mark
 from launcher.artifacts.source import Report
 
@@ -146,13 +145,13 @@ class Cache(KeyedCache):
         """Note that the URI with `uri_key` leads to the entry `key` now (or for ever)."""
         noted = {"key": key, "immutable": immutable}
         path = self.root / "uris" / f"{uri_key}.json"
-        if read_object(path) != noted:
+        if read_json(path) != noted:
             make_private_folder(path.parent)
-            write_atomically(path, json.dumps(noted, sort_keys=True))
+            write_json(path, noted, mode=0o600)
 
     def recall(self, uri_key: str) -> tuple[str, bool] | None:
         """Return the key that the URI with `uri_key` led to last, and whether that is for ever."""
-        found = read_object(self.root / "uris" / f"{uri_key}.json")
+        found = read_json(self.root / "uris" / f"{uri_key}.json")
         return (str(found["key"]), bool(found["immutable"])) if found else None
 
     def listed_keys(self) -> list[str]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from envs.disk.home import make_private_folder, open_private
-from launcher.artifacts.http import BLOCK, Client, HTTPStatusError, body_of
+from launcher.artifacts.bodies import BLOCK, body_of
+from launcher.artifacts.http import Client, HTTPStatusError
 from launcher.artifacts.source import ModelURIError, Report, refuse_size
 from launcher.artifacts.transfer.progress import Progress
 from launcher.quantities import format_size
