@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import resource
+import signal
 import socket
 import time
 from email.utils import formatdate
@@ -186,12 +187,16 @@ class Connections:
             client.close()
 
     def let_go(self) -> None:
-        """In a new process: close the connections, so that their end is not delayed by it."""
+        """In a new process: close what is the front's, so that the model cannot use it."""
         descriptors = [self.listener.fileno()]
         descriptors += [connection.fileno() for connection in self.pending]
         for client in self.open:
             descriptors.append(client.transport.get_extra_info("socket").fileno())
         descriptors.append(self.loop._selector.fileno())  # type: ignore[attr-defined]
+        # What is written there are signals to the front: its own stop, for one.
+        signal.set_wakeup_fd(-1)
+        for end in (self.loop._ssock, self.loop._csock):  # type: ignore[attr-defined]
+            descriptors.append(end.fileno())
         for descriptor in descriptors:
             try:
                 os.close(descriptor)
