@@ -17,8 +17,8 @@ from .request import Client
 logger = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS = 10.0
-# Connections that one turn of the loop takes.
-_AT_A_TIME = 100
+# Connections that one turn of the loop takes; what has to make room for them is closed in the next.
+_AT_A_TIME = 16
 # Until the next try where the system has no room for one more.
 _RETRY_SECONDS = 0.1
 

@@ -53,6 +53,7 @@ class Connection(Client):
         self._spare_seconds = 0.0
         self._discarded = 0
         self._is_unread = False
+        self._goes_on = False
         self._is_chunked_answer = False
         self._has_ended = False
         self._request: Optional[PendingRequest] = None
@@ -93,8 +94,9 @@ class Connection(Client):
 
     def pause_writing(self) -> None:
         self._is_unread = True
-        # Who does not read its answers gets no further ones made.
-        if self._state != DISCARDING and not self._has_ended:
+        # Who does not read its answers gets no further ones made. In IDLE it is TLS that wrote, and
+        # that sends the rest of it as it reads.
+        if self._state in (WAITING, STREAMING) and not self._has_ended:
             self.transport.pause_reading()
         streamed = self._request if self._state == STREAMING else None
         self._connections.is_slow(self, streamed and streamed.worker)
@@ -107,10 +109,10 @@ class Connection(Client):
             return
         if self._state in (IDLE, WAITING, STREAMING):
             self._hold(self._in_hand())
-        if not self._has_ended:
-            self.transport.resume_reading()
         if self._state == IDLE:
             self._rest()
+        if not self._has_ended and len(self._buffer) <= _MAX_AHEAD:
+            self.transport.resume_reading()
 
     def _in_hand(self) -> int:
         """Bytes of the request that is being answered, of what came after it, of what is unread."""
@@ -128,7 +130,9 @@ class Connection(Client):
             self._take_body(data)
             return
         self._buffer += data
-        if self._state in (WAITING, STREAMING) or (self._state == IDLE and self._is_unread):
+        if self._state in (WAITING, STREAMING) or (
+            self._state == IDLE and (self._is_unread or self._goes_on)
+        ):
             self._hold(self._held + len(data))
             if len(self._buffer) > _MAX_AHEAD:
                 self.transport.pause_reading()
@@ -343,6 +347,7 @@ class Connection(Client):
             # `resume_writing` comes back to this.
             return
         if self._buffer:
+            self._goes_on = True
             self._connections.loop.call_soon(self._go_on)
         elif self._has_ended:
             self._finish()
@@ -351,11 +356,12 @@ class Connection(Client):
 
     def _go_on(self) -> None:
         """Read the next request, which came before the last one was answered."""
+        self._goes_on = False
         if self._state != IDLE or self._is_unread:
             return
-        if not self._has_ended:
-            self.transport.resume_reading()
         self._advance(0)
+        if not self._has_ended and not self._is_unread and len(self._buffer) <= _MAX_AHEAD:
+            self.transport.resume_reading()
         if self._has_ended and self._state in (HEAD, BODY):
             self.eof_received()
 

@@ -51,6 +51,7 @@ class Connections:
         self.most_held = settings.max_held or max(_HELD_BODIES * settings.max_body, _HELD_AT_LEAST)
         # Accepted, and not clients yet; the oldest first.
         self.pending: Dict[socket.socket, None] = {}
+        self.shake_hands = settings.tls_cert is not None
         self._date = ""
         self._date_until = 0.0
         self.reading = Deadlines(self.loop, READ_SECONDS, self._read_too_slowly)
@@ -66,9 +67,10 @@ class Connections:
     def opened(self, client: Client) -> None:
         """A client has connected."""
         self.open.add(client)
-        self.idle.add(client)
-        if len(self.open) > self.most_open:
+        if len(self.open) > self.most_open and not self.close_one():
             client.refuse(HttpError(503, "too many connections"))
+        else:
+            self.idle.add(client)
 
     def accepted(self, connection: socket.socket) -> None:
         """Somebody has connected, and is no client yet: make room where there is none."""
@@ -76,29 +78,30 @@ class Connections:
         if len(self.open) + len(self.pending) > self.most_open:
             self.close_one()
 
-    def close_one(self) -> None:
+    def close_one(self) -> bool:
         """Close a connection that waits for no answer, so that there is room for another.
 
-        In this order: one that has had its last answer, one between two requests, one without a
-        request yet, one whose request is not complete; of each the oldest, so that a probe gets
-        in, whoever else keeps connections open.
+        In this order: one that has had its last answer, one in its TLS handshake, one between two
+        requests, one whose request is not complete; of each the oldest, so that a probe gets in,
+        whoever else keeps connections open.
+
+        :returns: whether there was one.
         """
-        client = self.lingering.oldest() or self.idle.oldest()
-        if client is None and len(self.pending) > 1:
+        client = self.lingering.oldest()
+        if client is None and self.shake_hands and len(self.pending) > 1:
             connection = next(iter(self.pending))
             del self.pending[connection]
             # Its transport reads the end, and closes it. Or it has gone by itself.
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            return
-        client = client or self.reading.oldest()
-        if client is not None:
-            self._give_way(client)
-
-    def _give_way(self, client: Client) -> None:
+            return True
+        client = client or self.idle.oldest() or self.reading.oldest()
+        if client is None:
+            return False
         client.abort()
         # Its end comes with the loop's next turn; until then others are accepted.
         self.closed(client)
+        return True
 
     def closed(self, client: Client) -> None:
         """A client's connection has ended."""

@@ -109,18 +109,18 @@ def test_a_daemon_of_the_model_does_not_hold_the_port(tmp_path: Path, when: str)
 
 def test_what_a_worker_left_behind_is_ended_with_it(tmp_path: Path) -> None:
     code = tmp_path / "model" / "code"
-    with daemons(code) as started:
-        with serving(write_config(tmp_path / "model", DAEMONS)) as (url, process):
-            assert command(url, 1).status_code == 200
-            left = started()
-            assert all(each.is_running() for each in left)
-            assert command(url, 2).status_code == 500
-            for each in left:
-                each.wait(30)
-            assert command(url, 0).status_code == 200
-            # Reaped as well: the worker alone is left.
-            assert len(psutil.Process(process.pid).children()) == 1
-            assert replaced(url, "crashed") == 1
+    config = write_config(tmp_path / "model", DAEMONS)
+    with daemons(code) as started, serving(config) as (url, process):
+        assert command(url, 1).status_code == 200
+        left = started()
+        assert all(each.is_running() for each in left)
+        assert command(url, 2).status_code == 500
+        for each in left:
+            each.wait(30)
+        assert command(url, 0).status_code == 200
+        # Reaped as well: the worker alone is left.
+        assert len(psutil.Process(process.pid).children()) == 1
+        assert replaced(url, "crashed") == 1
 
 
 def test_what_the_model_started_as_it_was_loaded_stays(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ def test_requests_come_in_order_and_then_the_end(ends):
     front, channel = ends
     got = []
     for number in range(1, 6):
-        front.sendall(b"".join(encode(MARK, REQUEST, number, ("meta", number), b"body %d" % number)))
+        front.sendall(
+            b"".join(encode(MARK, REQUEST, number, ("meta", number), b"body %d" % number))
+        )
         message = channel.read()
         got.append((message.number, message.meta, message.body))
     assert got == [(n, ("meta", n), b"body %d" % n) for n in range(1, 6)]
