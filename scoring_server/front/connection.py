@@ -331,8 +331,10 @@ class Connection(Client):
 
     def _answered(self, request: PendingRequest) -> None:
         self._request = None
-        if self._held or self._is_unread:
+        if self._is_unread:
             self._hold(self._in_hand())
+        elif self._held:
+            self._hold(len(self._buffer))
         self._handler.done(request)
         self._connections.answered()
         if not request.head.keep_alive:
