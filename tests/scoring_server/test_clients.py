@@ -41,7 +41,9 @@ def received(connection: socket.socket) -> bytes:
 
 
 def wait_until_held(url: str, least: float) -> None:
+    until = time.monotonic() + 30
     while metric(url, "launcher_held_bytes") < least:
+        assert time.monotonic() < until
         time.sleep(0.01)
 
 

@@ -151,8 +151,12 @@ def test_the_lifeline_holds_before_anything_heavy_is_imported(tmp_path: Path) ->
         start_new_session=True,
     )
     os.close(lifeline)
-    while not (tmp_path / "imports").exists():
-        assert server.poll() is None
-        time.sleep(0.01)
-    os.close(launchers_end)
-    assert server.wait(30) == -signal.SIGKILL
+    try:
+        while not (tmp_path / "imports").exists():
+            assert server.poll() is None
+            time.sleep(0.01)
+        os.close(launchers_end)
+        assert server.wait(30) == -signal.SIGKILL
+    finally:
+        server.kill()
+        server.wait()
