@@ -38,13 +38,13 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def slow(session: nox.Session) -> None:
     """Run the slow tests, half an hour: every environment, MLflow as the oracle, faults."""
-    session.run(PYTHON, "-m", "pytest", "-m", "slow", "--durations=25", *session.posargs)
+    session.run(PYTHON, "-m", "pytest", "-n", "0", "-m", "slow", "--durations=25", *session.posargs)
 
 
 @nox.session
 def long(session: nox.Session) -> None:
     """Run the tests that nobody waits for: each takes minutes."""
-    session.run(PYTHON, "-m", "pytest", "-m", "long", "--durations=0", *session.posargs)
+    session.run(PYTHON, "-m", "pytest", "-n", "0", "-m", "long", "--durations=0", *session.posargs)
 
 
 @nox.session

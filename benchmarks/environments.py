@@ -112,13 +112,14 @@ def show(rows: list[tuple[str, float, float]], lines: tuple[str, ...]) -> None:
 def models(folder: Path, resolve_as_of: str, home: Path) -> None:
     """Build every model's environment, load the model in it, and print how that went."""
     from launcher.commands.environment import EnvironmentOptions, environment_spec
+    from launcher.engines.scoring_server import ScoringServer
     from launcher.model.mlmodel import read_model
 
     loaded = total = 0
     for path in sorted(p for p in folder.iterdir() if (p / "MLmodel").is_file()):
         total += 1
         model = read_model(path)
-        spec = environment_spec(model, EnvironmentOptions(as_of=resolve_as_of))
+        spec = environment_spec(model, EnvironmentOptions(as_of=resolve_as_of), ScoringServer())
         try:
             built = prepare(spec, store=EnvStore(home))
         except EnvError as error:

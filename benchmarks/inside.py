@@ -6,6 +6,8 @@ few lines that know the model, with the fastest parser that the environment has.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import pickle
 import statistics
@@ -15,10 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-try:
-    import orjson as parser
-except ImportError:
-    parser = json
+parser: Any = json
+with contextlib.suppress(ImportError):
+    parser = importlib.import_module("orjson")
 
 CHUNK_ROWS = 500_000
 

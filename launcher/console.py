@@ -1,60 +1,204 @@
-"""What a person sees: the steps with their times on a terminal, plain lines elsewhere.
+"""What a person sees: steps with their times; on a terminal what is under way, too.
 
-Everything goes to standard error; standard output belongs to results.
+What goes on is told on standard error; standard output belongs to results. Writing never waits for
+who reads: a pipe that nobody empties must not stop a launcher that serves.
 """
 
 from __future__ import annotations
 
-import contextlib
-import sys
+import atexit
+import os
+import select
+import threading
 import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Display
+
+# So much may wait for a reader that is behind; older output is lost then.
+_KEPT = 1 << 20
+# A pipe or a terminal that can take anything takes so many bytes without making us wait.
+_PIECE = 512
+
+
+class _Stream:
+    """Writes text to a descriptor, and never waits."""
+
+    encoding = "utf-8"
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._waiting = bytearray()
+        self._lock = threading.RLock()
+        self.problem: str | None = None
+
+    def write(self, text: str) -> int:
+        """Write what can be written at once; the rest waits for the next call."""
+        with self._lock:
+            self._waiting += text.encode(errors="replace")
+            del self._waiting[:-_KEPT]
+            self.flush()
+        return len(text)
+
+    def flush(self, within: float = 0.0) -> None:
+        """Write what waits, as long as it is read within so many seconds.
+
+        What cannot be written at all (a closed terminal, a full disk) is lost; see ``problem``.
+        """
+        with self._lock:
+            try:
+                while self._waiting and select.select([], [self._descriptor], [], within)[1]:
+                    del self._waiting[: os.write(self._descriptor, self._waiting[:_PIECE])]
+            except OSError as error:
+                self._waiting.clear()
+                self.problem = error.strerror
+
+
+_OUTPUT, _ERRORS = _Stream(1), _Stream(2)
+_shown: list[Progress] = []
+
+
+def is_terminal() -> bool:
+    """Whether a person may watch standard error."""
+    return os.isatty(2)
+
+
+def clear() -> None:
+    """Take away what is shown as under way."""
+    while _shown:
+        _shown[-1].close()
+
+
+@atexit.register
+def _end() -> None:
+    clear()
+    for stream in (_OUTPUT, _ERRORS):
+        stream.flush(within=1.0)
+
+
+class Progress:
+    """What is under way, with a clock and a bar, on a terminal; nothing elsewhere.
+
+    :param text: what it is.
+    :param total: the bytes that it takes; None where that is not known.
+    :param shown: false to show nothing on a terminal either.
+    """
+
+    def __init__(self, text: str, total: int | None = None, *, shown: bool = True) -> None:
+        self._display: Display | None = None
+        if shown and is_terminal():
+            self._display = _display(has_end=bool(total))
+            self._task = self._display.add_task(text, total=total)
+            self._display.start()
+            _shown.append(self)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def add(self, count: int) -> None:
+        """Count so many more bytes; a negative number takes some back. Any thread may."""
+        if self._display is not None:
+            self._display.advance(self._task, count)
+
+    def show(self, text: str, done: int | None = None) -> None:
+        """Show another text, and that so many bytes are done."""
+        if self._display is not None:
+            self._display.update(self._task, description=text, completed=done)
+
+    def close(self) -> None:
+        """Take it away."""
+        if self._display is not None:
+            self._display.stop()
+            self._display = None
+            _shown.remove(self)
+
+
+def _display(*, has_end: bool) -> Display:
+    # Here: only who sees it pays for the import.
+    from rich import progress
+    from rich.console import Console as Terminal
+
+    columns: list[progress.ProgressColumn] = [
+        progress.SpinnerColumn(),
+        progress.TextColumn("{task.description}", markup=False),
+    ]
+    if has_end:
+        columns += [progress.BarColumn(bar_width=30), progress.DownloadColumn()]
+    columns.append(progress.TimeElapsedColumn())
+    return progress.Progress(
+        *columns,
+        console=Terminal(file=_ERRORS, force_terminal=True),  # type: ignore[arg-type]
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
 
 
 class Console:
     """Prints steps as they end, and on a terminal the one that is under way.
 
-    :param quiet: print errors only.
+    :param quiet: print warnings and errors only.
     :param as_json: print each line as a JSON object.
     """
 
     def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
         self._quiet = quiet
         self._as_json = as_json
-        self._terminal = sys.stderr.isatty() and not as_json
+        self._terminal = is_terminal() and not as_json
         self._started = time.monotonic()
-        self._transient = False
+        self._warned = False
 
     def under_way(self, text: str) -> None:
         """Say what is being done; on a terminal the next line replaces it."""
-        if self._quiet:
-            return
         if self._terminal:
-            self._write(f"\r\x1b[2K\x1b[2m{self._clock()} {text} …\x1b[0m")
-            self._transient = True
-        else:
+            self.advanced(text)
+        elif not self._quiet:
             self._line("info", text)
+
+    def advanced(self, text: str, done: int | None = None, total: int | None = None) -> None:
+        """Show on a terminal, and nowhere else, how far it is: bytes that are done, of all."""
+        if self._terminal and not self._quiet:
+            if not _shown:
+                Progress(text, total)
+            _shown[-1].show(text, done)
 
     def step(self, text: str) -> None:
         """Say what has been done, or what a person has to know."""
         if not self._quiet:
-            self.clear()
+            clear()
             self._line("info", text)
 
     def warn(self, text: str) -> None:
         """Say what a person should mend."""
-        self.clear()
+        clear()
         self._line("warning", text)
+
+    def result(self, text: str) -> None:
+        """Print a line of standard output; where that is closed or full, warn once and go on."""
+        clear()
+        _OUTPUT.write(f"{text}\n")
+        if _OUTPUT.problem is not None and not self._warned:
+            self._warned = True
+            self.warn(f"standard output cannot be written: {_OUTPUT.problem}")
 
     def server_output(self, chunk: bytes) -> None:
         """Show what the server printed, as it is."""
-        self.clear()
-        self._write(chunk.decode(errors="replace"))
+        clear()
+        _ERRORS.write(chunk.decode(errors="replace"))
 
-    def clear(self) -> None:
-        """Take a transient line away."""
-        if self._transient:
-            self._write("\r\x1b[2K")
-            self._transient = False
+    def flush(self) -> None:
+        """Show what could not be shown when it came, as far as it is read now."""
+        _ERRORS.flush()
 
     def _line(self, level: str, text: str) -> None:
         if self._as_json:
@@ -65,17 +209,10 @@ class Console:
                 time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{now % 1 * 1e3:03.0f}Z"
             )
             entry = {"time": clock, "event": "launcher", "level": level, "message": text}
-            self._write(json.dumps(entry) + "\n")
+            _ERRORS.write(json.dumps(entry) + "\n")
         else:
             warning = "warning: " if level == "warning" else ""
-            self._write(f"{self._clock()} {warning}{text}\n")
+            _ERRORS.write(f"{self._clock()} {warning}{text}\n")
 
     def _clock(self) -> str:
         return f"[{time.monotonic() - self._started:6.2f} s]"
-
-    @staticmethod
-    def _write(text: str) -> None:
-        # A closed terminal or a full disk behind it is no reason to stop serving.
-        with contextlib.suppress(OSError):
-            sys.stderr.write(text)
-            sys.stderr.flush()

@@ -116,12 +116,38 @@ def decode(line: bytes) -> Event:
 
     :raises ValueError: the line is no event (the model may have written to the pipe).
     """
-    document: Any = json.loads(line)
-    kind = _KINDS.get(document.get("event", "")) if isinstance(document, dict) else None
+    try:
+        document: Any = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    name = document.get("event") if isinstance(document, dict) else None
+    kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise ValueError("not an event: {!r}".format(line[:200]))
-    known = {field.name for field in dataclasses.fields(kind)}
-    try:
-        return kind(**{name: value for name, value in document.items() if name in known})
-    except TypeError as error:
-        raise ValueError("an event without its fields: {!r}".format(line[:200])) from error
+    values = {}
+    for field in dataclasses.fields(kind):
+        if field.name in document:
+            values[field.name] = document[field.name]
+        elif field.default is dataclasses.MISSING:
+            raise ValueError("the event {} has no {}".format(name, field.name))
+    wrong = [
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.name in values and not _fits(values[field.name], str(field.type))
+    ]
+    if wrong:
+        raise ValueError("the event {} has an odd {}".format(name, wrong[0]))
+    return kind(**values)
+
+
+_TYPES: Dict[str, Any] = {"float": (int, float), "int": int, "str": str, "bool": bool}
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    """Whether a JSON value is of the type that a field is annotated with."""
+    outer, _, inner = annotation.rstrip("]").partition("[")
+    if outer == "Optional":
+        return value is None or _fits(value, inner)
+    if outer == "List":
+        return isinstance(value, list) and all(_fits(item, inner) for item in value)
+    return isinstance(value, _TYPES[outer]) and (outer == "bool" or not isinstance(value, bool))

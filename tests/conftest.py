@@ -36,14 +36,25 @@ def launcher_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     Set LAUNCHER_TEST_HOME to keep it between runs.
     """
     kept = os.environ.get("LAUNCHER_TEST_HOME")
-    home = Path(kept) if kept else tmp_path_factory.mktemp("launcher-home")
+    shared = Path(kept) if kept else _of_all_processes(tmp_path_factory)
+    # Each of pytest-xdist's processes has a home of its own: tests ask what runs in it.
+    home = shared / os.environ.get("PYTEST_XDIST_WORKER", "main")
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAUNCHER_HOME", str(home))
-        patch.setenv("UV_CACHE_DIR", str(home / "uv-cache"))
+        patch.setenv("UV_CACHE_DIR", str(shared / "uv-cache"))
         for name in list(os.environ):
             if name.startswith("MLFLOW_"):
                 patch.delenv(name)
         yield home
+
+
+def _of_all_processes(factory: pytest.TempPathFactory) -> Path:
+    """A temporary folder of this run, the same for all processes of pytest-xdist."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "launcher-homes"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -16,11 +16,19 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 
 
-def write_atomically(path: Path, text: str, *, mode: int = 0o666, optional: bool = False) -> None:
-    """Write a file under another name, on disk, then move it into place.
+def write_atomically(
+    path: Path,
+    text: str,
+    *,
+    mode: int = 0o666,
+    optional: bool = False,
+    durable: bool = True,
+) -> None:
+    """Write a file under another name, then move it into place: readers find all of it or none.
 
     :param mode: its permissions, less the umask's.
     :param optional: whether the disk may be full or read-only: for what only saves time.
+    :param durable: whether that holds after a power failure too, which takes tens of milliseconds.
     :raises OSError: it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
@@ -30,8 +38,9 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o666, optional: bool
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -41,11 +50,14 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o666, optional: bool
 
 
 def write_json(path: Path, content: Any, *, mode: int = 0o666, optional: bool = False) -> None:
-    """Write JSON values as `write_atomically` does; what is none (paths, dates) as its text."""
+    """Write JSON values as `write_atomically` does; what is none (paths, dates) as its text.
+
+    For what is made again where it is lost: it may be after a power failure.
+    """
     import json
 
     text = json.dumps(content, indent=1, default=str) + "\n"
-    write_atomically(path, text, mode=mode, optional=optional)
+    write_atomically(path, text, mode=mode, optional=optional, durable=False)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from envs.disk.home import launcher_home
 from launcher.artifacts import local
 from launcher.artifacts.source import ModelSource, ModelURIError, Report, silent
 from launcher.artifacts.uris import scheme_of
@@ -46,7 +47,9 @@ def resolve_model(
 
 
 def release_model(source: ModelSource) -> None:
-    """Say that this process is done with `source`, so that it may be pruned from the cache."""
+    """Take back one `resolve_model` that gave `source`; after the last it may be pruned."""
+    if launcher_home() / "models" not in source.path.parents:
+        return  # it was not fetched, and what fetches need not be imported
     from launcher.artifacts import resolving
 
     resolving.this_cache().release(source.path)

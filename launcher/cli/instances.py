@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from launcher.cli.options import json_option
+from launcher.cli.output import print_json, print_table
 from launcher.errors import LauncherError
 from launcher.instances.control import ask, connect
 from launcher.instances.registry import (
@@ -21,19 +22,15 @@ _COLUMNS = ("name", "state", "url", "pid", "uptime", "requests", "memory", "mode
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@json_option
 def ps(as_json: bool) -> None:
     """List the models that are being served on this machine, by this user."""
     described = [describe_instance(instance) for instance in running_instances()]
     if as_json:
-        click.echo(json.dumps(described, indent=2))
+        print_json(described)
         return
     rows = [[column.upper() for column in _COLUMNS]]
-    rows += [[_cell(column, each[column]) for column in _COLUMNS] for each in described]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(line.rstrip())
+    print_table(rows + [[_cell(column, each[column]) for column in _COLUMNS] for each in described])
 
 
 def _cell(column: str, value: Any) -> str:
@@ -109,6 +106,7 @@ def reload(name: str) -> None:
     if not answer["reloaded"]:
         raise LauncherError(
             f"{instance.name} was not reloaded, the old server stays: {answer['failure']}",
+            "Mend it and reload again.",
             log_path=Path(instance.log),
         )
     click.echo(f"{instance.name} has been reloaded.")

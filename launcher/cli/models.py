@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from launcher.cli.option_types import AGE, SIZE
+from launcher.cli.options import json_option
+from launcher.cli.output import print_json
 from launcher.quantities import format_size
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def models() -> None:
 
 
 @models.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_models(as_json: bool) -> None:
     """List the downloaded models, the last used first."""
     from launcher.artifacts.resolving import this_cache
@@ -29,7 +30,7 @@ def list_models(as_json: bool) -> None:
     cache = this_cache()
     entries = cache.entries()
     if as_json:
-        _print_json({"models": [_described(cache, entry) for entry in entries]})
+        print_json({"models": [_described(cache, entry) for entry in entries]})
         return
     for entry in entries:
         pids = cache.users(entry.key)
@@ -43,7 +44,7 @@ def list_models(as_json: bool) -> None:
 @click.option("--older-than", type=AGE, metavar="AGE", help="Only what was not used for: 30d, 12h.")
 @click.option("--max-size", type=SIZE, metavar="SIZE", help="The least used, down to: 5GB, 500MB.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json: bool) -> None:
     """Remove downloaded models that no process uses, and what broken downloads left.
 
@@ -57,7 +58,7 @@ def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json
     partial = cache.remove_partials(older_than or 0.0, dry_run=dry_run)
     freed = sum(entry.size for entry in removed)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "removed": [_described(cache, entry) for entry in removed],
                 "kept": [_described(cache, entry) for entry in kept],
@@ -98,7 +99,3 @@ def _described(cache: Cache, entry: Entry) -> dict[str, Any]:
         "used": entry.used,
         "in_use_by": cache.users(entry.key),
     }
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    click.echo(json.dumps(content, indent=2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -53,3 +54,14 @@ class _EnvManager(click.ParamType[str]):
 ENV_MANAGER = _EnvManager()
 AGE = _Quantity("age", parse_age)
 SIZE = _Quantity("size", parse_size)
+
+
+class _File(click.Path):
+    """A file, as an absolute path; a link in it may lead elsewhere tomorrow, so it stays."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path: Any = super().convert(value, param, ctx)
+        return Path(path).absolute()
+
+
+FILE = _File(path_type=Path, dir_okay=False)

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from envs import EnvError, Environment, EnvSpec
 from envs.managers.registry import manager_of
 from envs.spec import DEFAULT_BUILD_REQUIREMENTS, requirement_name
-from launcher.commands.options import BuildOptions
+from launcher.engines.engine import Engine, ServerOptions
 from launcher.errors import EnvironmentBuildError
 from launcher.model.mlmodel import Model
 
 if TYPE_CHECKING:
     from launcher.console import Console
 
-# Wide on purpose: these join the model's own resolution, and the model's pins win.
-SERVER_REQUIREMENTS = (
-    "flask>=1.0",
-    "pandas>=1.0",
-    "numpy",
-    # Three times faster than the standard library on requests of many rows. Where it has no wheels,
-    # the server does without.
-    "orjson>=3.9.15; python_version >= '3.8' and platform_python_implementation == 'CPython'"
-    " and platform_machine in 'x86_64 AMD64 aarch64 arm64'",
-)
-# Not of the model's day: earlier releases overflow the stack on deeply nested JSON.
-UNDATED_REQUIREMENTS = ("orjson",)
-SCORING_SERVER = Path(__file__).resolve().parents[2] / "scoring_server"
 _MLFLOW_NAMES = ("mlflow", "mlflow-skinny")
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """Keywords of `envs.prepare`; none of them decides what is in an environment.
+
+    ``offline`` None stands for the variable LAUNCHER_OFFLINE.
+    """
+
+    offline: bool | None = None
+    python_downloads: bool = True
+    wheelhouse: Path | None = None
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether no network may be touched."""
+        if self.offline is not None:
+            return self.offline
+        return os.environ.get("LAUNCHER_OFFLINE", "").lower() in ("1", "true", "yes")
+
+    def keywords(self) -> dict[str, Any]:
+        """Return them as `envs.prepare` takes them."""
+        return dict(self.__dict__)
 
 
 @dataclass(frozen=True)
@@ -45,26 +58,26 @@ class EnvironmentOptions:
     build: BuildOptions = field(default_factory=BuildOptions)
 
 
-def environment_spec(model: Model, options: EnvironmentOptions) -> EnvSpec:
-    """Describe the environment that ``model`` asks for.
+def environment_spec(model: Model, options: EnvironmentOptions, engine: Engine) -> EnvSpec:
+    """Describe the environment that ``model`` asks for and ``engine`` can serve it in.
 
     :raises ModelError: its conda.yaml cannot be read, where the manager reads that.
     """
     if manager_of(options.env_manager).uses_conda_yaml:
-        return _conda_spec(model, options)
+        return _conda_spec(model, options, engine)
     wanted = model.requirements
-    lines, copied = _with_mlflow(model, options, wanted.lines)
+    lines = _with_mlflow(model, options, wanted.lines)
     return EnvSpec(
         env_manager=options.env_manager,
         python=wanted.python,
         requirements=lines,
         base_dir=wanted.base,
         build_requirements=_with_build_defaults(wanted.build),
-        server_requirements=SERVER_REQUIREMENTS,
-        undated=UNDATED_REQUIREMENTS,
+        server_requirements=engine.requirements,
+        undated=engine.undated,
         logged_at=model.created,
         as_of=options.as_of,
-        copied_packages=copied,
+        copied_packages=engine.packages if options.install_mlflow else (),
         lockfile=_lockfile(model),
     )
 
@@ -78,12 +91,12 @@ def _lockfile(model: Model) -> Path | None:
     return find_lockfile(model.path)
 
 
-def _conda_spec(model: Model, options: EnvironmentOptions) -> EnvSpec:
+def _conda_spec(model: Model, options: EnvironmentOptions, engine: Engine) -> EnvSpec:
     """Describe the environment of the model's conda.yaml, or of its conda-lock.yml."""
     from launcher.model.conda_yaml import read_conda_environment
 
     wanted = read_conda_environment(model.requirements)
-    lines, copied = _with_mlflow(model, options, wanted.pip, wanted.specs)
+    lines = _with_mlflow(model, options, wanted.pip, wanted.specs)
     lockfile = model.path / "conda-lock.yml"
     return EnvSpec(
         env_manager=options.env_manager,
@@ -91,11 +104,11 @@ def _conda_spec(model: Model, options: EnvironmentOptions) -> EnvSpec:
         requirements=lines,
         base_dir=model.path,
         build_requirements=(),  # conda's own
-        server_requirements=SERVER_REQUIREMENTS,
-        undated=UNDATED_REQUIREMENTS,
+        server_requirements=engine.requirements,
+        undated=engine.undated,
         logged_at=model.created,
         as_of=options.as_of,
-        copied_packages=copied,
+        copied_packages=engine.packages if options.install_mlflow else (),
         lockfile=lockfile if lockfile.is_file() else None,
         conda_channels=wanted.channels,
         conda_dependencies=wanted.specs,
@@ -107,14 +120,12 @@ def _with_mlflow(
     options: EnvironmentOptions,
     lines: tuple[str, ...],
     conda_specs: tuple[str, ...] = (),
-) -> tuple[tuple[str, ...], tuple[Path, ...]]:
-    """Return requirement lines and folders to copy, with what ``--install-mlflow`` adds."""
-    if not options.install_mlflow:
-        return lines, ()
-    if not _names_mlflow(model, lines, conda_specs):
-        version = model.mlflow_version
-        lines = (*lines, f"mlflow=={version}" if version else "mlflow")
-    return lines, (SCORING_SERVER,)
+) -> tuple[str, ...]:
+    """Return requirement lines with what ``--install-mlflow`` adds."""
+    if not options.install_mlflow or _names_mlflow(model, lines, conda_specs):
+        return lines
+    version = model.mlflow_version
+    return (*lines, f"mlflow=={version}" if version else "mlflow")
 
 
 def _with_build_defaults(build: tuple[str, ...]) -> tuple[str, ...]:
@@ -135,7 +146,9 @@ def _names_mlflow(model: Model, lines: tuple[str, ...], conda_specs: tuple[str, 
     return any(requirement_name(line) in _MLFLOW_NAMES for line in (*flat.lines, *named))
 
 
-def prepare_environment(model: Model, options: EnvironmentOptions, console: Console) -> Environment:
+def prepare_environment(
+    model: Model, options: EnvironmentOptions, engine: Engine, console: Console
+) -> Environment:
     """Build or reuse the environment of ``model``, saying which on the console.
 
     :raises EnvironmentBuildError: it could not be built.
@@ -145,14 +158,12 @@ def prepare_environment(model: Model, options: EnvironmentOptions, console: Cons
     if not manager_of(options.env_manager).uses_conda_yaml:
         for note in model.requirements.notes:  # on what of conda.yaml was left out
             console.warn(note)
-    try:
+    with _build_errors():
         environment = prepare(
-            environment_spec(model, options),
+            environment_spec(model, options, engine),
             report=console.under_way,
             **options.build.keywords(),
         )
-    except EnvError as error:
-        raise EnvironmentBuildError(error.message, error.hint, log_path=error.log_path) from error
     if environment.mismatches:
         console.warn(_mismatch_warning(environment))
     console.step(
@@ -163,6 +174,14 @@ def prepare_environment(model: Model, options: EnvironmentOptions, console: Cons
     return environment
 
 
+@contextmanager
+def _build_errors() -> Iterator[None]:
+    try:
+        yield
+    except EnvError as error:
+        raise EnvironmentBuildError(error.message, error.hint, log_path=error.log_path) from error
+
+
 def _mismatch_warning(environment: Environment) -> str:
     listed = ", ".join(
         f"{each.requirement} (here: {each.installed or 'missing'})"
@@ -171,18 +190,38 @@ def _mismatch_warning(environment: Environment) -> str:
     return f"this Python differs from what the model was logged with: {listed}"
 
 
-def describe_plan(model: Model, options: EnvironmentOptions) -> list[str]:
-    """The lines of ``--dry-run`` on the model and its environment; builds nothing."""
-    from envs import describe
-    from launcher.engines.scoring_server import scoring_server_argv
+def fill_wheelhouse(
+    model: Model, options: EnvironmentOptions, engine: Engine, folder: Path, console: Console
+) -> None:
+    """Fill ``folder`` with all that the environment of ``model`` is made of.
 
-    spec = environment_spec(model, options)
-    try:
+    :raises EnvironmentBuildError: something cannot be resolved, downloaded or built.
+    """
+    from envs import locking
+
+    with _build_errors():
+        wheels = locking.fill_wheelhouse(
+            environment_spec(model, options, engine),
+            folder,
+            report=console.under_way,
+            offline=options.build.offline,
+        )
+    console.step(f"{folder}: {len(wheels)} wheels; build with --wheelhouse {folder}")
+
+
+def describe_plan(
+    model: Model, options: EnvironmentOptions, engine: Engine, server: ServerOptions
+) -> list[str]:
+    """The lines of ``--dry-run``; builds nothing.
+
+    :raises EnvironmentBuildError: the environment cannot be planned.
+    """
+    from envs import describe
+
+    spec = environment_spec(model, options, engine)
+    with _build_errors():
         plan = describe(spec)
-    except EnvError as error:
-        raise EnvironmentBuildError(error.message, error.hint, log_path=error.log_path) from error
-    python = plan.path / "bin" / "python"
-    command = scoring_server_argv(python, Path("CONFIG.json"))
+    command = engine.command(plan.path / "bin" / "python", Path())
     return [
         f"model         {model.path}",
         f"environment   {plan.key} ({plan.env_manager}, Python"
@@ -190,5 +229,6 @@ def describe_plan(model: Model, options: EnvironmentOptions) -> list[str]:
         + ("built already" if plan.is_built else "to be built"),
         f"path          {plan.path}",
         *(f"requirement   {line}" for line in plan.requirements),
-        f"command       {' '.join(command)}",
+        f"command       {' '.join(command.argv)}",
+        f"server        {server.host}:{server.port}, {server.workers} worker(s)",
     ]

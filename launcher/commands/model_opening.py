@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from launcher.artifacts import ModelSource, resolve_model
+from launcher.artifacts import ModelSource, release_model, resolve_model
+from launcher.engines.engine import Engine, ServerOptions
 from launcher.model.mlmodel import Model, read_model
 
 if TYPE_CHECKING:
@@ -32,10 +33,45 @@ class ModelRequest:
             self.uri, report=console.step, offline=self.offline, max_model_size=self.max_size
         )
 
-    def open(self, console: Console) -> Model:
-        """Fetch and read the model.
+    def revision(self, console: Console) -> str:
+        """What is behind the URI now: differs where the model has changed. May fetch it.
 
         :raises launcher.artifacts.ModelURIError: the URI leads to no model.
-        :raises ModelError: what it leads to cannot be read.
         """
-        return read_model(self.resolve(console).path)
+        source = self.resolve(console)
+        release_model(source)  # who only asks uses nothing
+        return source.revision
+
+    def open(self, engine: Engine, console: Console) -> Model:
+        """Fetch and read the model, as ``open_model`` does.
+
+        :raises launcher.artifacts.ModelURIError: the URI leads to no model.
+        :raises ModelError: what it leads to cannot be read, or not be served.
+        """
+        return open_model(self.resolve(console), engine, ServerOptions(), console)
+
+
+def open_model(
+    source: ModelSource, engine: Engine, options: ServerOptions, console: Console
+) -> Model:
+    """Read the model, see that ``engine`` can serve it so, and say what it is.
+
+    :raises ModelError: it cannot be read, or not be served.
+    """
+    model = read_model(source.path)
+    engine.check(model, options)
+    console.step(describe_model(model))
+    return model
+
+
+def describe_model(model: Model) -> str:
+    """One line on what the model is: 'model iris: sklearn, MLflow 3.17.2, Python 3.11.7'."""
+    flavors = [name for name in model.flavors if name != "python_function"]
+    parts = [", ".join(flavors) or "python_function"]
+    if model.mlflow_version:
+        parts.append(f"MLflow {model.mlflow_version}")
+    if model.requirements.python:
+        parts.append(f"Python {model.requirements.python}")
+    if model.created:
+        parts.append(f"logged {model.created:%Y-%m-%d}")
+    return f"model {model.name or model.path.name}: {', '.join(parts)}"

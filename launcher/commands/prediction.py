@@ -10,22 +10,21 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from envs.disk.files import write_json
 from envs.disk.home import launcher_home
 from launcher.commands.environment import EnvironmentOptions, prepare_environment
 from launcher.commands.model_opening import ModelRequest
-from launcher.commands.serving import describe_model
 from launcher.console import Console
-from launcher.engines.deployment import describe_environment
-from launcher.engines.scoring_server import scoring_server_command
-from launcher.engines.server_config import server_config
+from launcher.engines.deployment import command_in, describe_environment
+from launcher.engines.engine import Assignment, ServerOptions
+from launcher.engines.scoring_server import ScoringServer, scoring_command
 from launcher.errors import LauncherError, ServerCrashedError, ServerNotReadyError, UsageError
 from launcher.instances.run_folders import run_folder
 from launcher.supervision.log import ServerLog, new_log_path
 from launcher.supervision.process import Command, ServerProcess, describe_exit
+from launcher.supervision.server import read_events
 from launcher.supervision.stop_signals import stop_requests_raise
+from scoring_server import events
 
 _EXTENSIONS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 
@@ -50,25 +49,20 @@ def predict(
         raise UsageError(f"{input_path} is not a file.", "Give the file to score with -i.")
     if output_path is not None:
         _check_output(output_path)
-    arguments = ["--predict", "--input-format", content_type or format_of(input_path)]
+    arguments = ["--input-format", content_type or format_of(input_path)]
     arguments += ["--output-format", format_of(output_path)]
     arguments += ["--input", str(Path(input_path).absolute())] if input_path else []
     with stop_requests_raise(), _whole_output(output_path) as output:
         arguments += ["--output", str(output)] if output else []
-        model = request.open(console)
-        console.step(describe_model(model))
-        built = prepare_environment(model, environment, console)
+        engine = ScoringServer()
+        model = request.open(engine, console)
+        built = prepare_environment(model, environment, engine, console)
         with built.in_use(), run_folder() as folder:
-            config = folder / "config.json"
-            write_json(
-                config,
-                server_config(
-                    model,
-                    uri=request.uri,
-                    environment=describe_environment(built),
-                    server={"timeout": None, "loader": loader},
-                ),
+            options = ServerOptions(timeout=None, loader=loader)
+            engine.configure(
+                Assignment(model, request.uri, describe_environment(built), options), folder
             )
+            command = scoring_command(built.python, folder, *arguments)
             log = ServerLog(
                 new_log_path(launcher_home() / "logs", "predict"), console.server_output
             )
@@ -76,9 +70,9 @@ def predict(
             console.under_way("loading the model")
             try:
                 run_job(
-                    scoring_server_command(built, config, *arguments, warn=console.warn),
+                    command_in(built, command, console.warn),
                     log,
-                    on_event=_Progress(size, console).event,
+                    on_event=lambda event: _show(event, size, console),
                 )
             finally:
                 log.close()
@@ -126,15 +120,13 @@ def _whole_output(output_path: str | None) -> Iterator[Path | None]:
             left.unlink()
 
 
-def run_job(
-    command: Command, log: ServerLog, *, on_event: Callable[[dict[str, Any]], None]
-) -> None:
+def run_job(command: Command, log: ServerLog, *, on_event: Callable[[events.Event], None]) -> None:
     """Run a process that ends by itself, with this process's standard input and output.
 
     :raises LauncherError: the model could not be loaded (exit code 4), the input not be scored
         (2), or the process died (5); the message is its own where it sent one.
     """
-    failure: dict[str, Any] | None = None
+    failure: events.Failed | None = None
     loaded = False
     process = ServerProcess(
         command, None, stdin=sys.stdin.fileno() if _is_open(0) else subprocess.DEVNULL, stdout=1
@@ -152,14 +144,13 @@ def run_job(
                         elif chunk:
                             log.write(chunk)
                         continue
-                    events = process.read_status()
-                    if events is None:
+                    lines = process.read_status()
+                    if lines is None:
                         selector.unregister(process.status)
-                    for event in events or []:
-                        if event["event"] == "failed":
+                    for event in read_events(lines or (), log):
+                        if isinstance(event, events.Failed):
                             failure = event
-                            log.keep(event.get("traceback", "").encode())
-                        loaded = loaded or event["event"] == "loaded"
+                        loaded = loaded or isinstance(event, events.Loaded)
                         on_event(event)
         code = process.wait()
     finally:
@@ -170,7 +161,7 @@ def run_job(
         kind: type[LauncherError] = ServerCrashedError if loaded else ServerNotReadyError
         raise kind(f"The scoring process {describe_exit(code)}.", log_path=log.path)
     kind = UsageError if loaded else ServerNotReadyError
-    raise kind(failure["message"], failure.get("hint"), log_path=log.path)
+    raise kind(failure.message, failure.hint, log_path=log.path)
 
 
 def _is_open(descriptor: int) -> bool:
@@ -181,22 +172,10 @@ def _is_open(descriptor: int) -> bool:
     return True
 
 
-class _Progress:
-    """A progress bar on a terminal, by bytes where the input's size is known; else nothing."""
-
-    def __init__(self, size: int | None, console: Console) -> None:
-        self._size = size
-        self._console = console
-
-    def event(self, event: dict[str, Any]) -> None:
-        if event["event"] == "loaded":
-            self._console.step(f"model loaded in {event['seconds']:.2f} s")
-        elif event["event"] == "progress" and sys.stderr.isatty():
-            done = ""
-            if self._size:
-                share = min(event["bytes_read"] / self._size, 1.0)
-                filled = round(share * 30)
-                done = f"[{'#' * filled}{'.' * (30 - filled)}] {share:4.0%} "
-            self._console.under_way(f"{done}{event['rows']} rows scored")
-        elif event["event"] == "done":
-            self._console.step(f"{event['rows']} rows scored")
+def _show(event: events.Event, size: int | None, console: Console) -> None:
+    if isinstance(event, events.Loaded):
+        console.step(f"model loaded in {event.seconds:.2f} s")
+    elif isinstance(event, events.Progress):
+        console.advanced(f"{event.rows} rows scored", event.bytes_read, size)
+    elif isinstance(event, events.Done):
+        console.step(f"{event.rows} rows scored")

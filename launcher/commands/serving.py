@@ -3,78 +3,64 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envs.disk.home import launcher_home
-from launcher.artifacts import ModelSource
+from launcher.artifacts import release_model
 from launcher.commands.environment import (
     EnvironmentOptions,
     describe_plan,
-    environment_spec,
+    fill_wheelhouse,
     prepare_environment,
 )
-from launcher.commands.model_opening import ModelRequest
-from launcher.commands.options import fill_wheelhouse
-from launcher.console import Console
-from launcher.engines.deployment import ModelDeployment
+from launcher.commands.model_opening import ModelRequest, open_model
+from launcher.console import Console, clear
+from launcher.engines.deployment import ModelDeployment, describe_environment
+from launcher.engines.engine import Assignment, ServerOptions, refuse_options
+from launcher.engines.registry import engine_named
+from launcher.engines.scoring_server import ScoringServer, write_config
 from launcher.errors import LauncherError, UsageError
 from launcher.instances.detaching import Outcome, start_in_background
 from launcher.instances.presence import Presence
 from launcher.instances.registry import check_name, claimed_name, default_name
 from launcher.instances.run_folders import run_folder
 from launcher.instances.systemd import watchdog_seconds
-from launcher.model.mlmodel import Model, read_model
+from launcher.supervision.deployment import Limits
 from launcher.supervision.listening_socket import bind_socket, socket_url
 from launcher.supervision.log import ServerLog, new_log_path
+from launcher.supervision.served_model import ServedModel
 from launcher.supervision.stop_signals import StopRequested, stop_requests_raise
-from launcher.supervision.supervisor import Limits, Supervisor
+from launcher.supervision.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from envs import Environment
     from launcher.commands.model_watch import ModelWatch
 
-_LOOPBACK = ("127.", "::1", "localhost")
-
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """What ``launcher serve`` was asked for. Times in seconds; ``max_body`` in bytes."""
+    """What ``launcher serve`` was asked for. Times in seconds.
+
+    :param liveness_timeout: 0 for no end of patience.
+    """
 
     model_uri: str
-    host: str = "127.0.0.1"
-    port: int = 5000
-    timeout: float = 60.0
-    workers: int = 1
-    threads: int = 1
-    max_batch_rows: int = 0
-    batch_wait: float = 0.0  # in milliseconds
-    loader: str = "auto"
-    preload: bool | None = None
-    max_requests: int = 0
-    max_requests_jitter: int = 0
-    backlog: int = 512
+    server: ServerOptions = field(default_factory=ServerOptions)
     environment: EnvironmentOptions = field(default_factory=EnvironmentOptions)
+    engine: str = ScoringServer.name
     name: str | None = None
     ready_file: Path | None = None
     ready_timeout: float | None = None
-    graceful_timeout: float = 30.0
     liveness_timeout: float = 30.0
     max_restarts: int = 5
-    max_body: int = 100 * 1024 * 1024
-    token_file: Path | None = None
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    log_format: str = "text"
-    access_log: bool = False
-    slow_request: float | None = None
     log_file: Path | None = None
     outcome_fd: int | None = None
     watch: float | None = None
     max_model_size: int | None = None
-    debug: bool = False
 
     def model_request(self) -> ModelRequest:
         """Which model is wanted, as a value of its own."""
@@ -87,10 +73,12 @@ def serve(options: ServeOptions, console: Console) -> None:
     :raises LauncherError: with the exit code that belongs to what went wrong.
     """
     outcome = Outcome(options.outcome_fd)
+    server = options.server
     with stop_requests_raise():
         try:
-            check_access(options, console)
-            with bind_socket(options.host, options.port) as listening, run_folder() as folder:
+            refuse_options(engine_named(options.engine), server)
+            check_access(server, console)
+            with bind_socket(server.host, server.port) as listening, run_folder() as folder:
                 _Serving(options, console, folder, listening, outcome).run()
         except StopRequested:
             pass
@@ -107,10 +95,9 @@ def serve_detached(options: ServeOptions, console: Console) -> None:
     """
     if options.name is not None:
         check_name(options.name)
-    model = options.model_request().open(console)
-    check_access(options, console)
+    check_access(options.server, console)
     arguments = [each for each in sys.argv[1:] if each != "--detach"]
-    log = new_log_path(launcher_home() / "logs", options.name or default_name(model))
+    log = new_log_path(launcher_home() / "logs", options.name or "serve")
     start_in_background(arguments, log, console)
 
 
@@ -126,13 +113,16 @@ class _Serving:
         outcome: Outcome,
     ) -> None:
         self._options = options
+        self._engine = engine_named(options.engine)
+        # As it is: the port that was asked for may have been 0.
+        self._server = replace(options.server, port=listening.getsockname()[1])
         self._console = console
         self._folder = folder
         self._listening = listening
         self._outcome = outcome
         self._numbers = count(1)
         self._revision = ""
-        scheme = "https" if options.tls_cert is not None else "http"
+        scheme = "https" if options.server.tls_cert is not None else "http"
         self._url = socket_url(listening).replace("http", scheme, 1)
 
     def run(self) -> None:
@@ -162,33 +152,35 @@ class _Serving:
             ready_file=options.ready_file,
             log=log,
             console=console,
-            curl_options=_curl_options(options),
+            curl_options=_curl_options(options.server),
             on_ready=lambda: self._outcome.ready(self._url, name),
         )
-        console.under_way("loading the model")
-        supervisor = Supervisor(
+        supervisor = Supervisor(log, presence.report)
+        model = ServedModel(
             deployment,
             self._listening,
             self._url,
             log,
+            supervisor,
             limits=_limits(options),
             report=presence.report,
             observer=presence,
             redeploy=self._deploy,
         )
-        watch = self._watch(supervisor) if options.watch else None
+        watch = self._watch(supervisor, model) if options.watch else None
         try:
-            presence.attach(supervisor, deployment)
+            presence.attach(supervisor, model, deployment)
             if watch is not None:
                 watch.start()
-            supervisor.run()
+            supervisor.run(model)
         finally:
             if watch is not None:
                 watch.stop()
             presence.detach()
+            clear()
             log.close()
 
-    def _watch(self, supervisor: Supervisor) -> ModelWatch:
+    def _watch(self, supervisor: Supervisor, model: ServedModel) -> ModelWatch:
         """Have the server reloaded when what is behind the model URI has moved."""
         from launcher.commands.model_watch import ModelWatch
 
@@ -197,11 +189,11 @@ class _Serving:
 
         def moved() -> None:
             self._console.step(f"{request.uri} has moved")
-            supervisor.post(supervisor.reload)
+            supervisor.post(model.reload)
 
         return ModelWatch(
             self._options.watch,
-            lambda: request.resolve(self._console).revision,
+            lambda: request.revision(self._console),
             self._revision,
             on_moved=moved,
             on_problem=self._console.warn,
@@ -209,26 +201,31 @@ class _Serving:
 
     def _deploy(self) -> ModelDeployment:
         """Read the model and prepare its environment, as they are now."""
-        source = self._options.model_request().resolve(self._console)
+        options, console = self._options, self._console
+        source = options.model_request().resolve(console)
         self._revision = source.revision
-        model, environment = _prepare(source, self._options, self._console)
+        try:
+            model = open_model(source, self._engine, self._server, console)
+            environment = prepare_environment(model, options.environment, self._engine, console)
+        except BaseException:
+            release_model(source)
+            raise
         return ModelDeployment(
             source,
-            model,
+            Assignment(model, options.model_uri, describe_environment(environment), self._server),
             environment,
-            uri=self._options.model_uri,
-            settings=server_settings(self._options, self._listening.getsockname()[1]),
-            config=self._folder / f"config-{next(self._numbers)}.json",
-            warn=self._console.warn,
+            self._engine,
+            folder=self._folder / f"deployment-{next(self._numbers)}",
+            warn=console.warn,
         )
 
 
-def check_access(options: ServeOptions, console: Console) -> None:
+def check_access(options: ServerOptions, console: Console) -> None:
     """See that what guards the server can be read; warn where nothing does.
 
     :raises UsageError: a file cannot be read, or a certificate lacks its key.
     """
-    if options.token_file is None and not options.host.startswith(_LOOPBACK):
+    if options.token_file is None and not _is_loopback(options.host):
         console.warn(
             f"anyone who reaches {options.host} can use the model: set --token-file, "
             "or serve on 127.0.0.1"
@@ -259,18 +256,25 @@ def check_access(options: ServeOptions, console: Console) -> None:
             ) from error
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _limits(options: ServeOptions) -> Limits:
     watchdog = watchdog_seconds()
     return Limits(
         ready=options.ready_timeout,
-        graceful=options.graceful_timeout,
+        graceful=options.server.graceful_timeout,
         liveness=options.liveness_timeout or None,
         probe_every=None if watchdog is None else watchdog / 3,
         restarts=options.max_restarts,
     )
 
 
-def _curl_options(options: ServeOptions) -> str:
+def _curl_options(options: ServerOptions) -> str:
     parts = []
     if options.tls_cert is not None:
         parts.append(f"--cacert {options.tls_cert} ")
@@ -284,21 +288,13 @@ def prepare(options: ServeOptions, console: Console, config: Path | None) -> Env
 
     :raises LauncherError: with the exit code that belongs to what went wrong.
     """
+    engine = engine_named(options.engine)
     with stop_requests_raise():
-        source = options.model_request().resolve(console)
-        model, environment = _prepare(source, options, console)
+        model = options.model_request().open(engine, console)
+        environment = prepare_environment(model, options.environment, engine, console)
         if config is not None:
-            deployment = ModelDeployment(
-                source,
-                model,
-                environment,
-                uri=options.model_uri,
-                settings=server_settings(options, options.port),
-                config=config,
-                warn=console.warn,
-            )
-            deployment.write_config()
-            deployment.close()
+            described = describe_environment(environment)
+            write_config(config, Assignment(model, options.model_uri, described, options.server))
     return environment
 
 
@@ -307,67 +303,19 @@ def prepare_wheelhouse(options: ServeOptions, console: Console, folder: Path) ->
 
     :raises LauncherError: with the exit code that belongs to what went wrong.
     """
+    engine = engine_named(options.engine)
     with stop_requests_raise():
-        model = options.model_request().open(console)
-        spec = environment_spec(model, options.environment)
-        fill_wheelhouse(spec, folder, options.environment.build, console)
+        model = options.model_request().open(engine, console)
+        fill_wheelhouse(model, options.environment, engine, folder, console)
 
 
 def show_plan(options: ServeOptions, console: Console) -> None:
-    """Print what ``serve`` would do, build nothing and start nothing."""
-    model = options.model_request().open(console)
-    for line in describe_plan(model, options.environment):
-        print(line)
-    print(f"server        {options.host}:{options.port}, {options.workers} worker(s)")
+    """Print what ``serve`` would do, build nothing and start nothing.
 
-
-def _prepare(
-    source: ModelSource, options: ServeOptions, console: Console
-) -> tuple[Model, Environment]:
-    model = read_model(source.path)
-    console.step(describe_model(model))
-    return model, prepare_environment(model, options.environment, console)
-
-
-def describe_model(model: Model) -> str:
-    """One line on what the model is: 'model iris: sklearn, MLflow 3.17.2, Python 3.11.7'."""
-    flavors = [name for name in model.flavors if name != "python_function"]
-    parts = [", ".join(flavors) or "python_function"]
-    if model.mlflow_version:
-        parts.append(f"MLflow {model.mlflow_version}")
-    if model.requirements.python:
-        parts.append(f"Python {model.requirements.python}")
-    if model.created:
-        parts.append(f"logged {model.created:%Y-%m-%d}")
-    return f"model {model.name or model.path.name}: {', '.join(parts)}"
-
-
-def server_settings(options: ServeOptions, port: int) -> dict[str, Any]:
-    """The ``server`` part of the scoring server's configuration."""
-    return {
-        "host": options.host,
-        "port": port,
-        "workers": options.workers,
-        "threads": options.threads,
-        "max_batch_rows": options.max_batch_rows,
-        "batch_wait": options.batch_wait / 1000,
-        "loader": options.loader,
-        "preload": options.preload,
-        "max_requests": options.max_requests,
-        "max_requests_jitter": options.max_requests_jitter,
-        "backlog": options.backlog,
-        "timeout": options.timeout or None,
-        "graceful_timeout": options.graceful_timeout,
-        "max_body": options.max_body,
-        "token_file": _absolute(options.token_file),
-        "tls_cert": _absolute(options.tls_cert),
-        "tls_key": _absolute(options.tls_key),
-        "access_log": options.access_log,
-        "log_format": options.log_format,
-        "slow_request": options.slow_request,
-        "debug": options.debug,
-    }
-
-
-def _absolute(path: Path | None) -> str | None:
-    return None if path is None else str(path.absolute())
+    :raises LauncherError: with the exit code that belongs to what went wrong.
+    """
+    engine = engine_named(options.engine)
+    refuse_options(engine, options.server)
+    model = options.model_request().open(engine, console)
+    for line in describe_plan(model, options.environment, engine, options.server):
+        console.result(line)

@@ -2,74 +2,86 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envs.disk.files import write_json
-from launcher.engines.scoring_server import scoring_server_command
-from launcher.engines.server_config import server_config
+from launcher.artifacts import release_model
+from launcher.engines.engine import Assignment, Engine
 from launcher.supervision.process import Command
 
 if TYPE_CHECKING:
     from envs import Environment
     from launcher.artifacts import ModelSource
-    from launcher.model.mlmodel import Model
 
 
 def describe_environment(environment: Environment) -> dict[str, Any]:
     """The environment as the scoring server's configuration and /info have it."""
     return {
-        "manager": environment.env_manager,
+        "env_manager": environment.env_manager,
+        "as_of": environment.as_of,
         "key": environment.key,
         "python": environment.python_version,
     }
 
 
+def command_in(environment: Environment, command: Command, warn: Callable[[str], None]) -> Command:
+    """The command with the process environment of ``environment``.
+
+    :param warn: called with one line for each thing of the environment that failed.
+    """
+    from envs import environ
+
+    return replace(command, environ=environ(environment, warn=warn))
+
+
 class ModelDeployment:
-    """A model in its environment, which stays in use until ``close``.
+    """A model in its environment; both stay in use until ``close``.
 
     :param source: where the model came from.
-    :param uri: the model URI as given.
-    :param settings: the server's settings (``server`` of its configuration).
-    :param config: where the server's configuration is written.
+    :param folder: for the engine's files.
     :param warn: called with one line for each thing of the environment that failed.
     """
 
     def __init__(
         self,
         source: ModelSource,
-        model: Model,
+        assignment: Assignment,
         environment: Environment,
+        engine: Engine,
         *,
-        uri: str,
-        settings: Mapping[str, Any],
-        config: Path,
+        folder: Path,
         warn: Callable[[str], None],
     ) -> None:
-        self.source = source
-        self.model = model
+        self.model = assignment.model
         self.environment = environment
-        self._uri = uri
-        self._settings = settings
-        self._config = config
-        self._held = contextlib.ExitStack()
+        self._assignment = assignment
+        self._engine = engine
+        self._folder = folder
+        self._warn = warn
+        self._is_configured = False
+        self._held = ExitStack()
+        self._held.callback(release_model, source)
         self._held.enter_context(environment.in_use())
-        self.command: Command = scoring_server_command(environment, config, warn=warn)
+        self.command = command_in(environment, engine.command(environment.python, folder), warn)
 
-    def write_config(self, *, restarts: int = 0, reloads: int = 0) -> None:
-        """Write the configuration, with what /metrics reports of the launcher."""
-        write_json(
-            self._config,
-            server_config(
-                self.model,
-                uri=self._uri,
-                environment=describe_environment(self.environment),
-                server={**self._settings, "restarts": restarts, "reloads": reloads},
-            ),
-        )
+    def configure(self, *, restarts: int, reloads: int) -> None:
+        """Have the engine write its files, with what /metrics reports of the launcher.
+
+        :raises OSError: it cannot, and has not done so before.
+        """
+        try:
+            self._engine.configure(
+                self._assignment, self._folder, restarts=restarts, reloads=reloads
+            )
+        except OSError as error:
+            if not self._is_configured:
+                raise
+            self._warn(f"the configuration cannot be written, the last one is used: {error}")
+        self._is_configured = True
 
     def close(self) -> None:
-        """Let go of the environment."""
+        """Let go of model and environment."""
         self._held.close()

@@ -15,8 +15,8 @@ def server_config(
     """Put the configuration together, as JSON values.
 
     :param uri: the model URI as given, without credentials.
-    :param environment: ``manager``, ``key`` and ``python`` of the environment.
-    :param server: ``host``, ``port``, ``workers``, ``timeout`` (seconds) and the other limits.
+    :param environment: ``env_manager``, ``as_of``, ``key`` and ``python`` of the environment.
+    :param server: the fields of ServerOptions, ``processors``, ``restarts`` and ``reloads``.
     """
     return {
         "config_version": CONFIG_VERSION,

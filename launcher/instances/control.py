@@ -5,7 +5,6 @@ One request a connection, a JSON object on a line; the answer is a JSON object o
 
 from __future__ import annotations
 
-import contextlib
 import json
 import selectors
 import socket
@@ -19,15 +18,18 @@ _MAX_REQUEST = 4096
 
 
 class Client:
-    """One connection to the control socket."""
+    """One connection to the control socket. One that has gone is neither answered nor nudged."""
 
     def __init__(self, server: ControlServer, connection: socket.socket) -> None:
         self._server = server
         self.connection = connection
         self._data = b""
+        self.is_open = True
 
     def read(self) -> None:
         """Take what it has sent; called by the loop."""
+        if not self.is_open:
+            return
         try:
             data = self.connection.recv(_MAX_REQUEST)
         except BlockingIOError:
@@ -39,28 +41,39 @@ class Client:
             self.close()
         elif self._data.endswith(b"\n"):
             line, self._data = self._data, b""
-            self._server.handle(self, json.loads(line))
+            try:
+                request = json.loads(line)
+            except (ValueError, RecursionError):
+                request = None
+            if isinstance(request, dict):
+                self._server.handle(self, request)
+            else:
+                self.answer({"failure": "a request is a JSON object on a line"})
 
     def answer(self, content: dict[str, Any]) -> None:
-        """Answer and close."""
-        self.connection.setblocking(True)
-        self.connection.settimeout(1.0)
-        with contextlib.suppress(OSError):  # it did not wait for the answer
-            self.connection.sendall(json.dumps(content).encode() + b"\n")
+        """Answer and close. An answer has room in the socket, so that nothing waits."""
+        self._send(json.dumps(content).encode() + b"\n")
         self.close()
 
     def nudge(self) -> None:
         """Wake a client that follows the log; one that is behind has been woken already."""
+        self._send(b"\n")
+
+    def _send(self, data: bytes) -> None:
+        if not self.is_open:
+            return
         try:
-            self.connection.send(b"\n")
+            self.connection.send(data)
         except BlockingIOError:
             return
-        except OSError:
+        except OSError:  # it did not wait
             self.close()
 
     def close(self) -> None:
         """Let it go."""
-        self._server.forget(self)
+        if self.is_open:
+            self.is_open = False
+            self._server.forget(self)
 
 
 class ControlServer:
@@ -106,10 +119,9 @@ class ControlServer:
 
     def forget(self, client: Client) -> None:
         """Close a client's connection."""
-        if client in self._clients:
-            self._clients.remove(client)
-            self._selector.unregister(client.connection)
-            client.connection.close()
+        self._clients.remove(client)
+        self._selector.unregister(client.connection)
+        client.connection.close()
 
     def close(self) -> None:
         """Close all connections and remove the socket."""

@@ -61,11 +61,10 @@ def start_in_background(arguments: list[str], log: Path, console: Console) -> No
         error = LauncherError(told["failure"], told["hint"], log_path=log)
         error.exit_code = told["exit_code"]
         raise error
-    console.clear()
-    print(f"ready: {told['url']}")
-    print(f"name:  {told['name']}")
-    print(f"pid:   {process.pid}")
-    print(f"log:   {log}")
+    console.result(f"ready: {told['url']}")
+    console.result(f"name:  {told['name']}")
+    console.result(f"pid:   {process.pid}")
+    console.result(f"log:   {log}")
 
 
 class Outcome:

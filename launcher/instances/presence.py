@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from envs.disk.files import write_json
-from launcher.console import Console
-from launcher.engines.deployment import ModelDeployment
+from launcher.console import Console, is_terminal
+from launcher.engines.deployment import ModelDeployment, describe_environment
 from launcher.instances.control import Client, ControlServer
 from launcher.instances.registry import INSTANCE_FILE, Instance
 from launcher.instances.systemd import Notifier
+from launcher.supervision.deployment import Deployment, Observer
 from launcher.supervision.log import ServerLog
-from launcher.supervision.supervisor import Deployment, Observer, Supervisor
+from launcher.supervision.served_model import ServedModel
+from launcher.supervision.server import Loop
+from scoring_server.events import Event, Loaded, NotForkable, Summary
 
 
 class Presence(Observer):
@@ -51,46 +54,60 @@ class Presence(Observer):
         self._curl_options = curl_options
         self._on_ready = on_ready
         self._systemd = Notifier()
-        self._summary: dict[str, Any] = {}
+        self._summary = Summary(requests=0, workers=[], queue=0)
         self._answered_before = 0
         self._reload_waits: list[Client] = []
         self._followers: list[Client] = []
-        self._supervisor: Supervisor | None = None
+        self._served: ServedModel | None = None
         self._control: ControlServer | None = None
         self._was_ready = False
 
-    def attach(self, supervisor: Supervisor, deployment: ModelDeployment) -> None:
-        """Answer control requests for ``supervisor``, and be found by ``launcher ps``."""
-        self._supervisor = supervisor
-        self._control = ControlServer(self._folder, supervisor.selector, self._handle)
+    def attach(self, loop: Loop, served: ServedModel, deployment: ModelDeployment) -> None:
+        """Answer control requests for ``served``, and be found by ``launcher ps``."""
+        self._served = served
+        self._control = ControlServer(self._folder, loop.selector, self._handle)
         self._log.on_write = self._wake_followers
-        # Not yet: what it takes to write it is imported while the server starts.
-        supervisor.post(lambda: self._write_instance(deployment))
+        # Not yet: what these take is imported while the server starts.
+        loop.post(lambda: self._console.under_way("loading the model"))
+        loop.post(lambda: self._write_instance(deployment))
 
     def detach(self) -> None:
         """Be gone: once this has returned, the name may be another's."""
         if self._control is not None:
             self._control.close()
-        (self._folder / INSTANCE_FILE).unlink(missing_ok=True)
-        if self._ready_file is not None:
-            self._ready_file.unlink(missing_ok=True)
+        for path in (self._folder / INSTANCE_FILE, self._ready_file):
+            if path is not None:
+                with self._best_effort(path):
+                    path.unlink(missing_ok=True)
 
     def _write_instance(self, deployment: ModelDeployment) -> None:
         assert self._control is not None
         import psutil
 
-        Instance(
+        described = describe_environment(deployment.environment)
+        instance = Instance(
             pid=os.getpid(),
             created=psutil.Process().create_time(),
             name=self._name,
             url=self._url,
             model_uri=self._model_uri,
             model=deployment.model.name or deployment.model.path.name,
-            environment=deployment.environment.key,
-            manager=deployment.environment.env_manager,
+            environment=described["key"],
+            env_manager=described["env_manager"],
+            as_of=described["as_of"],
             log=str(self._log.path),
             control=str(self._control.path),
-        ).write(self._folder)
+        )
+        with self._best_effort(self._folder):
+            instance.write(self._folder)
+
+    @contextmanager
+    def _best_effort(self, path: Path) -> Iterator[None]:
+        """What others know of a service is no reason to end it."""
+        try:
+            yield
+        except OSError as error:
+            self._console.warn(f"{path} cannot be written or removed: {error.strerror}")
 
     def report(self, text: str) -> None:
         """Say what happens, on the console and to those who follow the log."""
@@ -99,34 +116,35 @@ class Presence(Observer):
 
     # --- what the supervisor tells ---------------------------------------------------------------
 
-    def event(self, event: dict[str, Any]) -> None:
-        if event["event"] == "loaded":
-            self._console.step(f"model loaded in {event['seconds']:.2f} s")
-        elif event["event"] == "not_forkable":
-            reasons = ", ".join(event["reasons"])
+    def event(self, event: Event) -> None:
+        if isinstance(event, Loaded):
+            self._console.step(f"model loaded in {event.seconds:.2f} s")
+        elif isinstance(event, NotForkable):
+            reasons = ", ".join(event.reasons)
             self._console.step(
                 f"the loaded model does not survive a fork ({reasons}): each worker loads its own"
             )
-        elif event["event"] == "summary":
-            if event["requests"] < self._summary.get("requests", 0):
-                self._answered_before += self._summary["requests"]
+        elif isinstance(event, Summary):
+            if event.requests < self._summary.requests:
+                self._answered_before += self._summary.requests
             self._summary = event
 
     def ready(self, deployment: Deployment) -> None:
         assert isinstance(deployment, ModelDeployment)
-        environment = deployment.environment
         if self._ready_file is not None:
+            described = describe_environment(deployment.environment)
             content = {
                 "pid": os.getpid(),
                 "url": self._url,
-                "environment": environment.key,
-                "environment_manager": environment.env_manager,
+                "environment": described["key"],
+                "env_manager": described["env_manager"],
+                "as_of": described["as_of"],
             }
-            write_json(self._ready_file, content)
+            with self._best_effort(self._ready_file):
+                write_json(self._ready_file, content)
         self._write_instance(deployment)
         self._systemd.ready(f"serving {self._name} at {self._url}")
-        self._console.clear()
-        print(f"ready: {self._url}", flush=True)
+        self._console.result(f"ready: {self._url}")
         if self._was_ready:
             return
         self._was_ready = True
@@ -134,13 +152,14 @@ class Presence(Observer):
 
         line = curl_line(deployment.model, self._url)
         if line is not None:
-            print(f"try:   {line.replace('curl ', 'curl ' + self._curl_options, 1)}", flush=True)
-        if sys.stderr.isatty():
+            self._console.result(f"try:   {line.replace('curl ', 'curl ' + self._curl_options, 1)}")
+        if is_terminal():
             self._console.step("press Ctrl-C to stop")
         self._on_ready()
 
     def alive(self) -> None:
         self._systemd.alive()
+        self._console.flush()
 
     def reloading(self) -> None:
         self._systemd.reloading()
@@ -158,15 +177,15 @@ class Presence(Observer):
     # --- what others ask -------------------------------------------------------------------------
 
     def _handle(self, client: Client, request: dict[str, Any]) -> None:
-        assert self._supervisor is not None
+        assert self._served is not None
         what = request.get("command")
         if what == "status":
             client.answer(self._status())
         elif what == "reload":
             self._reload_waits.append(client)
-            self._supervisor.reload()
+            self._served.reload()
         elif what == "stop":
-            self._supervisor.stop(signal.SIGTERM)
+            self._served.stop(signal.SIGTERM)
             client.answer({})
         elif what == "follow":
             self._followers.append(client)
@@ -175,15 +194,16 @@ class Presence(Observer):
             client.answer({"failure": f"unknown command {what!r}"})
 
     def _status(self) -> dict[str, Any]:
-        assert self._supervisor is not None
+        assert self._served is not None
         return {
-            "state": self._supervisor.state,
-            "requests": self._answered_before + self._summary.get("requests", 0),
-            "workers": len(self._summary.get("workers", [])) or None,
-            "restarts": self._supervisor.restarts,
-            "reloads": self._supervisor.reloads,
+            "state": self._served.state,
+            "requests": self._answered_before + self._summary.requests,
+            "workers": len(self._summary.workers) or None,
+            "restarts": self._served.restarts,
+            "reloads": self._served.reloads,
         }
 
     def _wake_followers(self) -> None:
         for client in self._followers:
             client.nudge()
+        self._followers = [client for client in self._followers if client.is_open]

@@ -11,7 +11,7 @@ import re
 import select
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,9 +42,10 @@ class Instance:
     model_uri: str
     model: str
     environment: str
-    manager: str
     log: str
     control: str
+    env_manager: str | None = None
+    as_of: str | None = None
 
     @property
     def control_path(self) -> Path:
@@ -87,16 +88,28 @@ class Instance:
             os.close(descriptor)
 
 
+def _read_instance(path: Path) -> Instance | None:
+    """The instance that a file describes; None where it is damaged, or not there (any more).
+
+    It has just begun or ended then, or it is no server's. Fields of another version are left out.
+    """
+    known = {each.name for each in fields(Instance)}
+    try:
+        document = json.loads(path.read_bytes())
+        instance = Instance(**{name: value for name, value in document.items() if name in known})
+    except (FileNotFoundError, ValueError, TypeError, AttributeError):
+        return None
+    numbers = isinstance(instance.pid, int) and isinstance(instance.created, float)
+    texts = (instance.name, instance.control, instance.log)
+    return instance if numbers and all(isinstance(text, str) for text in texts) else None
+
+
 def running_instances() -> list[Instance]:
     """Those that run, by name; what is left of others is removed."""
     found = []
     for folder in all_run_folders().glob("[!.]*"):
-        try:
-            instance = Instance(**json.loads((folder / INSTANCE_FILE).read_text()))
-        except FileNotFoundError:  # it has just begun or ended, or it is no server's
-            remove_if_left(folder)
-            continue
-        if instance.process() is None:
+        instance = _read_instance(folder / INSTANCE_FILE)
+        if instance is None or instance.process() is None:
             remove_if_left(folder)
         else:
             found.append(instance)
@@ -180,7 +193,8 @@ def describe_instance(instance: Instance) -> dict[str, Any]:
         "model": instance.model,
         "model_uri": instance.model_uri,
         "environment": instance.environment,
-        "environment_manager": instance.manager,
+        "env_manager": instance.env_manager,
+        "as_of": instance.as_of,
         "uptime": time.time() - instance.created,
         "requests": None,
         "workers": None,

@@ -12,7 +12,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
     """Bind ``host``:``port`` without listening, so that a probe is refused until someone does.
 
     :param port: 0 for a free one.
-    :returns: the bound socket, inheritable by child processes.
+    :returns: the bound socket.
     :raises UsageError: the port is taken or not permitted, or the host is not one of this machine.
     """
     try:
@@ -24,10 +24,19 @@ def bind_socket(host: str, port: int) -> socket.socket:
             f"The host {host!r} is not known: {error.strerror}.", "Use --host with an address."
         ) from error
     try:
+        first = _bind(family, address, reuse=False)
+        if port != 0:
+            return first
+        # Bound once more, by number: a port that the kernel chose it takes back when a server
+        # shuts the socket down, and the next server would listen on another one.
+        address = first.getsockname()
+        first.close()
         return _bind(family, address, reuse=False)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise _usage_error(host, port, error) from error
+    if port == 0:  # somebody was quicker
+        return bind_socket(host, port)
     # Connections of an earlier server may linger on this port; only then does "reuse" help. It
     # comes second because two sockets that both ask for it can bind the same port.
     try:
@@ -42,7 +51,6 @@ def _bind(family: int, address: tuple[object, ...], *, reuse: bool) -> socket.so
         if reuse:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-        bound.set_inheritable(True)
     except OSError:
         bound.close()
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -76,7 +77,10 @@ class ServerLog:
 
 def new_log_path(folder: Path, name: str) -> Path:
     """A path for this process's log below ``folder``; of older ones the newest are kept."""
+    # Not `name-*`: that would be the logs of `iris-2` as well as those of `iris`.
+    ours = re.compile(rf"{re.escape(name)}-\d{{8}}-\d{{6}}-\d+\.log")
     if folder.is_dir():
-        for old in sorted(folder.glob(f"{name}-*.log"))[: -KEPT_LOGS or None]:
+        found = sorted(path for path in folder.iterdir() if ours.fullmatch(path.name))
+        for old in found[: -KEPT_LOGS or None]:
             old.unlink(missing_ok=True)
     return folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+
+# Bytes of a line on the status pipe: the longest is a traceback. A model may write there, too.
+_LONGEST_STATUS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -18,16 +19,18 @@ class Command:
     """What to run: ``argv`` starts with an absolute path; ``environ`` is complete.
 
     ``descriptors`` makes the arguments that hand down descriptors, from their numbers: the
-    listening socket (None for a batch job), the status pipe, the lifeline. ``announces``: it says
-    on the status pipe that it listens; else /ping is asked. ``drain_signal`` makes it finish its
-    requests while another server has taken over.
+    listening socket (None for a batch job), the status pipe, the lifeline. It is None for a
+    program that knows of none: that binds the port itself, and is ready once it answers.
+    ``ping_path`` answers 200 while it is well. ``drain_signal`` makes it finish its requests while
+    another server has taken over; ``side_by_side``: another one can do so.
     """
 
     argv: tuple[str, ...]
     environ: Mapping[str, str]
-    descriptors: Callable[[int | None, int, int], Sequence[str]]
-    announces: bool = True
+    descriptors: Callable[[int | None, int, int], Sequence[str]] | None = None
+    ping_path: str = "/ping"
     drain_signal: int = signal.SIGTERM
+    side_by_side: bool = False
 
 
 class ServerProcess:
@@ -49,14 +52,21 @@ class ServerProcess:
         stdin: int = subprocess.DEVNULL,
         stdout: int | None = None,
     ) -> None:
-        self.output, output = os.pipe()
-        self.status, status = os.pipe()
-        lifeline, self._lifeline = os.pipe()
-        socket_fd = None if listening is None else listening.fileno()
-        inherited = [fd for fd in (socket_fd, status, lifeline) if fd is not None]
-        try:
+        with ExitStack() as theirs, ExitStack() as ours:
+            self.output, output = _pipe(ours, theirs)
+            self.status, status = _pipe(ours, theirs)
+            lifeline, self._lifeline = _pipe(theirs, ours)
+            inherited: list[int] = []
+            arguments: Sequence[str] = ()
+            if command.descriptors is not None:
+                socket_fd = None if listening is None else listening.fileno()
+                arguments = command.descriptors(socket_fd, status, lifeline)
+                inherited = [fd for fd in (socket_fd, status, lifeline) if fd is not None]
+            elif listening is not None:
+                # Bound without listening, ours keeps the port for a program that binds it as well.
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._process = subprocess.Popen(
-                [*command.argv, *command.descriptors(socket_fd, status, lifeline)],
+                [*command.argv, *arguments],
                 env=dict(command.environ),
                 stdin=stdin,
                 stdout=output if stdout is None else stdout,
@@ -64,16 +74,9 @@ class ServerProcess:
                 pass_fds=inherited,
                 start_new_session=True,
             )
-        except BaseException:
-            for end in (self.output, self.status, self._lifeline):
-                os.close(end)
-            raise
-        finally:
-            for end in (output, status, lifeline):
-                os.close(end)
+            self._ends = ours.pop_all()
         os.set_blocking(self.output, False)
         os.set_blocking(self.status, False)
-        self.started = time.monotonic()
         self._status_rest = b""
 
     @property
@@ -107,8 +110,8 @@ class ServerProcess:
         except BlockingIOError:
             return None
 
-    def read_status(self) -> list[dict[str, Any]] | None:
-        """The status events that are there; None at the end of the pipe."""
+    def read_status(self) -> list[bytes] | None:
+        """The lines on the status pipe that are there; None at the end of the pipe."""
         try:
             chunk = os.read(self.status, 65536)
         except BlockingIOError:
@@ -116,14 +119,24 @@ class ServerProcess:
         if not chunk:
             return None
         *lines, self._status_rest = (self._status_rest + chunk).split(b"\n")
-        return [json.loads(line) for line in lines]
+        if len(self._status_rest) > _LONGEST_STATUS:
+            lines.append(self._status_rest)
+            self._status_rest = b""
+        return lines
 
     def close(self) -> None:
         """Kill what is left of the group, reap the process, close the pipes."""
         self.kill_group()
         self._process.wait()
-        for end in (self.output, self.status, self._lifeline):
-            os.close(end)
+        self._ends.close()
+
+
+def _pipe(reads: ExitStack, writes: ExitStack) -> tuple[int, int]:
+    """A pipe whose ends are closed with these."""
+    read, write = os.pipe()
+    reads.callback(os.close, read)
+    writes.callback(os.close, write)
+    return read, write
 
 
 def describe_exit(code: int) -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import selectors
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 from launcher.supervision.log import ServerLog
 from launcher.supervision.process import Command, ServerProcess
-from launcher.supervision.readiness import ping
+from scoring_server.events import Event, Failed, Ready, decode
 
-# A backend without a status pipe is asked this often, in seconds.
+if TYPE_CHECKING:
+    from launcher.supervision.probes import Probe
+
+# A server without a status pipe is asked this often whether it is ready, in seconds.
 _PROBE_INTERVAL = 0.1
 
 
@@ -25,16 +28,29 @@ class Failure:
     hint: str | None = None
 
 
+class Loop(Protocol):
+    """What waits on everything; what is registered in its selector has a call as its data."""
+
+    @property
+    def selector(self) -> selectors.BaseSelector:
+        """Where descriptors are watched."""
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Run ``call`` in the loop. Any thread may post."""
+
+
 class SupervisedServer:
     """Starts a server and follows it.
 
     :param command: the server's command.
     :param listening: the bound socket to hand down.
-    :param url: where it answers, for /ping.
-    :param selector: the loop's; what is registered there has a call as its data.
+    :param url: where it answers.
+    :param loop: watches its pipes.
     :param log: takes its output.
     :param ready_within: seconds until it has to be ready; None for no limit.
     :param on_event: called with each event that it sends.
+    :param on_ready: called once, when it has become ready.
+    :raises OSError: it cannot be started.
     """
 
     def __init__(
@@ -42,44 +58,35 @@ class SupervisedServer:
         command: Command,
         listening: socket.socket,
         url: str,
-        selector: selectors.BaseSelector,
+        loop: Loop,
         log: ServerLog,
         *,
         ready_within: float | None,
-        on_event: Callable[[dict[str, Any]], None],
+        on_event: Callable[[Event], None],
+        on_ready: Callable[[SupervisedServer], None],
     ) -> None:
         self.command = command
-        self._url = url
-        self._selector = selector
+        self._selector = loop.selector
         self._log = log
         self._on_event = on_event
+        self._on_ready = on_ready
         self._ready_within = ready_within
+        self._is_ending = False
+        self._probe: Probe | None = None
         self.is_ready = False
         self.failure: Failure | None = None
-        self.deadline = None if ready_within is None else time.monotonic() + ready_within
-        self.next_probe: float | None = None
         self.process = ServerProcess(command, listening)
-        selector.register(self.process.output, selectors.EVENT_READ, self._take_output)
-        selector.register(self.process.status, selectors.EVENT_READ, self._take_status)
-        if not command.announces:
-            self.next_probe = time.monotonic() + _PROBE_INTERVAL
+        self.deadline = None if ready_within is None else time.monotonic() + ready_within
+        self._selector.register(self.process.output, selectors.EVENT_READ, self._take_output)
+        self._selector.register(self.process.status, selectors.EVENT_READ, self._take_status)
+        if command.descriptors is None:
+            from launcher.supervision.probes import Probe  # here: most servers announce themselves
 
-    @property
-    def next_time(self) -> float | None:
-        """When ``tick`` has something to do next."""
-        times = [each for each in (self.deadline, self.next_probe) if each is not None]
-        return min(times, default=None)
-
-    def becomes_ready(self) -> bool:
-        """Probe it when it is time to; true once, when it has become ready."""
-        if self.next_probe is None or time.monotonic() < self.next_probe or self.is_ready:
-            return False
-        if ping(self._url, timeout=2.0, verify=False) is not None:
-            self.next_probe = time.monotonic() + _PROBE_INTERVAL
-            return False
-        self.next_probe = self.deadline = None
-        self.is_ready = True
-        return True
+            self._probe = Probe(
+                url + command.ping_path,
+                _PROBE_INTERVAL,
+                on_answer=lambda: loop.post(self._become_ready),
+            )
 
     def is_late(self) -> bool:
         """Whether its deadline (for readiness, or for the end) has passed; true once."""
@@ -98,7 +105,7 @@ class SupervisedServer:
 
         :param within: seconds until it is late.
         """
-        self.next_probe = None
+        self._is_ending = True
         self.deadline = time.monotonic() + within
         if self.is_ready:
             self.process.send_signal(signum)
@@ -107,6 +114,8 @@ class SupervisedServer:
 
     def discard(self) -> None:
         """End it and all that it started; take what it said last."""
+        self._is_ending = True
+        self._stop_probe()
         # Killed first: a descendant that holds the output open would keep us reading.
         self.process.kill_group()
         self.process.wait()
@@ -115,9 +124,14 @@ class SupervisedServer:
                 self._selector.unregister(descriptor)
         while chunk := self.process.read_output():
             self._log.write(chunk)
-        for event in self.process.read_status() or []:
-            self._take_event(event)
+        while lines := self.process.read_status():
+            self._take_events(lines)
         self.process.close()
+
+    def _stop_probe(self) -> None:
+        if self._probe is not None:
+            self._probe.stop()
+            self._probe = None
 
     def _take_output(self) -> None:
         chunk = self.process.read_output()
@@ -127,17 +141,40 @@ class SupervisedServer:
             self._selector.unregister(self.process.output)
 
     def _take_status(self) -> None:
-        events = self.process.read_status()
-        if events is None:
+        lines = self.process.read_status()
+        if lines is None:
             self._selector.unregister(self.process.status)
-            return
-        for event in events:
-            self._take_event(event)
+        else:
+            self._take_events(lines)
 
-    def _take_event(self, event: dict[str, Any]) -> None:
-        if event["event"] == "failed":
-            self.failure = Failure(event["message"], event.get("hint"))
-            self._log.keep(event.get("traceback", "").encode())
-        elif event["event"] == "ready" and not self.is_ready:
-            self.next_probe = time.monotonic()
-        self._on_event(event)
+    def _take_events(self, lines: Iterable[bytes]) -> None:
+        for event in read_events(lines, self._log):
+            if isinstance(event, Failed):
+                self.failure = Failure(event.message, event.hint)
+            self._on_event(event)
+            if isinstance(event, Ready):
+                self._become_ready()
+
+    def _become_ready(self) -> None:
+        if self.is_ready or self._is_ending:
+            return
+        self._stop_probe()
+        self.deadline = None
+        self.is_ready = True
+        self._on_ready(self)
+
+
+def read_events(lines: Iterable[bytes], log: ServerLog) -> Iterator[Event]:
+    """The events of lines of the status pipe; tracebacks, and lines that are none, go to the log.
+
+    The model's code has inherited the pipe, so that anything may be on it.
+    """
+    for line in lines:
+        try:
+            event = decode(line)
+        except (ValueError, RecursionError) as error:
+            log.keep(f"[a line of the status pipe is dropped: {error}]\n".encode())
+            continue
+        if isinstance(event, Failed):
+            log.keep(event.traceback.encode())
+        yield event

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from envs import Environment, EnvSpec, EnvStore, prepare
-from launcher.cli.envs import human_age
+from launcher.cli.environments import human_age
 
 Launch = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -72,7 +72,7 @@ def test_path_and_run(built: Environment, launch: Launch) -> None:
     assert launch("envs", "run", built.key, "--", "python", "-c", "exit(7)").returncode == 7
     missing = launch("envs", "run", built.key, "--", "no-such-command")
     assert missing.returncode == 2
-    assert "there is no command no-such-command" in missing.stderr
+    assert "There is no command no-such-command" in missing.stderr
 
 
 def test_an_environment_is_in_use_while_a_command_runs_in_it(

@@ -11,6 +11,7 @@ import pytest
 from envs import EnvError, EnvStore, prepare
 from envs.building.environ import clean_environ
 from launcher.commands.environment import EnvironmentOptions, environment_spec
+from launcher.engines.scoring_server import ScoringServer
 from launcher.model.mlmodel import read_model
 
 LOAD = "import sys, mlflow.pyfunc; mlflow.pyfunc.load_model(sys.argv[1])"
@@ -27,7 +28,7 @@ def test_every_model_gets_its_environment_and_loads(
         if not (path / "MLmodel").is_file():
             continue
         model = read_model(path)
-        spec = environment_spec(model, EnvironmentOptions(as_of="auto"))
+        spec = environment_spec(model, EnvironmentOptions(as_of="auto"), ScoringServer())
         try:
             started = time.perf_counter()
             built = prepare(spec, store=store, python_downloads=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -60,7 +61,6 @@ def obedient(tmp_path: Path) -> ObedientModel:
 
 
 @pytest.fixture
-def fresh_home(tmp_path: Path, launcher_home: Path) -> dict[str, str]:
+def fresh_home(tmp_path: Path) -> dict[str, str]:
     """A launcher home of the test's own; only the installer's cache is shared."""
-    cache = str(launcher_home / "uv-cache")
-    return {"LAUNCHER_HOME": str(tmp_path / "home"), "UV_CACHE_DIR": cache}
+    return {"LAUNCHER_HOME": str(tmp_path / "home"), "UV_CACHE_DIR": os.environ["UV_CACHE_DIR"]}

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ LONGEST = 240.0
 class Launcher:
     """One launcher process; its output is collected line by line as it comes.
 
-    ``through``: the beginning of a command that runs the rest of it.
+    ``through``: the beginning of a command that runs the rest of it; ``command`` runs the launcher.
     """
 
     def __init__(
@@ -32,9 +32,10 @@ class Launcher:
         *arguments: str | Path,
         environ: dict[str, str] | None = None,
         through: Sequence[str] = (),
+        command: Sequence[str] = (sys.executable, "-m", "launcher"),
     ) -> None:
         self.process = subprocess.Popen(
-            [*through, sys.executable, "-m", "launcher", *map(str, arguments)],
+            [*through, *command, *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -210,6 +211,13 @@ class ObedientModel:
 
     def mark(self, name: str) -> None:
         (self.path / name).touch()
+
+
+def serve_locally(
+    launch: Callable[..., Launcher], model: ObedientModel, *arguments: str | Path
+) -> Launcher:
+    """Serve the model at a free port, in the Python that runs the tests."""
+    return launch("serve", "-m", model.path, "-p", "0", "--env-manager", "local", *arguments)
 
 
 def command(name: str) -> dict[str, Any]:

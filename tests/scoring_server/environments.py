@@ -20,7 +20,7 @@ ORACLE = [
     "xgboost-cpu", "lightgbm", "statsmodels",
 ]  # fmt: skip
 # What the scoring server needs, and its tests.
-MINIMAL = ["numpy", "pandas", "flask", "pytest"]
+MINIMAL = ["numpy", "pandas", "flask", "pytest", "prometheus-client"]
 
 
 def build(home: Path, version: str | None, requirements: list[str]) -> str:

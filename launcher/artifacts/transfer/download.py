@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 from envs.disk.home import make_private_folder, open_private
 from launcher.artifacts.bodies import BLOCK, body_of
 from launcher.artifacts.http import Client, HTTPStatusError
-from launcher.artifacts.source import ModelURIError, Report, refuse_size
-from launcher.artifacts.transfer.progress import Progress
+from launcher.artifacts.source import ModelURIError, Report, refuse_size, silent
+from launcher.console import Progress
 from launcher.quantities import format_size
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def download(
     """
     total = sum(file.size or 0 for file in files)
     wanted = []
-    with Progress(total, report) as bar:
+    with Progress("Fetching", total, shown=report is not silent) as bar:
         progress = _Limited(bar, max_model_size)
         for file in files:
             target = folder / file.path

@@ -1,0 +1,125 @@
+"""Options that several commands have, and what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from launcher.cli.option_types import ENV_MANAGER, SIZE
+
+if TYPE_CHECKING:
+    from launcher.commands.environment import EnvironmentOptions
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Function], Function]
+
+
+def _together(*options: Decorator[Any]) -> Decorator[Any]:
+    """One decorator that adds these options, in this order."""
+
+    def add(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+loader_option = click.option(
+    "--loader",
+    type=click.Choice(["auto", "mlflow"]),
+    default="auto",
+    show_default=True,
+    help="auto reads the files of known flavors without importing MLflow; mlflow never does.",
+)
+model_options = _together(
+    click.option(
+        "-m", "--model-uri", required=True, metavar="URI", help="The model: a folder or a URI."
+    ),
+    click.option(
+        "--max-model-size",
+        metavar="SIZE",
+        type=SIZE,
+        help="Refuse a model that is larger, such as 20GB.  [default: no limit]",
+    ),
+)
+as_of_option = click.option(
+    "--as-of",
+    "--resolve-as-of",
+    "as_of",
+    default="auto",
+    show_default=True,
+    metavar="auto|today|DATE",
+    help="The day whose package releases count; auto: the day the model was logged.",
+)
+offline_option = click.option(
+    "--offline",
+    is_flag=True,
+    flag_value=True,
+    default=None,
+    help="Never touch a network: only what is cached.  [env: LAUNCHER_OFFLINE]",
+)
+
+
+env_manager_option = click.option(
+    "--env-manager",
+    type=ENV_MANAGER,
+    default="virtualenv",
+    show_default=True,
+    help="What makes the model's environment; uv is another name for virtualenv, "
+    "local is the Python that runs the launcher.",
+)
+
+
+environment_options = _together(
+    env_manager_option,
+    click.option("--no-conda", is_flag=True, help="Deprecated: --env-manager local."),
+    click.option(
+        "--install-mlflow",
+        is_flag=True,
+        help="Install the MLflow that logged the model where the model does not ask for one, and "
+        "the scoring server itself.",
+    ),
+    as_of_option,
+    offline_option,
+    click.option(
+        "--no-python-downloads",
+        "python_downloads",
+        is_flag=True,
+        flag_value=False,
+        default=True,
+        help="Do not install a Python that is missing.",
+    ),
+    click.option(
+        "--wheelhouse",
+        type=click.Path(path_type=Path, file_okay=False, exists=True),
+        metavar="DIR",
+        help="Build from this folder instead of an index; see prepare-env --download.",
+    ),
+)
+
+
+def take_environment_options(given: dict[str, Any]) -> EnvironmentOptions:
+    """Take what ``environment_options`` added out of the options of a command."""
+    from launcher.commands.environment import BuildOptions, EnvironmentOptions
+
+    if given.pop("no_conda"):
+        click.echo("--no-conda is deprecated; use --env-manager local.", err=True)
+        given["env_manager"] = "local"
+    build = take(BuildOptions, given)
+    options: EnvironmentOptions = take(EnvironmentOptions, given, build=build)
+    return options
+
+
+def take(kind: Callable[..., Any], given: dict[str, Any], **others: Any) -> Any:
+    """Take the fields of a dataclass out of the options of a command, and make one of them.
+
+    :param others: fields that are no options.
+    """
+    names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: given.pop(name) for name in names & given.keys()}, **others)

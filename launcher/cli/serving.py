@@ -1,0 +1,182 @@
+"""``launcher serve`` and ``launcher ping``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from launcher.cli.option_types import FILE
+from launcher.cli.options import (
+    environment_options,
+    loader_option,
+    model_options,
+    take,
+    take_environment_options,
+)
+
+
+def _workers(value: str) -> int:
+    if value == "auto":
+        from launcher.cpu_limits import available_cpus
+
+        return available_cpus()
+    if not value.isdigit() or int(value) < 1:
+        raise click.BadParameter(f"{value!r} is neither a number above 0 nor 'auto'.")
+    return int(value)
+
+
+@click.command()
+@model_options
+@click.option(
+    "-p", "--port", default=5000, envvar="MLFLOW_PORT", show_default=True,
+    type=click.IntRange(0, 65535), help="The port; 0 picks a free one and prints it.",
+)  # fmt: skip
+@click.option("-h", "--host", default="127.0.0.1", envvar="MLFLOW_HOST", show_default=True)
+@click.option(
+    "-t", "--timeout", default=60.0, envvar="MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT",
+    type=click.FloatRange(min=0), show_default=True, help="Seconds for one request; 0: no limit.",
+    callback=lambda _ctx, _param, value: value or None,
+)  # fmt: skip
+@click.option(
+    "-w", "--workers", default="1", envvar="MLFLOW_MODELS_WORKERS", show_default=True,
+    metavar="N|auto", callback=lambda _ctx, _param, value: _workers(value),
+    help="Worker processes; they share the loaded model's memory. auto: as many as CPUs may be "
+    "used here.",
+)  # fmt: skip
+@click.option(
+    "--threads", default=1, show_default=True, type=click.IntRange(min=1),
+    help="Requests that a worker's model answers at a time.",
+)  # fmt: skip
+@click.option(
+    "--max-batch-rows", default=0, type=click.IntRange(min=0), metavar="N",
+    help="Let requests that wait while the model is busy share one prediction of up to N rows; "
+    "for models that answer each row by itself.  [default: no batching]",
+)  # fmt: skip
+@click.option(
+    "--batch-wait", default=0.0, type=click.FloatRange(min=0), metavar="MS",
+    callback=lambda _ctx, _param, value: value / 1000,
+    help="Milliseconds that a request waits for others although the model is idle.  [default: 0]",
+)  # fmt: skip
+@click.option(
+    "--preload/--no-preload", default=None,
+    help="Load the model once and fork workers from it, or load it in each worker.  "
+    "[default: once, unless it has threads or a CUDA context]",
+)  # fmt: skip
+@click.option(
+    "--backlog", default=512, show_default=True, type=click.IntRange(min=0),
+    help="Requests that may wait for a worker; one more is refused with 503.",
+)  # fmt: skip
+@click.option(
+    "--max-requests", default=0, type=click.IntRange(min=0),
+    help="Replace a worker after that many requests.  [default: never]",
+)  # fmt: skip
+@click.option(
+    "--max-requests-jitter", default=0, type=click.IntRange(min=0),
+    help="Up to that many more, at random, so that workers are not replaced all at once.",
+)  # fmt: skip
+@loader_option
+@environment_options
+@click.option("--enable-mlserver", is_flag=True, help="Serve with MLServer (not supported yet).")
+@click.option(
+    "--ready-file", type=click.Path(path_type=Path, dir_okay=False),
+    help="Written at readiness (JSON: pid, url, environment), removed at stop.",
+)  # fmt: skip
+@click.option(
+    "--ready-timeout", type=click.FloatRange(min=0, min_open=True),
+    help="Seconds that the server may take to become ready.  [default: no limit]",
+)  # fmt: skip
+@click.option(
+    "--graceful-timeout", default=30.0, show_default=True, type=click.FloatRange(min=0),
+    help="Seconds that requests in flight have at a stop.",
+)  # fmt: skip
+@click.option(
+    "--liveness-timeout", default=30.0, show_default=True, type=click.FloatRange(min=0),
+    help="Seconds without an answer to /ping after which the server is replaced; 0: never.",
+)  # fmt: skip
+@click.option(
+    "--max-restarts", default=5, show_default=True, type=click.IntRange(min=0),
+    help="Crashes within a minute after which the launcher gives up.",
+)  # fmt: skip
+@click.option(
+    "--max-body", default=100 * 1024 * 1024, show_default=True, type=click.IntRange(min=1),
+    help="Bytes that a request body may have.",
+)  # fmt: skip
+@click.option(
+    "--token-file", type=FILE,
+    help="Clients must send the token in this file (Authorization: Bearer ...) to all but /ping "
+    "and /health.",
+)  # fmt: skip
+@click.option(
+    "--tls-cert", type=FILE,
+    help="Serve https with this certificate chain (PEM).",
+)  # fmt: skip
+@click.option(
+    "--tls-key", type=FILE,
+    help="The certificate's private key, where it is in a file of its own (PEM).",
+)  # fmt: skip
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
+)  # fmt: skip
+@click.option(
+    "--access-log", is_flag=True,
+    help="Log every request; without it, those that are slow or fail here (5xx).",
+)  # fmt: skip
+@click.option(
+    "--slow-request", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+    help="Log requests that take longer, marked as slow.",
+)  # fmt: skip
+@click.option(
+    "--watch", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+    help="Ask that often whether the model URI leads to another model now, and reload then.",
+)  # fmt: skip
+@click.option("--name", help="Name for ps, logs, reload and stop.  [default: the model's]")
+@click.option("--detach", is_flag=True, help="Serve in the background; return once ready.")
+@click.option("--log-file", type=click.Path(path_type=Path), hidden=True)
+@click.option("--outcome-fd", type=int, hidden=True)
+@click.option("--dry-run", is_flag=True, help="Print the plan: model, key, requirements, command.")
+@click.pass_context
+def serve(ctx: click.Context, /, **given: Any) -> None:
+    """Serve a model over HTTP, in an environment of its own."""
+    from launcher.commands.serving import ServeOptions, serve_detached, show_plan
+    from launcher.commands.serving import serve as run
+    from launcher.console import Console
+    from launcher.engines.engine import ServerOptions
+    from launcher.errors import UsageError
+
+    if given["max_batch_rows"] and given["threads"] > 1:
+        raise UsageError(
+            "--max-batch-rows and --threads do not go together: a batch is one prediction.",
+            "Leave one of them out.",
+        )
+    if given.pop("enable_mlserver"):
+        given["engine"] = "mlserver"
+    dry_run, detach = given.pop("dry_run"), given.pop("detach")
+    environment = take_environment_options(given)
+    server = take(ServerOptions, given, debug=bool(ctx.parent and ctx.parent.params.get("debug")))
+    options = ServeOptions(server=server, environment=environment, **given)
+    console = Console(as_json=server.log_format == "json")
+    if dry_run:
+        show_plan(options, console)
+    elif detach:
+        serve_detached(options, console)
+    else:
+        run(options, console)
+
+
+@click.command()
+@click.argument("url")
+@click.option(
+    "--wait", default=0.0, type=click.FloatRange(min=0), metavar="SECONDS",
+    help="Keep asking for this long.  [default: ask once]",
+)  # fmt: skip
+def ping(url: str, wait: float) -> None:
+    """Exit with 0 once /ping of the server at URL answers 200, with 1 if it does not in time."""
+    from launcher.supervision.probes import ping_url, wait_until_ready
+
+    problem = wait_until_ready(ping_url(url), wait)
+    if problem is not None:
+        click.echo(f"{url} is not ready: {problem}", err=True)
+        sys.exit(1)

@@ -1,0 +1,118 @@
+"""The door for serving engines: what the launcher has to know of one.
+
+A new engine is a class with these members, entered in `registry`. It may be our scoring server, or
+one that a package in the model's environment brings: what it needs there is resolved together with
+the model's requirements, and its process is supervised like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+from launcher.errors import UsageError
+from launcher.model.mlmodel import Model
+from launcher.supervision.process import Command
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """How a server is to serve. Times in seconds, sizes in bytes; None stands for no limit.
+
+    ``batch_wait`` is the time that a request waits for others although the model is idle;
+    ``preload`` None: once, unless the model does not survive a fork. Paths are absolute.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 5000
+    timeout: float | None = 60.0
+    workers: int = 1
+    threads: int = 1
+    max_batch_rows: int = 0
+    batch_wait: float = 0.0
+    loader: str = "auto"
+    preload: bool | None = None
+    max_requests: int = 0
+    max_requests_jitter: int = 0
+    backlog: int = 512
+    graceful_timeout: float = 30.0
+    max_body: int = 100 * 1024 * 1024
+    token_file: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    log_format: str = "text"
+    access_log: bool = False
+    slow_request: float | None = None
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a server is to serve, and how.
+
+    :param uri: the model's URI as given.
+    :param environment: the environment as /info has it: ``env_manager``, ``as_of``, ``key`` and
+        ``python``.
+    """
+
+    model: Model
+    uri: str
+    environment: Mapping[str, Any]
+    options: ServerOptions
+
+
+class Engine(Protocol):
+    """A program that serves models.
+
+    ``name``: as messages have it. ``requirements``: requirement lines that join the model's own;
+    of them ``undated`` names packages that may be younger than the model. ``packages``: folders of
+    Python packages that an environment gets in order to serve without a launcher. ``options``: the
+    names of the ServerOptions that it has.
+    """
+
+    name: str
+    requirements: tuple[str, ...]
+    undated: tuple[str, ...]
+    packages: tuple[Path, ...]
+    options: frozenset[str]
+
+    def check(self, model: Model, options: ServerOptions) -> None:
+        """See that it can serve the model in this way; called before anything is built.
+
+        :raises LauncherError: it cannot; the exit code is 2.
+        """
+
+    def configure(
+        self, assignment: Assignment, folder: Path, *, restarts: int, reloads: int
+    ) -> None:
+        """Write the files that its command reads, before each start.
+
+        :param folder: for these files alone; made if needed.
+        :param restarts: how often the launcher has restarted a server.
+        :param reloads: how often it has reloaded the model.
+        :raises OSError: they cannot be written.
+        """
+
+    def command(self, python: Path, folder: Path) -> Command:
+        """What is to be run; the process environment is not the engine's to set.
+
+        How it gets its port, where it is asked whether it is ready, by which signal it drains and
+        whether another one can serve beside it during a reload is said by the command's fields.
+
+        :param python: the interpreter of the model's environment.
+        :param folder: as ``configure`` has filled it.
+        """
+
+
+def refuse_options(engine: Engine, options: ServerOptions) -> None:
+    """See that an engine has all options that were given.
+
+    :raises UsageError: it lacks one.
+    """
+    for each in fields(ServerOptions):
+        given = getattr(options, each.name)
+        if given != each.default and each.name not in engine.options:
+            flag = "--" + each.name.replace("_", "-")
+            raise UsageError(f"The engine {engine.name} has no {flag}.", "Leave it out.")

@@ -1,0 +1,139 @@
+"""Does a server answer? Asked once, until it does, or again and again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from launcher.errors import UsageError
+
+if TYPE_CHECKING:
+    import http.client
+
+
+def ping_url(server: str) -> str:
+    """The URL of ``/ping`` of a server.
+
+    :param server: its base URL, http or https; one that ends in /ping is taken as it is.
+    :raises UsageError: it is not an HTTP URL.
+    """
+    url = server if "://" in server else f"http://{server}"
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"{server!r} is not an HTTP URL.", "For example: http://127.0.0.1:5000")
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise UsageError(f"{server!r} is not an HTTP URL: {error}.") from error
+    path = parts.path.rstrip("/")
+    return parts._replace(path=path if path.endswith("/ping") else f"{path}/ping").geturl()
+
+
+def ping(url: str, timeout: float = 5.0, *, verify: bool = True) -> str | None:
+    """Ask once.
+
+    :param url: what is asked for, http or https.
+    :param timeout: seconds to wait for the connection and for the answer.
+    :param verify: check an https server's certificate; not for the launcher's own server.
+    :returns: None when it answered 200, else one line that says what happened.
+    """
+    # Here and below: the server starts without waiting for these imports.
+    import http.client
+
+    connection = _connection(url, timeout, verify)
+    try:
+        connection.request("GET", urlsplit(url).path)
+        status = connection.getresponse().status
+    except ConnectionRefusedError:
+        return "nothing listens there"
+    except TimeoutError:
+        return f"no answer within {timeout:g} s"
+    except (OSError, http.client.HTTPException) as error:
+        return str(error) or type(error).__name__
+    finally:
+        connection.close()
+    return None if status == 200 else f"{urlsplit(url).path} answered {status}"
+
+
+def _connection(url: str, timeout: float, verify: bool) -> http.client.HTTPConnection:
+    import http.client
+
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    if parts.scheme == "http":
+        return http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+    import ssl
+
+    context = ssl.create_default_context()
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=timeout, context=context)
+
+
+def wait_until_ready(
+    url: str, seconds: float, interval: float = 0.1, *, verify: bool = True
+) -> str | None:
+    """Ask until ``url`` answers 200 or ``seconds`` have passed.
+
+    Nothing on this machine can be waited on for a server that may be anywhere, hence the interval.
+
+    :returns: None once ready, else what the last try said.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        left = deadline - time.monotonic()
+        problem = ping(url, timeout=max(min(5.0, left), 0.05), verify=verify)
+        if problem is None or time.monotonic() + interval >= deadline:
+            return problem
+        time.sleep(interval)
+
+
+class Probe:
+    """Asks a server again and again, from a thread, since one that hangs keeps one waiting.
+
+    :param url: what is asked for.
+    :param every: seconds between two questions.
+    :param on_answer: called after each answer of 200.
+    :param silence: seconds without an answer after which ``on_silent`` is called, once; None for
+        never. Both calls are made in the probe's thread.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        every: float,
+        *,
+        on_answer: Callable[[], None],
+        silence: float | None = None,
+        on_silent: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._url = url
+        self._every = every
+        self._on_answer = on_answer
+        self._silence = silence
+        self._on_silent = on_silent
+        self._ended = threading.Event()
+        threading.Thread(target=self._ask, name="probe", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ask no more. A question that is under way comes to nothing."""
+        self._ended.set()
+
+    def _ask(self) -> None:
+        answered, silence = time.monotonic(), self._silence
+        while not self._ended.wait(self._every):
+            # A server has all the time that is left for its answer: a slow one is not a silent one.
+            timeout = 5.0 if silence is None else answered + silence - time.monotonic()
+            problem = ping(self._url, timeout=max(timeout, 0.05), verify=False)
+            if self._ended.is_set():
+                return
+            if problem is None:
+                answered = time.monotonic()
+                self._on_answer()
+            elif silence is not None and time.monotonic() >= answered + silence:
+                self._on_silent()
+                return

@@ -1,0 +1,116 @@
+"""Coverage-guided fuzzing of every way in: some inputs here, seconds of it in the slow tests.
+
+``FUZZ_SECONDS`` is how long each target is given in the slow tests. `README.md` beside this file
+says how to go on with a find.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.scoring_server.environments import build
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="atheris has wheels for Linux only"),
+    pytest.mark.skipif(sys.version_info >= (3, 14), reason="atheris has no wheel for this Python"),
+]
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "15"))
+# What the targets import; the packages under test come from this checkout.
+REQUIREMENTS = [
+    "atheris", "numpy", "pandas", "flask", "pyarrow", "orjson",
+    "click", "pyyaml", "requests", "psutil", "platformdirs", "packaging", "virtualenv", "uv",
+    "filelock",
+]  # fmt: skip
+# Inputs in the quick tests: a second or two each.
+RUNS = {
+    "bodies": 400,
+    "control_lines": 3000,
+    "http_connection": 200,
+    "mlmodel": 300,
+    "requirements": 600,
+    "status_lines": 20000,
+    "worker_messages": 20000,
+}
+TARGETS = sorted(
+    path.stem for path in (HERE / "targets").glob("*.py") if not path.stem.startswith("_")
+)
+# Finds that are known and not mended yet: take the line out with the mend.
+KNOWN = {
+    "worker_messages": "marshal raises what nobody expects",
+}
+TABLE: list[str] = []
+
+
+def expected(targets: list[str]) -> list[object]:
+    return [
+        pytest.param(
+            target,
+            marks=pytest.mark.xfail(reason=KNOWN[target], strict=True) if target in KNOWN else (),
+        )
+        for target in targets
+    ]
+
+
+@pytest.fixture(scope="module")
+def python(launcher_home: Path) -> str:
+    return build(launcher_home, None, REQUIREMENTS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def print_the_table(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if not TABLE:
+        return
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
+    assert capture is not None
+    with capture.global_and_fixture_disabled():
+        print("\n| target | inputs without a find |", "| --- | --- |", *TABLE, sep="\n")
+
+
+def fuzz(python: str, target: str, work: Path, option: str, longest: int) -> int:
+    """Run a target and return how many inputs it took; a find fails the test with its bytes."""
+    done = subprocess.run(
+        [python, "-m", "tests.fuzz", target, str(work), option],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        timeout=longest,
+    )
+    finds = [
+        path.read_bytes() for path in work.iterdir() if re.match("crash-|timeout-|oom-", path.name)
+    ]
+    assert done.returncode == 0, f"{done.stderr[-6000:]}\nfound by {finds!r}"
+    runs = re.search(r"Done (\d+) runs", done.stderr)
+    assert runs is not None, done.stderr[-2000:]
+    return int(runs[1])
+
+
+@pytest.mark.parametrize("target", expected(TARGETS))
+def test_the_corpus_and_some_inputs_find_nothing(python: str, target: str, tmp_path: Path) -> None:
+    assert fuzz(python, target, tmp_path, f"-runs={RUNS.get(target, 1000)}", 120) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", expected(TARGETS))
+def test_nothing_is_found_for_longer(python: str, target: str, tmp_path: Path) -> None:
+    runs = fuzz(python, target, tmp_path, f"-max_total_time={SECONDS}", SECONDS + 120)
+    TABLE.append(f"| {target} | {runs:,} in {SECONDS} s |")
+    assert runs > RUNS.get(target, 1000) / 4
+
+
+def test_every_target_has_a_corpus() -> None:
+    assert sorted(path.name for path in (HERE / "corpus").iterdir()) == TARGETS
+    assert all(any((HERE / "corpus" / target).iterdir()) for target in TARGETS)
