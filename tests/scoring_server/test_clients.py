@@ -144,6 +144,7 @@ def test_a_body_has_a_least_rate(tmp_path: Path, kind: str) -> None:
         assert answer.startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.slow
 def test_empty_lines_between_requests_are_no_request(tmp_path: Path) -> None:
     with serving(write_config(tmp_path / "model")) as (url, _), connect(url) as client:
         client.sendall(PING)
