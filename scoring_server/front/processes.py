@@ -17,9 +17,9 @@ import traceback
 from typing import Any, Callable, Dict, List, NoReturn, Optional
 
 from ..worker import channel
+from ..worker.orphans import Orphans
 from ..worker.process import EXIT_OUT_OF_MEMORY, ProcessEnd
 from .connections import Connections
-from .orphans import Orphans
 from .request import PendingRequest
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Container, Optional, Set
 
-from ..worker.process import WORKER_VARIABLE
+from .process import WORKER_VARIABLE
 
 # linux/prctl.h
 _PR_SET_CHILD_SUBREAPER = 36
