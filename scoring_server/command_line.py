@@ -1,19 +1,22 @@
 """The scoring server's command line: serve, or score one file."""
 
+from __future__ import annotations
+
 import argparse
 import os
 import sys
 import time
 import traceback
-from typing import BinaryIO, List, Optional, Tuple
+from typing import TYPE_CHECKING, BinaryIO, List, Optional, Tuple
 
 from .config import ConfigError, ServerConfig
 from .errors import ModelLoadError, ScoringError
 from .events import Done, Failed, Loaded, Loading, NotForkable, Progress
-from .model.fork_safety import fork_hazards, load_again_in_workers
-from .model.loading import LoadedModel, load_model
 from .status import StatusChannel
-from .worker.lifeline import Lifeline
+from .worker.lifeline import Lifeline, keep_from_children
+
+if TYPE_CHECKING:
+    from .model.loading import LoadedModel
 
 EXIT_FAILED = 1
 
@@ -43,8 +46,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
         then the reason has been sent to the status pipe and written to standard error.
     """
     options = _parse(arguments)
+    # Before anything that takes time is imported, or may start a process.
     lifeline = Lifeline(options.lifeline_fd)
     lifeline.start()
+    keep_from_children(options.socket_fd, options.status_fd, options.lifeline_fd)
     status = StatusChannel(options.status_fd)
     if options.predict and options.output is None:
         options.output = _claim_standard_output()
@@ -64,6 +69,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
 
 def _load(config: ServerConfig, status: StatusChannel) -> Tuple[LoadedModel, float]:
     """The model, and how many seconds loading it took."""
+    from .model.loading import load_model
+
     started = time.monotonic()
     status.send(Loading())
     model = load_model(config)
@@ -75,6 +82,7 @@ def _load(config: ServerConfig, status: StatusChannel) -> Tuple[LoadedModel, flo
 def _serve(
     config: ServerConfig, options: argparse.Namespace, status: StatusChannel, lifeline: Lifeline
 ) -> int:
+    from .model.fork_safety import fork_hazards, load_again_in_workers
     from .serving import make_service, serve
 
     model, seconds = None, 0.0

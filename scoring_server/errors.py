@@ -57,6 +57,14 @@ class ScoringError(Exception):
         return self.message
 
 
+class OutOfMemoryError(ScoringError):
+    """A request that takes more memory than the operator gave a worker."""
+
+    def __init__(self) -> None:
+        message = "The request takes more memory than a worker may have: over --worker-memory."
+        super().__init__(message, INTERNAL_ERROR)
+
+
 class ModelLoadError(Exception):
     """A model that cannot be loaded.
 

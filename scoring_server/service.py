@@ -12,10 +12,12 @@ from .routes import Answer, Request
 class Handler:
     """Answers the requests that a process of the server is given.
 
-    `can_batch` says that `answer_together` gains something.
+    `can_batch` says that `answer_together` gains something, `is_spent` that this process has come
+    to the end of the memory that it may take: it is to be replaced.
     """
 
     can_batch = False
+    is_spent = False
 
     def answer(self, request: Request) -> Answer:
         """The answer to one request, whatever is wrong with it."""

@@ -27,11 +27,15 @@ class StatusChannel:
             return
         try:
             os.write(self._descriptor, encode(event))
-        except BrokenPipeError:
-            # The launcher is gone; the lifeline ends this process.
+        except OSError:
+            # The launcher is gone, and the lifeline ends this process; or the model closed it.
             self._descriptor = None
 
     def send_if_read(self, event: Event) -> None:
         """Send an event that may be left out, unless the launcher does not read at present."""
-        if self._descriptor is not None and select.select([], [self._descriptor], [], 0)[1]:
-            self.send(event)
+        try:
+            if self._descriptor is None or not select.select([], [self._descriptor], [], 0)[1]:
+                return
+        except (OSError, ValueError):  # as in `send`
+            self._descriptor = None
+        self.send(event)

@@ -15,6 +15,8 @@ from .request import PendingRequest
 _FLUSH_SECONDS = 0.05
 # POSIX: a write of this much to a pipe that polls as writable does not block.
 _PIECE = select.PIPE_BUF
+# Of requests that are refused before anybody has looked for their token, lines a second.
+_UNKNOWN_A_SECOND = 10
 
 
 class AccessLog:
@@ -34,6 +36,8 @@ class AccessLog:
         self._lines: List[bytes] = []
         self._timer: Optional[asyncio.TimerHandle] = None
         self._dropped = 0
+        self._unknown = 0
+        self._unknown_since = 0.0
 
     def note(self, request: PendingRequest, now: float) -> None:
         """Note a request that has been answered at `now` (`time.monotonic()`)."""
@@ -41,11 +45,33 @@ class AccessLog:
         is_slow = self._slow is not None and seconds >= self._slow
         if not (self._all or is_slow or request.status >= 500):
             return
+        if not request.is_known and self._is_one_too_many(now):
+            return
         fields = self._fields(request, seconds, is_slow)
-        line = json.dumps(fields) if self._json else _as_text(fields)
-        self._lines.append(line.encode("utf-8", "replace")[: _PIECE - 1] + b"\n")
+        self._lines.append(self._line(json.dumps(fields) if self._json else _as_text(fields)))
         if self._timer is None:
             self._timer = self._loop.call_later(_FLUSH_SECONDS, self.flush)
+
+    def _is_one_too_many(self, now: float) -> bool:
+        """Whether to leave a line out, so that strangers cannot fill the disk with them."""
+        if now >= self._unknown_since + 1:
+            left_out = self._unknown - _UNKNOWN_A_SECOND
+            self._unknown_since, self._unknown = now, 0
+            if left_out > 0:
+                self._lines.append(self._remark(left_out, "refused requests were not logged"))
+        self._unknown += 1
+        return self._unknown > _UNKNOWN_A_SECOND
+
+    def _remark(self, count: int, text: str) -> bytes:
+        """A line of the log's own."""
+        if not self._json:
+            return self._line("{} {} {}".format(_timestamp(), count, text))
+        fields = {"time": _timestamp(), "event": "log", "message": text, "count": count}
+        return self._line(json.dumps(fields))
+
+    @staticmethod
+    def _line(text: str) -> bytes:
+        return text.encode("utf-8", "replace")[: _PIECE - 1] + b"\n"
 
     @staticmethod
     def _fields(request: PendingRequest, seconds: float, is_slow: bool) -> Dict[str, Any]:
@@ -79,7 +105,7 @@ class AccessLog:
             self._timer = None
         lines, self._lines = self._lines, []
         if self._dropped:
-            lines.insert(0, b"%d lines of the access log were dropped\n" % self._dropped)
+            lines.insert(0, self._remark(self._dropped, "lines of the access log were dropped"))
         piece = b""
         for number, line in enumerate(lines):
             if len(piece) + len(line) > _PIECE:
@@ -92,9 +118,13 @@ class AccessLog:
             self._dropped = 0
 
     def _write(self, piece: bytes) -> bool:
-        if not select.select([], [self._descriptor], [], 0)[1]:
+        try:
+            if not select.select([], [self._descriptor], [], 0)[1]:
+                return False
+            os.write(self._descriptor, piece)
+        except (OSError, ValueError):
+            # Closed, or its disk is full: as if nobody read it.
             return False
-        os.write(self._descriptor, piece)
         return True
 
 
@@ -105,13 +135,15 @@ def _timestamp() -> str:
 
 def _as_text(fields: Dict[str, Any]) -> str:
     """'2026-01-02T03:04:05.678Z 127.0.0.1 "POST /invocations" 200 0.0012s ... id=...'."""
+    # In quotes and escaped, should it have quotes or control characters.
+    line = json.dumps("{method} {path}".format(**fields))
     known = ("time", "event", "client", "method", "path", "status", "seconds", "slow")
     rest = " ".join(
         "{}={}".format(name, value) for name, value in fields.items() if name not in known
     )
     slow = " SLOW" if fields.get("slow") else ""
     return (
-        '{time} {client} "{method} {path}" {status} {seconds:.6f}s'.format(**fields)
+        "{time} {client} {line} {status} {seconds:.6f}s".format(line=line, **fields)
         + slow
         + (" " + rest)
     )

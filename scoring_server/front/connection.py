@@ -11,7 +11,7 @@ from typing import Any, List, Optional
 
 from ..route_table import Match
 from ..routes import Answer, Headers
-from .connections import Connections
+from .connections import LEAST_RATE, RATE_SECONDS, Connections
 from .http1 import HEAD_END, MAX_HEAD, ChunkedBody, Head, HttpError, parse_head
 from .request import Client, PendingRequest, RequestHandler
 
@@ -19,6 +19,8 @@ from .request import Client, PendingRequest, RequestHandler
 _MAX_AHEAD = 1 << 16
 # What is read and thrown away after a refusal, so that the refusal is not lost in a reset.
 _MAX_DISCARDED = 1 << 24
+# Empty lines before one request.
+_MAX_EMPTY_LINES = 8
 
 _STATUS_LINES = {
     each.value: "HTTP/1.1 {} {}".format(each.value, each.phrase) for each in HTTPStatus
@@ -41,12 +43,17 @@ class Connection(Client):
         self._buffer = bytearray()
         self._head: Optional[Head] = None
         self._match: Optional[Match] = None
-        self._body: List[bytes] = []
+        self._body = bytearray()
         self._missing = 0
+        self._empty_lines = 0
         self._chunked: Optional[ChunkedBody] = None
         self._began = 0.0
         self._held = 0
+        self._progressed = 0.0
+        self._spare_seconds = 0.0
         self._discarded = 0
+        self._is_unread = False
+        self._goes_on = False
         self._is_chunked_answer = False
         self._has_ended = False
         self._request: Optional[PendingRequest] = None
@@ -64,6 +71,8 @@ class Connection(Client):
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
+        # To hear of every byte that the client has not read, and of the last one that it reads.
+        transport.set_write_buffer_limits(high=1, low=0)
         peer = transport.get_extra_info("peername") or ("", 0)
         self.peer = (str(peer[0]), str(peer[1])) if isinstance(peer, tuple) else ("", "0")
         self._connections.opened(self)
@@ -84,11 +93,32 @@ class Connection(Client):
         return self._state in (WAITING, STREAMING) or (self._state == IDLE and bool(self._buffer))
 
     def pause_writing(self) -> None:
+        self._is_unread = True
+        # Who does not read its answers gets no further ones made. In IDLE it is TLS that wrote, and
+        # that sends the rest of it as it reads.
+        if self._state in (WAITING, STREAMING) and not self._has_ended:
+            self.transport.pause_reading()
         streamed = self._request if self._state == STREAMING else None
         self._connections.is_slow(self, streamed and streamed.worker)
 
     def resume_writing(self) -> None:
+        self._is_unread = False
         self._connections.caught_up(self)
+        if self._state == DISCARDING:
+            self._hold(0)
+            return
+        if self._state in (IDLE, WAITING, STREAMING):
+            self._hold(self._in_hand())
+        if self._state == IDLE:
+            self._rest()
+        if not self._has_ended and len(self._buffer) <= _MAX_AHEAD:
+            self.transport.resume_reading()
+
+    def _in_hand(self) -> int:
+        """Bytes of the request that is being answered, of what came after it, of what is unread."""
+        request = 0 if self._request is None else len(self._request.body)
+        unread = self.transport.get_write_buffer_size() if self._is_unread else 0
+        return request + len(self._buffer) + unread
 
     def data_received(self, data: bytes) -> None:
         if self._state == DISCARDING:
@@ -100,15 +130,22 @@ class Connection(Client):
             self._take_body(data)
             return
         self._buffer += data
-        if self._state in (WAITING, STREAMING):
+        if self._state in (WAITING, STREAMING) or (
+            self._state == IDLE and (self._is_unread or self._goes_on)
+        ):
+            self._hold(self._held + len(data))
             if len(self._buffer) > _MAX_AHEAD:
                 self.transport.pause_reading()
             return
-        self._advance()
+        self._advance(len(data))
 
     # --- reading -------------------------------------------------------------------------------
 
-    def _advance(self) -> None:
+    def _advance(self, size: int) -> None:
+        """Read on.
+
+        :param size: how many bytes have come.
+        """
         try:
             if self._state == IDLE:
                 if not self._buffer:
@@ -120,7 +157,7 @@ class Connection(Client):
             if self._state == HEAD:
                 self._read_head()
             elif self._state == BODY and self._chunked is not None:
-                self._read_chunked()
+                self._read_chunked(size)
         except HttpError as error:
             self.refuse(error)
 
@@ -128,10 +165,20 @@ class Connection(Client):
         buffer = self._buffer
         while buffer[:2] == b"\r\n":  # RFC 9112 2.2: empty lines before a request are ignored
             del buffer[:2]
+            self._empty_lines += 1
+            if self._empty_lines > _MAX_EMPTY_LINES:
+                raise HttpError(400, "The request begins with too many empty lines.")
+        if not buffer:
+            # No request, and so none that could come too late.
+            self._connections.reading.remove(self)
+            self._rest()
+            return
         end = buffer.find(HEAD_END)
         if end > MAX_HEAD or (end < 0 and len(buffer) > MAX_HEAD):
             raise HttpError(431, "the head is larger than {} bytes".format(MAX_HEAD))
         if end < 0:
+            self._hold(len(buffer))
+            self._connections.check_held()
             return
         head = self._head = parse_head(bytes(buffer[:end]))
         del buffer[: end + 4]
@@ -139,12 +186,14 @@ class Connection(Client):
         if head.length == 0:
             self._complete(b"")
             return
+        self._connections.check_held(head.length or 0)
         self._state = BODY
+        self._progressed, self._spare_seconds = time.monotonic(), RATE_SECONDS
         if head.expects_continue and not buffer:
             self.transport.write(_CONTINUE)
         if head.length is None:
             self._chunked = ChunkedBody(self._connections.max_body)
-            self._read_chunked()
+            self._read_chunked(len(buffer))
             return
         self._missing = head.length
         data = bytes(buffer)
@@ -156,42 +205,56 @@ class Connection(Client):
         if len(data) > self._missing:
             self._buffer += data[self._missing :]
             data = data[: self._missing]
-        self._body.append(data)
         self._missing -= len(data)
-        if self._missing:
-            self._progress(len(data))
+        if not self._missing and not self._body:
+            self._complete(data)
             return
-        body = data if len(self._body) == 1 else b"".join(self._body)
-        self._complete(body)
-
-    def _read_chunked(self) -> None:
-        assert self._chunked is not None
-        before = self._chunked.size
-        if self._chunked.take(self._buffer):
-            self._complete(bytes(self._chunked.body))
+        self._body += data
+        if self._missing:
+            self._progress(len(data), len(self._body))
         else:
-            self._progress(self._chunked.size - before)
+            self._complete(self._body)
 
-    def _progress(self, size: int) -> None:
-        """A part of a body is here: its sender has its time anew, within the memory's bound."""
+    def _read_chunked(self, size: int) -> None:
+        assert self._chunked is not None
+        if self._chunked.take(self._buffer):
+            self._complete(self._chunked.body)
+        else:
+            self._progress(size, self._chunked.size + len(self._buffer))
+
+    def _progress(self, size: int, held: int) -> None:
+        """A part of a body is here: its sender has its time anew, within the bounds.
+
+        :param size: how many bytes have come.
+        :param held: how many are here.
+        """
         self._connections.reading.add(self)
+        now = time.monotonic()
+        gained = size / LEAST_RATE - (now - self._progressed)
+        self._progressed = now
+        self._spare_seconds = min(self._spare_seconds + gained, RATE_SECONDS)
         try:
-            self._hold(self._held + size)
+            if self._spare_seconds < 0:
+                raise HttpError(408, "the body came too slowly")
+            self._hold(held)
+            self._connections.check_held()
         except HttpError as error:
             self.refuse(error)
 
     def _hold(self, size: int) -> None:
-        change, self._held = size - self._held, size
-        if change:
-            self._connections.hold(change)
+        self._connections.held += size - self._held
+        self._held = size
 
-    def _complete(self, body: bytes) -> None:
+    def _complete(self, body: Any) -> None:
         assert self._head is not None
         assert self._match is not None
         head, self._head = self._head, None
-        self._body = []
+        self._body = bytearray()
         self._chunked = None
-        self._hold(0)
+        self._empty_lines = 0
+        size = len(body) + len(self._buffer)
+        if size or self._held:
+            self._hold(size)
         self._state = WAITING
         self._connections.reading.remove(self)
         self._request = PendingRequest(self, head, self._match, body, self._began)
@@ -199,6 +262,7 @@ class Connection(Client):
 
     def refuse(self, error: HttpError) -> None:
         self._state = WAITING
+        self._connections.idle.remove(self)
         self._handler.refuse(self, self._head, error)
 
     # --- writing -------------------------------------------------------------------------------
@@ -237,6 +301,8 @@ class Connection(Client):
         if self._is_chunked_answer:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self.transport.write(data)
+        if self._is_unread:
+            self._hold(self._in_hand())
 
     def end(self, request: PendingRequest, *, complete: bool = True) -> None:
         if not complete:
@@ -265,13 +331,25 @@ class Connection(Client):
 
     def _answered(self, request: PendingRequest) -> None:
         self._request = None
+        if self._is_unread:
+            self._hold(self._in_hand())
+        elif self._held:
+            self._hold(len(self._buffer))
         self._handler.done(request)
         self._connections.answered()
         if not request.head.keep_alive:
             self._finish()
             return
+        self._rest()
+
+    def _rest(self) -> None:
+        """Wait for the next request, which may be here."""
         self._state = IDLE
+        if self._is_unread:
+            # `resume_writing` comes back to this.
+            return
         if self._buffer:
+            self._goes_on = True
             self._connections.loop.call_soon(self._go_on)
         elif self._has_ended:
             self._finish()
@@ -280,9 +358,12 @@ class Connection(Client):
 
     def _go_on(self) -> None:
         """Read the next request, which came before the last one was answered."""
-        if not self._has_ended:
+        self._goes_on = False
+        if self._state != IDLE or self._is_unread:
+            return
+        self._advance(0)
+        if not self._has_ended and not self._is_unread and len(self._buffer) <= _MAX_AHEAD:
             self.transport.resume_reading()
-        self._advance()
         if self._has_ended and self._state in (HEAD, BODY):
             self.eof_received()
 
@@ -290,8 +371,9 @@ class Connection(Client):
         """Close once the client has read: a reset would take what is still under way to it."""
         self._state = DISCARDING
         self._buffer.clear()
-        self._body = []
-        self._hold(0)
+        self._body = bytearray()
+        self._chunked = None
+        self._hold(self._in_hand())
         self._connections.reading.remove(self)
         self._connections.lingering.add(self)
         if self._has_ended or not self.transport.can_write_eof():

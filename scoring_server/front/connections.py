@@ -7,11 +7,13 @@ import contextlib
 import errno
 import os
 import resource
+import signal
 import socket
 import time
 from email.utils import formatdate
-from typing import Set
+from typing import Dict, Set
 
+from ..config import ServerSettings
 from .deadlines import Deadlines
 from .http1 import HttpError
 from .request import Client
@@ -22,25 +24,34 @@ READ_SECONDS = 30.0
 KEEP_ALIVE_SECONDS = 75.0
 LINGER_SECONDS = 2.0
 SLOW_READER_SECONDS = 30.0
-# Bodies that are only partly here may take this much memory together, in largest bodies.
-HELD_BODIES = 4
+# A body comes with this many bytes a second at least, over any time of so many seconds.
+LEAST_RATE = 1024
+RATE_SECONDS = 10.0
+# What all connections may hold where the operator does not say: largest bodies, and bytes.
+_HELD_BODIES, _HELD_AT_LEAST = 4, 1 << 26
 _SPARE_DESCRIPTORS = 64
 
 
 class Connections:
     """Keeps every connection within its time and all of them within their memory.
 
+    `held` are the bytes that they hold together: what has come of requests, until the last byte of
+    the answer is written, and what is written and has not been read. `most_held` bounds them.
+
     :param listener: the socket that they come from.
-    :param max_body: bytes of the largest body.
     """
 
-    def __init__(self, listener: socket.socket, max_body: int) -> None:
+    def __init__(self, listener: socket.socket, settings: ServerSettings) -> None:
         self.loop = asyncio.get_running_loop()
         self.listener = listener
-        self.max_body = max_body
+        self.max_body = settings.max_body
         self.is_draining = False
         self.open: Set[Client] = set()
-        self._held = 0
+        self.held = 0
+        self.most_held = settings.max_held or max(_HELD_BODIES * settings.max_body, _HELD_AT_LEAST)
+        # Accepted, and not clients yet; the oldest first.
+        self.pending: Dict[socket.socket, None] = {}
+        self.shake_hands = settings.tls_cert is not None
         self._date = ""
         self._date_until = 0.0
         self.reading = Deadlines(self.loop, READ_SECONDS, self._read_too_slowly)
@@ -51,14 +62,46 @@ class Connections:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft < hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        self._most = max(hard - _SPARE_DESCRIPTORS, 16) if hard > 0 else 1 << 20
+        self.most_open = max(hard - _SPARE_DESCRIPTORS, 16) if hard > 0 else 1 << 20
 
     def opened(self, client: Client) -> None:
         """A client has connected."""
         self.open.add(client)
-        self.idle.add(client)
-        if len(self.open) > self._most:
+        if len(self.open) > self.most_open and not self.close_one():
             client.refuse(HttpError(503, "too many connections"))
+        else:
+            self.idle.add(client)
+
+    def accepted(self, connection: socket.socket) -> None:
+        """Somebody has connected, and is no client yet: make room where there is none."""
+        self.pending[connection] = None
+        if len(self.open) + len(self.pending) > self.most_open:
+            self.close_one()
+
+    def close_one(self) -> bool:
+        """Close a connection that waits for no answer, so that there is room for another.
+
+        In this order: one that has had its last answer, one in its TLS handshake, one between two
+        requests, one whose request is not complete; of each the oldest, so that a probe gets in,
+        whoever else keeps connections open.
+
+        :returns: whether there was one.
+        """
+        client = self.lingering.oldest()
+        if client is None and self.shake_hands and len(self.pending) > 1:
+            connection = next(iter(self.pending))
+            del self.pending[connection]
+            # Its transport reads the end, and closes it. Or it has gone by itself.
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            return True
+        client = client or self.idle.oldest() or self.reading.oldest()
+        if client is None:
+            return False
+        client.abort()
+        # Its end comes with the loop's next turn; until then others are accepted.
+        self.closed(client)
+        return True
 
     def closed(self, client: Client) -> None:
         """A client's connection has ended."""
@@ -68,11 +111,10 @@ class Connections:
             each.remove(client)
         self._changed.set()
 
-    def hold(self, change: int) -> None:
-        """Bodies that are partly here take `change` bytes more; raises `HttpError`."""
-        self._held += change
-        if change > 0 and self._held > HELD_BODIES * self.max_body:
-            raise HttpError(503, "too many large bodies are being sent at once")
+    def check_held(self, more: int = 0) -> None:
+        """Raise `HttpError` where all that is held, and `more`, is beyond the bound."""
+        if self.held + more > self.most_held:
+            raise HttpError(503, "too much is being sent at once: {} bytes".format(self.held))
 
     # --- clients that read slowly --------------------------------------------------------------
 
@@ -148,11 +190,16 @@ class Connections:
             client.close()
 
     def let_go(self) -> None:
-        """In a new process: close the connections, so that their end is not delayed by it."""
+        """In a new process: close what is the front's, so that the model cannot use it."""
         descriptors = [self.listener.fileno()]
+        descriptors += [connection.fileno() for connection in self.pending]
         for client in self.open:
             descriptors.append(client.transport.get_extra_info("socket").fileno())
         descriptors.append(self.loop._selector.fileno())  # type: ignore[attr-defined]
+        # What is written there are signals to the front: its own stop, for one.
+        signal.set_wakeup_fd(-1)
+        for end in (self.loop._ssock, self.loop._csock):  # type: ignore[attr-defined]
+            descriptors.append(end.fileno())
         for descriptor in descriptors:
             try:
                 os.close(descriptor)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Any, Callable, Dict, Optional
+
+from .survival import give_up
+
+logger = logging.getLogger(__name__)
 
 
 class Deadlines:
@@ -37,6 +42,10 @@ class Deadlines:
         """Forget the item, if it is there."""
         self._due.pop(item, None)
 
+    def oldest(self) -> Optional[Any]:
+        """The item that is due first; None where there is none."""
+        return next(iter(self._due), None)
+
     def _check(self) -> None:
         self._timer = None
         now = time.monotonic()
@@ -45,4 +54,9 @@ class Deadlines:
                 self._timer = self._loop.call_later(due - now, self._check)
                 return
             del self._due[item]
-            self._expire(item)
+            try:
+                self._expire(item)
+            except Exception:
+                # The deadlines of all others depend on this going on.
+                logger.exception("what has taken too long could not be ended")
+                give_up(item)

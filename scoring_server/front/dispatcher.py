@@ -22,6 +22,7 @@ from .metrics import Figures, Metrics
 from .pages import Pages
 from .processes import Link, Processes
 from .request import PendingRequest
+from .survival import give_up
 from .worker_pool import WorkerEvents, WorkerPool
 
 logger = logging.getLogger(__name__)
@@ -125,33 +126,40 @@ class Dispatcher(WorkerEvents):
         request = link.outstanding.get(message.number)
         if request is None:
             return
+        is_last = message.kind in (channel.ANSWER, channel.END)
         waits = not request.status
-        client = request.client
-        if message.kind == channel.ANSWER:
+        if is_last:
             link.owner.finished(link, request)
-            status, headers, request.stages = message.meta
-            if waits:
-                self._forget(request)
-                client.answer(request, Answer(status, headers, message.body))
-            self.dispatch()
-        elif message.kind == channel.BEGIN:
-            status, headers, request.stages = message.meta
-            if waits:
-                client.begin(request, status, headers)
-        elif message.kind == channel.PIECE:
-            if waits:
-                if self._deadlines is not None:
-                    self._deadlines.add(request)
-                client.piece(request, message.body)
-        elif message.kind == channel.END:
-            link.owner.finished(link, request)
-            if waits:
-                self._forget(request)
-                request.status = 200 if message.meta is None else 500
-                client.end(request, complete=message.meta is None)
+        if waits:
+            try:
+                self._pass_on(request, message)
+            except Exception:
+                # The process has done its part.
+                logger.exception("an answer could not be written")
+                give_up(request)
+        if is_last:
             self.dispatch()
         if link.is_retiring and link.outstanding and not link.has_hope:
             link.kill()
+
+    def _pass_on(self, request: PendingRequest, message: channel.Message) -> None:
+        """Write a message of a process to the client that waits for it."""
+        client = request.client
+        if message.kind == channel.ANSWER:
+            self._forget(request)
+            status, headers, request.stages = message.meta
+            client.answer(request, Answer(status, headers, message.body))
+        elif message.kind == channel.BEGIN:
+            status, headers, request.stages = message.meta
+            client.begin(request, status, headers)
+        elif message.kind == channel.PIECE:
+            if self._deadlines is not None:
+                self._deadlines.add(request)
+            client.piece(request, message.body)
+        elif message.kind == channel.END:
+            self._forget(request)
+            request.status = 200 if message.meta is None else 500
+            client.end(request, complete=message.meta is None)
 
     def lost(self, requests: List[PendingRequest], reason: str) -> None:
         for request in requests:
@@ -193,7 +201,8 @@ class Dispatcher(WorkerEvents):
             self.done(request)
         else:
             self.answer_error(request, 504, message, DEADLINE_EXCEEDED)
-        if link is not None and (is_page or request in link.begun()):
+        # One that has begun none of them reads its channel no more.
+        if link is not None and (is_page or request in link.begun() or not link.begun()):
             logger.warning("process %d: %s; it is replaced", link.pid, message)
             link.owner.replace(link, "timeout", kill=is_page or not link.has_hope)
         self.dispatch()

@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 import time
-from typing import Any, Optional
+from typing import Optional
 
 from .. import events
 from ..access_token import AccessToken
@@ -20,12 +20,14 @@ from ..route_table import Match
 from ..routes import FRONT, Request, Vitals
 from ..service import Service
 from ..status import StatusChannel
+from .accepting import Acceptor
 from .connection import Connection
 from .connections import Connections
 from .dispatcher import Dispatcher, is_for_pages
 from .http1 import Head, HttpError
 from .processes import Processes
 from .request import Client, PendingRequest, RequestHandler
+from .survival import survive
 
 # At a stop, a client that may be sending its next request gets this long; in a reload, where
 # nobody waits for the end, longer.
@@ -56,11 +58,14 @@ class Front(RequestHandler, Vitals):
         self._settings = service.config.server
         self._status = status
         self._token = token
-        self._tls = tls
         self._loop = asyncio.get_running_loop()
-        self._server: Any = None
+        self._loop.set_exception_handler(survive)
+        self._listens = False
         self._stopped = asyncio.Event()
-        self._connections = Connections(listener, self._settings.max_body)
+        self._connections = Connections(listener, self._settings)
+        self._acceptor = Acceptor(
+            self._connections, tls, lambda: Connection(self._connections, self)
+        )
         self._processes = Processes(self._connections)
         self._dispatcher = Dispatcher(service, self._processes, status)
         self._pool = self._dispatcher.pool
@@ -76,20 +81,16 @@ class Front(RequestHandler, Vitals):
             if self._pool.failure is not None and not self._pool.loaded:
                 self._status.send(events.Failed(*self._pool.failure))
                 return 1
-            await self._listen()
+            self._listen()
             await self._stopped.wait()
         self._dispatcher.access_log.flush()
         return 0
 
-    async def _listen(self) -> None:
-        listener = self._connections.listener
-        listener.setblocking(False)
+    def _listen(self) -> None:
         # Inherited by what it accepts: connections that linger then leave the port to the next.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._server = await self._loop.create_server(
-            lambda: Connection(self._connections, self),
-            sock=listener, backlog=_LISTEN_BACKLOG, ssl=self._tls,
-        )  # fmt: skip
+        self._connections.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._acceptor.start(_LISTEN_BACKLOG)
+        self._listens = True
         if self._service.load_seconds is None:
             self._status.send(events.Loaded(self._pool.load_seconds))
         self._status.send(events.Ready())
@@ -100,27 +101,28 @@ class Front(RequestHandler, Vitals):
         if self._connections.is_draining:
             return
         self._connections.is_draining = True
-        if self._server is None:
+        if not self._listens:
             self._end()
         else:
             self._loop.create_task(self._drain(linger))
 
     async def _drain(self, linger: float) -> None:
         listener = self._connections.listener
-        if linger == STOP_LINGER_SECONDS:
-            # What the kernel has let in gets its answer; from then on it refuses, so that nobody
-            # waits for a server that does not come. In a reload the next server takes them.
-            await self._iterations(2)
-            self._loop.remove_reader(listener)
-            listener.shutdown(socket.SHUT_RDWR)
-        else:
-            self._loop.remove_reader(listener)
-        # asyncio needs this long to make a transport of each connection that was accepted.
-        await self._iterations(4)
-        self._server.close()
-        self._status.send(events.Draining())
-        await self._connections.drain(linger, self._settings.graceful_timeout)
-        self._end()
+        try:
+            if linger == STOP_LINGER_SECONDS:
+                # What the kernel has let in gets its answer; from then on it refuses, so that
+                # nobody waits for a server that does not come. In a reload the next takes them.
+                await self._iterations(2)
+                self._acceptor.stop()
+                listener.shutdown(socket.SHUT_RDWR)
+            self._acceptor.stop()
+            # asyncio needs this long to make a transport of each connection that was accepted.
+            await self._iterations(4)
+            listener.close()
+            self._status.send(events.Draining())
+            await self._connections.drain(linger, self._settings.graceful_timeout)
+        finally:
+            self._end()
 
     @staticmethod
     async def _iterations(number: int) -> None:
@@ -162,10 +164,13 @@ class Front(RequestHandler, Vitals):
             self._dispatcher.put(request)
 
     def refuse(self, client: Client, head: Optional[Head], error: HttpError) -> None:
+        # No error of a head, or of what it lacks, says that its sender has the token.
+        is_known = head is not None and error.status != 401
         head = head or Head("GET", "/", "1.1", {})
         head.keep_alive = False
         match = self._service.table.find(head.method, head.path)
         request = PendingRequest(client, head, match, b"", time.monotonic())
+        request.is_known = is_known
         self._dispatcher.answer_error(request, error.status, error.message)
 
     def client_gone(self, request: PendingRequest) -> None:
@@ -183,7 +188,13 @@ class Front(RequestHandler, Vitals):
     def metrics(self) -> bytes:
         figures = self._dispatcher.figures()
         processes = [("server", os.getpid()), *figures.processes]
-        return self._dispatcher.metrics.render(figures._replace(processes=processes))
+        return self._dispatcher.metrics.render(
+            figures._replace(
+                processes=processes,
+                held=self._connections.held,
+                held_limit=self._connections.most_held,
+            )
+        )
 
     def _summary(self) -> events.Summary:
         return events.Summary(
@@ -194,6 +205,6 @@ class Front(RequestHandler, Vitals):
 
     def _send_summary(self, sent: events.Summary) -> None:
         now = self._summary()
+        self._loop.call_later(_SUMMARY_SECONDS, self._send_summary, now)
         if now != sent:
             self._status.send_if_read(now)
-        self._loop.call_later(_SUMMARY_SECONDS, self._send_summary, now)

@@ -49,7 +49,8 @@ class Histogram:
 class Figures(NamedTuple):
     """What is not counted but looked up when the figures are asked for.
 
-    `processes` are (kind, process id), `replaced` the workers that were replaced, by reason.
+    `processes` are (kind, process id), `replaced` the workers that were replaced, by reason, `held`
+    the bytes that connections hold.
     """
 
     queued: int
@@ -58,6 +59,8 @@ class Figures(NamedTuple):
     load_seconds: float
     processes: Sequence[Tuple[str, int]]
     replaced: Mapping[str, int]
+    held: int = 0
+    held_limit: int = 0
 
 
 class Metrics:
@@ -140,6 +143,12 @@ class Metrics:
         )  # fmt: skip
         limit = self._settings.backlog
         single("launcher_queue_limit", "gauge", "The queue's bound (--backlog).", limit)
+        single(
+            "launcher_held_bytes", "gauge",
+            "Bytes that connections hold, from a request's first to the last of its answer.",
+            figures.held,
+        )  # fmt: skip
+        single("launcher_held_bytes_limit", "gauge", "Their bound.", figures.held_limit)
         single("launcher_workers", "gauge", "Workers that have the model.", figures.workers)
         family(
             "launcher_worker_replacements_total", "counter", "Workers replaced, by reason.",

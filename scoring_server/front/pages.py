@@ -7,12 +7,11 @@ one, and no prediction waits for it.
 from __future__ import annotations
 
 import logging
-import socket
-from typing import List, Optional, Tuple
+from typing import List, NoReturn, Optional, Tuple
 
 from ..service import Service
-from ..worker.channel import Begun, Message
-from ..worker.process import run_pages
+from ..worker.channel import Message
+from ..worker.process import ProcessEnd, run_pages
 from .processes import Link, LinkOwner, Processes, describe_end
 from .request import PendingRequest
 from .worker_pool import WorkerEvents
@@ -40,13 +39,15 @@ class Pages(LinkOwner):
 
     def put(self, request: PendingRequest) -> None:
         """Give the process a request; start it where there is none."""
-        if self.link is None:
-            self.link = Link(self, 1)
-            self._processes.fork(self.link, self._run)
-        self.link.send(request)
+        if self.link is not None:
+            self.link.send(request)
+            return
+        link = self.link = Link(self, 1)
+        link.send(request)
+        self._processes.fork(link, self._run)
 
-    def _run(self, connection: socket.socket, begun: Begun, parent: int) -> None:
-        run_pages(connection, begun, self._service, parent)
+    def _run(self, end: ProcessEnd) -> NoReturn:
+        run_pages(end, self._service)
 
     def take(self, link: Link, message: Message) -> None:
         self._events.answered(link, message)
@@ -70,11 +71,11 @@ class Pages(LinkOwner):
             self.link = None
         requests = list(link.outstanding.values())
         link.outstanding.clear()
-        self._events.lost(requests, describe_end(status))
+        self._events.lost(requests, describe_end(link, status))
 
     def processes(self) -> List[Tuple[str, int]]:
         """Its kind and process id, where it runs."""
-        return [] if self.link is None else [("pages", self.link.pid)]
+        return [("pages", self.link.pid)] if self.link is not None and self.link.pid else []
 
     def close(self) -> None:
         """Let it end once it has answered what it has."""

@@ -1,16 +1,24 @@
-"""The processes that the front forks: linked by a channel, reaped, their ends reported."""
+"""The processes that the front forks: linked by a channel, reaped, their ends reported.
+
+Whatever fails about one of them (its fork, its channel, what it writes there, our own handling of
+it) ends that process at most, and another one takes its place.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import socket
 import time
-from typing import Any, Callable, Dict, List
+import traceback
+from typing import Any, Callable, Dict, List, NoReturn, Optional
 
 from ..worker import channel
+from ..worker.orphans import Orphans
+from ..worker.process import EXIT_OUT_OF_MEMORY, ProcessEnd
 from .connections import Connections
 from .request import PendingRequest
 
@@ -19,6 +27,10 @@ logger = logging.getLogger(__name__)
 _SOCKET_BUFFER = 1 << 20
 # A process that somebody stopped (SIGSTOP) is given this long to be continued.
 _STOPPED_SECONDS = 5.0
+# One that has ended its channel is given this long to end itself.
+_ENDING_SECONDS = 1.0
+# Seconds until a fork that failed is tried again, doubled each time.
+_RETRY_FIRST, _RETRY_LONGEST = 0.1, 5.0
 
 
 class LinkOwner:
@@ -36,12 +48,17 @@ class LinkOwner:
         """Have another process take its place; it ends when done, or is killed."""
         raise NotImplementedError
 
+    def forked(self, link: Link) -> None:
+        """The process behind a link runs, and has its `pid`."""
+
     def continued(self, _link: Link) -> None:
         """A process that was stopped runs again."""
         raise NotImplementedError
 
     def ended(self, link: Link, status: int) -> None:
-        """A process has ended; its link has all that it wrote, and its `outstanding` requests.
+        """A process has ended, or was given up before its fork succeeded (`pid` is 0).
+
+        Its link has all that it wrote, and its `outstanding` requests.
 
         :param status: as `os.waitpid` gives it.
         """
@@ -51,6 +68,8 @@ class LinkOwner:
 class Link(asyncio.Protocol):
     """A process as the front sees it. `outstanding` are its requests, in the order it gets them.
 
+    `fault` says what it did wrong, where it was ended for that; `pid` is 0 until it is forked.
+
     :param requests: how many it can have in hand.
     """
 
@@ -58,8 +77,11 @@ class Link(asyncio.Protocol):
 
     def __init__(self, owner: LinkOwner, requests: int) -> None:
         self.owner = owner
-        self.noted = channel.Begun(requests)
-        self._decoder = channel.Decoder()
+        self.requests = requests
+        self.noted: Optional[channel.Begun] = None
+        self.mark = channel.new_mark()
+        self.fault = ""
+        self._decoder = channel.Decoder(self.mark)
         self._early: List[bytes] = []
         self.pid = 0
         self.connection: Any = None
@@ -76,12 +98,40 @@ class Link(asyncio.Protocol):
             self.retire()
 
     def data_received(self, data: bytes) -> None:
-        for message in self._decoder.feed(data):
-            self.owner.take(self, message)
+        if self.fault:
+            return
+        try:
+            for message in self._decoder.feed(data):
+                self.owner.take(self, message)
+        except channel.NotAMessage as error:
+            logger.warning("process %d wrote into its channel: %s", self.pid, error)
+            self.fail("wrote into the server's own channel", "channel")
 
     def eof_received(self) -> bool:
         # The end of the process, which SIGCHLD reports, settles what becomes of its requests.
+        self._expect_end()
         return True
+
+    def connection_lost(self, _error: Optional[BaseException]) -> None:
+        self._expect_end()
+
+    def _expect_end(self) -> None:
+        """The channel has ended: so has the process, or it answers nothing any more."""
+        asyncio.get_running_loop().call_later(_ENDING_SECONDS, self._end_if_silent)
+
+    def _end_if_silent(self) -> None:
+        if self.pid and (self.outstanding or not self.is_retiring):
+            self.fail("closed the server's own channel", "channel")
+
+    def abort(self) -> None:
+        """Give it up after an error of the server's own in handling it."""
+        self.fail("could not be handled", "error")
+
+    def fail(self, fault: str, reason: str) -> None:
+        """Replace it at once for what it did."""
+        if not self.fault:
+            self.fault = fault
+            self.owner.replace(self, reason, kill=True)
 
     def send(self, request: PendingRequest) -> None:
         """Give it a request."""
@@ -90,12 +140,12 @@ class Link(asyncio.Protocol):
         request.dispatched = time.monotonic()
         head, match = request.head, request.match
         meta = (match.place, head.method, head.path, match.params, head.query, head.headers)
-        for piece in channel.encode(channel.REQUEST, request.number, meta, request.body):
+        for piece in channel.encode(self.mark, channel.REQUEST, request.number, meta, request.body):
             self._write(piece)
 
     def cancel(self, request: PendingRequest) -> None:
         """Say that nobody waits for this streamed answer any more."""
-        self._write(b"".join(channel.encode(channel.CANCEL, request.number)))
+        self._write(b"".join(channel.encode(self.mark, channel.CANCEL, request.number)))
 
     def _write(self, data: bytes) -> None:
         if self.transport is None:
@@ -128,16 +178,17 @@ class Link(asyncio.Protocol):
 
     def begun(self) -> List[PendingRequest]:
         """Those of its requests that the process has begun to answer."""
+        if self.noted is None:
+            return []
         numbers = self.noted.numbers()
         return [request for number, request in self.outstanding.items() if number in numbers]
 
     def kill(self) -> None:
         """End it at once."""
         self.is_retiring = True
-        try:
-            os.kill(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
 
 class Processes:
@@ -150,54 +201,111 @@ class Processes:
         self._connections = connections
         self._loop = connections.loop
         self._links: Dict[int, Link] = {}
+        self._orphans = Orphans()
 
     def start(self) -> None:
         """Reap from now on. Call it within the running loop."""
         self._loop.add_signal_handler(signal.SIGCHLD, self._children_changed)
+        self._orphans.adopt()
 
-    def fork(self, link: Link, run: Callable[[socket.socket, channel.Begun, int], None]) -> None:
-        """Fork the process behind a new link.
+    def fork(self, link: Link, run: Callable[[ProcessEnd], NoReturn], wait: float = 0.0) -> None:
+        """Fork the process behind a new link, and try that again as long as the system refuses.
 
-        :param run: what it does, with its end of the channel, what it notes its requests in, and
-            this process's id; it does not return.
+        Who retires the link before that succeeds has it ended instead.
+
+        :param run: what the process does with its end.
+        :param wait: seconds until then.
         """
-        ours, theirs = socket.socketpair()
-        for end in (ours, theirs):
-            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-                end.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
-        ours.setblocking(False)
+        if wait:
+            self._loop.call_later(wait, self._try_to_fork, link, run, _RETRY_FIRST)
+        else:
+            self._try_to_fork(link, run, _RETRY_FIRST)
+
+    def _try_to_fork(self, link: Link, run: Callable[[ProcessEnd], NoReturn], retry: float) -> None:
+        if link.is_retiring:
+            link.owner.ended(link, 0)
+            return
+        try:
+            self._fork(link, run)
+        except OSError as error:
+            logger.warning("No process can be started; tried again in %.1f s: %s", retry, error)
+            following = min(2 * retry, _RETRY_LONGEST)
+            self._loop.call_later(retry, self._try_to_fork, link, run, following)
+
+    def _fork(self, link: Link, run: Callable[[ProcessEnd], NoReturn]) -> None:
+        """Raises `OSError` with nothing left behind."""
+        noted = channel.Begun(link.requests)
         parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            self._connections.let_go()
+        ours, theirs = socket.socketpair()
+        try:
+            for end in (ours, theirs):
+                for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                    end.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
+            ours.setblocking(False)
+            pid = os.fork()
+        except OSError:
             ours.close()
-            for other in self._links.values():
-                os.close(other.connection.fileno())
-            run(theirs, link.noted, parent)
+            theirs.close()
+            raise
+        if pid == 0:
+            try:
+                self._connections.let_go()
+                ours.close()
+                for other in self._links.values():
+                    os.close(other.connection.fileno())
+                run(ProcessEnd(theirs, link.mark, noted, parent))
+            except BaseException:  # noqa: BLE001
+                # The front's loop is above: a child must not come back to it.
+                traceback.print_exc()
+            finally:
+                os._exit(1)
         theirs.close()
-        link.pid, link.connection = pid, ours
+        link.pid, link.connection, link.noted = pid, ours, noted
         self._links[pid] = link
+        link.owner.forked(link)
         self._loop.create_task(self._connect(link))
 
     async def _connect(self, link: Link) -> None:
-        await self._loop.create_unix_connection(lambda: link, sock=link.connection)
+        try:
+            await self._loop.create_unix_connection(lambda: link, sock=link.connection)
+        except Exception:
+            logger.exception("process %d cannot be talked to", link.pid)
+            link.abort()
 
     def _children_changed(self) -> None:
-        # Only our own: what the model started is not ours to reap.
+        # Only our own, and what they left: what the model started before them is not ours to reap.
+        has_ended = False
         for link in list(self._links.values()):
+            try:
+                has_ended = self._look_after(link) or has_ended
+            except Exception:
+                logger.exception("process %d is ended", link.pid)
+                link.kill()
+        if self._orphans.reap(self._links, has_ended=has_ended):
+            # Those killed now may leave some in turn, and not all tell of their end.
+            self._loop.call_later(_ENDING_SECONDS, self._children_changed)
+
+    def _look_after(self, link: Link) -> bool:
+        """See what has become of a process; whether it has ended."""
+        try:
             pid, status = os.waitpid(
                 link.pid, os.WNOHANG | os.WUNTRACED | getattr(os, "WCONTINUED", 0)
             )
-            if not pid:
-                continue
-            if os.WIFSTOPPED(status):
-                link.is_stopped = True
-                self._loop.call_later(_STOPPED_SECONDS, self._end_if_stopped, link)
-            elif os.WIFCONTINUED(status):
-                link.is_stopped = False
-                link.owner.continued(link)
-            else:
-                self._ended(link, status)
+        except ChildProcessError:
+            # Somebody else in this process has reaped it, the model's threads perhaps.
+            pid, status = link.pid, 1 << 8
+        if not pid:
+            return False
+        if os.WIFSTOPPED(status):
+            link.is_stopped = True
+            self._loop.call_later(_STOPPED_SECONDS, self._end_if_stopped, link)
+        elif os.WIFCONTINUED(status):
+            link.is_stopped = False
+            link.owner.continued(link)
+        else:
+            self._ended(link, status)
+            return True
+        return False
 
     def _end_if_stopped(self, link: Link) -> None:
         if link.is_stopped and link.pid in self._links:
@@ -205,17 +313,26 @@ class Processes:
             link.owner.replace(link, "stopped", kill=True)
 
     def _ended(self, link: Link, status: int) -> None:
-        link.drain()
-        del self._links[link.pid]
-        if link.transport is None:
-            link.connection.close()
-        else:
-            link.transport.abort()
-        link.owner.ended(link, status)
+        try:
+            link.drain()
+        finally:
+            del self._links[link.pid]
+            if link.transport is None:
+                link.connection.close()
+            else:
+                link.transport.abort()
+            link.owner.ended(link, status)
+            link.pid = 0
 
 
-def describe_end(status: int) -> str:
+def describe_end(link: Link, status: int) -> str:
     """What became of a process, from its wait status: "was killed by SIGKILL"."""
+    if link.fault:
+        return link.fault
+    if not link.pid:
+        return "could not be started"
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXIT_OUT_OF_MEMORY:
+        return "took more memory than a worker may have (--worker-memory)"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         try:

@@ -63,6 +63,10 @@ class Client(asyncio.Protocol):
         """Answer what will not be read to its end, and close."""
         raise NotImplementedError
 
+    def abort(self) -> None:
+        """Cut the connection, whatever is under way."""
+        self.transport.abort()
+
     def close(self) -> None:
         """Close an idle connection, or cut one that is in the midst of something."""
         raise NotImplementedError
@@ -74,11 +78,12 @@ class PendingRequest:
     `number` is unique in this process, `request_id` the client's `X-Request-Id` or one made
     here. `began` is when its first byte came, `arrived` its last, `dispatched` when a process got
     it (all `time.monotonic()`, or None); `worker` is the link of that process. `status` and `sent`
-    (bytes) are those of the answer, `stages` what it took.
+    (bytes) are those of the answer, `stages` what it took. `is_known` is False where nobody could
+    look whether its sender has the token.
     """
 
     __slots__ = (
-        "arrived", "began", "body", "client", "dispatched", "head", "match", "number",
+        "arrived", "began", "body", "client", "dispatched", "head", "is_known", "match", "number",
         "request_id", "sent", "stages", "status", "worker",
     )  # fmt: skip
 
@@ -100,6 +105,11 @@ class PendingRequest:
         self.status = 0
         self.sent = 0
         self.stages: StageTimes = ()
+        self.is_known = True
+
+    def abort(self) -> None:
+        """Cut its client's connection."""
+        self.client.abort()
 
     @property
     def traceparent(self) -> Optional[str]:

@@ -10,14 +10,18 @@ import asyncio
 import logging
 import os
 import random
-import socket
 import time
 from collections import deque
-from typing import Any, Deque, Dict, List, Optional
+from typing import Any, Deque, Dict, List, NoReturn, Optional, Set
 
 from ..service import Service
 from ..worker import channel
-from ..worker.process import requests_at_a_time, run_worker
+from ..worker.process import (
+    EXIT_OUT_OF_MEMORY,
+    ProcessEnd,
+    requests_at_a_time,
+    run_worker,
+)
 from .processes import Link, LinkOwner, Processes, describe_end
 from .request import PendingRequest
 
@@ -83,8 +87,8 @@ class WorkerPool(LinkOwner):
         self._settings = service.config.server
         self._processes = processes
         self._events = events
-        self._loop = asyncio.get_running_loop()
         self.links: Dict[int, WorkerLink] = {}
+        self._planned: Set[WorkerLink] = set()
         self.capacity = requests_at_a_time(self._settings)
         self.service_seconds = _AHEAD_BELOW  # a moving mean
         self.replaced: Dict[str, int] = {}
@@ -152,53 +156,65 @@ class WorkerPool(LinkOwner):
             link.retire()
 
     def replace(self, link: Link, reason: str, *, kill: bool = False) -> None:
-        if not link.is_retiring:
-            self._count(reason)
-            link.is_retiring = True
-            if not self.is_closing:
-                self._fork()
+        was_retiring = link.is_retiring
+        # First, so that the new one has room where processes are limited.
         if kill:
             link.kill()
         else:
             link.retire()
+        if not was_retiring:
+            self._count(reason)
+            if not self.is_closing:
+                self._fork()
 
     def close(self) -> None:
         """Let all workers end once they have answered; no new ones."""
         self.is_closing = True
         self.is_settled.set()
-        for link in list(self.links.values()):
+        for link in [*self.links.values(), *self._planned]:
             link.retire()
 
     # --- processes -----------------------------------------------------------------------------
 
-    def _fork(self) -> None:
+    def _fork(self, wait: float = 0.0) -> None:
+        """Plan a worker, in so many seconds."""
         link = WorkerLink(self, self.capacity, self._requests_of_a_worker())
-        self._processes.fork(link, self._run)
+        self._planned.add(link)
+        self._processes.fork(link, self._run, wait)
+
+    def forked(self, link: Link) -> None:
+        assert isinstance(link, WorkerLink)
+        self._planned.discard(link)
         self.links[link.pid] = link
 
-    def _run(self, connection: socket.socket, begun: channel.Begun, parent: int) -> None:
-        run_worker(connection, begun, self._service, parent)
+    def _run(self, end: ProcessEnd) -> NoReturn:
+        run_worker(end, self._service)
 
     def continued(self, _link: Link) -> None:
         self._events.changed()
 
     def ended(self, link: Link, status: int) -> None:
         assert isinstance(link, WorkerLink)
-        del self.links[link.pid]
-        by_itself = not (os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0)
-        reason = describe_end(status)
+        self._planned.discard(link)
+        if self.links.pop(link.pid, None) is None:
+            return
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+        reason = describe_end(link, status)
         begun = link.begun()
         returned = [request for request in link.outstanding.values() if request not in begun]
         link.outstanding.clear()
         self._events.lost(begun, reason)
         self._events.returned(returned)
         if not link.is_retiring and not self.is_closing:
-            self._replace_ended(link, reason, by_itself)
+            self._replace_ended(link, reason, code)
         self._events.changed()
 
-    def _replace_ended(self, link: WorkerLink, reason: str, by_itself: bool) -> None:
-        if not by_itself:
-            self._count("exited")
+    def _replace_ended(self, link: WorkerLink, reason: str, code: Optional[int]) -> None:
+        # What comes of one that did not load the model is no rule for those that did.
+        if code == 0 or (code == EXIT_OUT_OF_MEMORY and link.is_loaded):
+            self._count("memory" if code else "exited")
+            if code:
+                logger.warning("worker %d %s; it is replaced", link.pid, reason)
             self._fork()
             return
         self._count("crashed")
@@ -216,11 +232,7 @@ class WorkerPool(LinkOwner):
             self._fork()
             return
         delay = min(_BACKOFF_FIRST * 2 ** max(len(recent) - 1, 0), _BACKOFF_LONGEST)
-        self._loop.call_later(delay, self._fork_planned)
-
-    def _fork_planned(self) -> None:
-        if not self.is_closing:
-            self._fork()
+        self._fork(delay)
 
     def _count(self, reason: str) -> None:
         self.replaced[reason] = self.replaced.get(reason, 0) + 1

@@ -6,8 +6,9 @@ import logging
 from typing import Any, Iterator, List, Sequence, Tuple
 
 from ..config import ServerConfig
-from ..errors import ScoringError, internal_error
+from ..errors import OutOfMemoryError, ScoringError, internal_error
 from ..formats.parsing import ModelInput
+from ..memory import unbounded
 from ..model.loading import LoadedModel
 from ..routes import Answer, Request
 from ..service import Handler
@@ -29,6 +30,7 @@ class Application(Handler):
         self, config: ServerConfig, model: LoadedModel, *, has_process: bool = True
     ) -> None:
         self.scorer = Scorer(config, model, bounds_memory=has_process)
+        self._has_bound = config.server.worker_memory is not None
         self.can_batch = config.server.max_batch_rows > 0 and model.predict_stream is None
         self._batcher = Batcher(self.scorer, config.server.max_batch_rows)
 
@@ -43,7 +45,7 @@ class Application(Handler):
             return self._write(request, model_input, predictions, stages)
         # Logged and answered there.
         except Exception as error:  # noqa: BLE001
-            return _error(request, error, stages)
+            return self._error(request, error, stages)
 
     def answer_together(self, requests: Sequence[Request]) -> List[Answer]:
         """The answers to several requests, in as few predictions as they allow."""
@@ -57,7 +59,7 @@ class Application(Handler):
             try:
                 waiting.append((place, self._read(request, stages), stages))
             except Exception as error:  # noqa: BLE001
-                answers[place] = _error(request, error, stages)
+                answers[place] = self._error(request, error, stages)
         try:
             outcomes = self._batcher.predict([each[1:] for each in waiting])
         except Exception:
@@ -71,7 +73,7 @@ class Application(Handler):
                     raise outcome
                 answers[place] = self._write(requests[place], model_input, outcome, stages)
             except Exception as error:  # noqa: BLE001
-                answers[place] = _error(requests[place], error, stages)
+                answers[place] = self._error(requests[place], error, stages)
         return answers
 
     def _read(self, request: Request, stages: Stages) -> ModelInput:
@@ -92,18 +94,29 @@ class Application(Handler):
         pieces: Any = answer.body
         # An error before the first piece still has a status of its own.
         first = next(pieces)
-        return answer._replace(body=_rest(protocol, first, pieces), stages=stages)
+        return answer._replace(body=self._rest(protocol, first, pieces), stages=stages)
+
+    def _rest(
+        self, protocol: WireProtocol, first: bytes, pieces: Iterator[bytes]
+    ) -> Iterator[bytes]:
+        try:
+            yield first
+            yield from pieces
+        except ScoringError as error:
+            self.is_spent = self.is_spent or isinstance(error, OutOfMemoryError)
+            yield protocol.stream_error(error)
+
+    def _error(self, request: Request, error: Exception, stages: Stages) -> Answer:
+        if self._has_bound and isinstance(error, MemoryError):
+            error = OutOfMemoryError()
+        if not isinstance(error, OutOfMemoryError):
+            return _error_answer(request, error, stages)
+        self.is_spent = True
+        with unbounded():
+            return _error_answer(request, error, stages)
 
 
-def _rest(protocol: WireProtocol, first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    try:
-        yield first
-        yield from pieces
-    except ScoringError as error:
-        yield protocol.stream_error(error)
-
-
-def _error(request: Request, error: Exception, stages: Stages) -> Answer:
+def _error_answer(request: Request, error: Exception, stages: Stages) -> Answer:
     if not isinstance(error, ScoringError):
         logger.error("a request could not be answered", exc_info=error)
         error = internal_error(error)

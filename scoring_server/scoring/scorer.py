@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ..config import ServerConfig
-from ..errors import ScoringError, from_model_exception
+from ..errors import OutOfMemoryError, ScoringError, from_model_exception
 from ..formats.parsing import ModelInput
-from ..memory import at_most
+from ..memory import at_most, is_for_want_of_memory
 from ..model.loading import LoadedModel
 from ..routes import Request
 from ..signature.examples import example_conversion
@@ -33,6 +33,7 @@ class Scorer:
         self, config: ServerConfig, model: LoadedModel, *, bounds_memory: bool = True
     ) -> None:
         self._bounds_memory = bounds_memory and config.server.threads <= 1
+        self._has_bound = config.server.worker_memory is not None
         self.model = model
         self.signature = Signature.from_config(config.model)
         self._to_example = example_conversion(config.model)
@@ -46,10 +47,11 @@ class Scorer:
         """The model's input from a request, the signature applied."""
         protocol: WireProtocol = request.group
         most = protocol.memory_for(request) if self._bounds_memory else None
+        is_own_bound = False
         try:
             if most is None:
                 return self.apply_signature(protocol.read(request, self.signature))
-            with at_most(most):
+            with at_most(most) as is_own_bound:
                 return self.apply_signature(protocol.read(request, self.signature))
         except RecursionError as error:
             raise ScoringError("the body is nested too deeply") from error
@@ -57,8 +59,10 @@ class Scorer:
             # JSON can write half of a surrogate pair; tables and Arrow's texts cannot hold it.
             raise ScoringError("the body has text that is not Unicode: {}".format(error)) from error
         except (ScoringError, MemoryError) as error:
-            if not _is_for_want_of_memory(error):
+            if not is_for_want_of_memory(error):
                 raise
+            if self._has_bound and not is_own_bound:
+                raise OutOfMemoryError from error
             raise ScoringError("the body decodes to more than it may", status=413) from error
 
     def apply_signature(self, model_input: ModelInput) -> ModelInput:
@@ -80,8 +84,7 @@ class Scorer:
                 return self.model.predict(model_input.data, model_input.params)
             # A model may raise anything, and sys.exit() in a model must not end the server.
             except (Exception, SystemExit) as error:
-                logger.error("the model raised an exception", exc_info=True)
-                raise from_model_exception(error) from error
+                raise self._error(error) from error
 
     def stream(self, model_input: ModelInput) -> Iterator[Any]:
         """The model's answer in chunks; it must have `predict_stream`.
@@ -93,15 +96,14 @@ class Scorer:
         try:
             yield from predict_stream(data, model_input.params)
         except (Exception, SystemExit) as error:
-            logger.error("the model raised an exception", exc_info=True)
-            raise from_model_exception(error) from error
+            raise self._error(error) from error
 
-
-def _is_for_want_of_memory(error: Optional[BaseException]) -> bool:
-    """Whether an error is a ``MemoryError``, or was made of one."""
-    while error is not None and not isinstance(error, MemoryError):
-        error = error.__cause__
-    return error is not None
+    def _error(self, error: BaseException) -> ScoringError:
+        """What a client is told of an exception of the model's."""
+        if self._has_bound and is_for_want_of_memory(error):
+            return OutOfMemoryError()
+        logger.error("the model raised an exception", exc_info=True)
+        return from_model_exception(error)
 
 
 def single_input(data: Any) -> Any:

@@ -1,7 +1,10 @@
 """What the front and its workers say to each other: messages on a pair of connected sockets.
 
 A message is a head (kind, request number, lengths), a meta value (marshalled: both ends are forks
-of one process) and a body of bytes.
+of one process) and a body of bytes. The model has the worker's end of the sockets too, and may
+write there what it likes: each message begins and ends with a mark that only the two ends know, so
+that what anybody else has written before, within or instead of one is told from it, and never
+reaches marshal.
 """
 
 from __future__ import annotations
@@ -25,8 +28,16 @@ END = 6  # from the worker: the streamed answer is complete
 LOADED = 7  # from the worker: it has the model; (seconds,)
 FAILED = 8  # from the worker: it cannot load the model; (message, hint, traceback)
 
+# Bytes of a mark, of the largest meta (a head of HTTP, whose Latin-1 takes twice its bytes here)
+# and of the largest body.
+_MARK_SIZE = 8
+_MAX_META = 1 << 17
+MAX_BODY = 1 << 31
+# Of a text in a meta value, such as a traceback.
+MAX_TEXT = 1 << 14
+
 _NUMBER = struct.Struct("<I")
-_HEAD = struct.Struct("<BIIQ")
+_HEAD = struct.Struct("<8sBIIQ")
 _READ_SIZE = 1 << 18
 # A process that sleeps comes back late and finds the processor's caches cold: some 0.2 ms for a
 # model that takes 0.7. Who is asked again within this many seconds waits for that awake.
@@ -42,37 +53,57 @@ class Message(NamedTuple):
     body: bytes
 
 
-def encode(kind: int, number: int, meta: Any = None, body: bytes = b"") -> List[bytes]:
+class NotAMessage(Exception):
+    """What came was not written by the other end's code."""
+
+
+def new_mark() -> bytes:
+    """A mark for the messages of one pair of ends; make it before the fork."""
+    return os.urandom(_MARK_SIZE)
+
+
+def encode(mark: bytes, kind: int, number: int, meta: Any = None, body: bytes = b"") -> List[bytes]:
     """The message's bytes, in pieces so that a large body is not copied."""
     packed = marshal.dumps(meta)
-    head = _HEAD.pack(kind, number, len(packed), len(body)) + packed
-    return [head + body] if len(body) < 1 << 14 else [head, body]
+    head = _HEAD.pack(mark, kind, number, len(packed), len(body)) + packed
+    return [head + body + mark] if len(body) < 1 << 14 else [head, body, mark]
 
 
 class Decoder:
-    """Makes messages of the bytes that `feed` is given."""
+    """Makes messages of the bytes that `feed` is given.
 
-    def __init__(self) -> None:
+    :param mark: that of the messages.
+    """
+
+    def __init__(self, mark: bytes) -> None:
+        self._mark = mark
         self._buffer = bytearray()
         self._wanted = _HEAD.size
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """The messages that `data` completes."""
+        """The messages that `data` completes; raises `NotAMessage`."""
         buffer = self._buffer
         buffer += data
         while len(buffer) >= self._wanted:
-            kind, number, meta_size, body_size = _HEAD.unpack_from(buffer)
+            mark, kind, number, meta_size, body_size = _HEAD.unpack_from(buffer)
+            if mark != self._mark or meta_size > _MAX_META or body_size > MAX_BODY:
+                raise NotAMessage("where a message should begin: {!r}".format(bytes(buffer[:40])))
             start = _HEAD.size + meta_size
             end = start + body_size
-            if len(buffer) < end:
-                self._wanted = end
+            if len(buffer) < end + _MARK_SIZE:
+                self._wanted = end + _MARK_SIZE
                 return
+            if buffer[end : end + _MARK_SIZE] != mark:
+                raise NotAMessage("a message does not end where it should")
             with memoryview(buffer) as view:
                 meta = marshal.loads(view[_HEAD.size : start])
                 body = bytes(view[start:end])
-            del buffer[:end]
+            del buffer[: end + _MARK_SIZE]
             self._wanted = _HEAD.size
             yield Message(kind, number, meta, body)
+        # Of garbage, not so much may come as makes a head.
+        if buffer and not self._mark.startswith(buffer[:_MARK_SIZE]):
+            raise NotAMessage("where a message should begin: {!r}".format(bytes(buffer[:40])))
 
 
 class Begun:
@@ -97,14 +128,16 @@ class Channel:
     """The worker's end: blocking reads and writes.
 
     :param connection: the connected socket.
+    :param mark: that of the messages.
     :param stay_awake: whether to wait without sleeping for requests that follow closely. It takes
         a processor that nobody else needs, and a process without other threads.
     """
 
-    def __init__(self, connection: socket.socket, *, stay_awake: bool = False) -> None:
+    def __init__(self, connection: socket.socket, mark: bytes, *, stay_awake: bool = False) -> None:
         self.connection = connection
+        self.mark = mark
         connection.setblocking(True)
-        self._decoder = Decoder()
+        self._decoder = Decoder(mark)
         self._messages: Deque[Message] = deque()
         self.cancelled: Set[int] = set()
         self._stay_awake = stay_awake
@@ -150,7 +183,7 @@ class Channel:
 
     def write(self, kind: int, number: int, meta: Any = None, body: bytes = b"") -> None:
         """Send one message."""
-        for piece in encode(kind, number, meta, body):
+        for piece in encode(self.mark, kind, number, meta, body):
             self.connection.sendall(piece)
 
     def is_cancelled(self, number: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import fcntl
 import os
 import select
@@ -25,7 +25,33 @@ def die_with_parent() -> None:
     Elsewhere the lifeline alone does the work.
     """
     if _IS_LINUX:
+        # Not a part of what is imported before the lifeline is watched.
+        import ctypes
+
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def keep_from_children(*descriptors: Optional[int]) -> None:
+    """Close inherited descriptors in whatever this process starts, our own workers included.
+
+    A program that the model starts would otherwise hold the port when the server has ended. The
+    worker's own ends of channels are no business of this.
+
+    :param descriptors: the descriptors; None stands for one that was not given.
+    """
+    given = [each for each in descriptors if each is not None]
+    files = {each: os.fstat(each)[1:3] for each in given}
+    for descriptor in given:
+        os.set_inheritable(descriptor, False)
+
+    def close() -> None:
+        for descriptor, file in files.items():
+            # By now the number may be another file's.
+            with contextlib.suppress(OSError):
+                if os.fstat(descriptor)[1:3] == file:
+                    os.close(descriptor)
+
+    os.register_at_fork(after_in_child=close)
 
 
 class Lifeline:

@@ -15,20 +15,50 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any, Callable, List
+from typing import Any, Callable, List, NamedTuple, NoReturn
 
 from ..config import ServerSettings
-from ..errors import ModelLoadError
+from ..errors import INTERNAL_ERROR, ModelLoadError, ScoringError
+from ..memory import bound_process
 from ..routes import Answer, Request
 from ..service import Handler, Service
-from .channel import ANSWER, BEGIN, END, FAILED, LOADED, PIECE, Begun, Channel, Message, encode
+from .channel import (
+    ANSWER,
+    BEGIN,
+    END,
+    FAILED,
+    LOADED,
+    MAX_BODY,
+    MAX_TEXT,
+    PIECE,
+    Begun,
+    Channel,
+    Message,
+    encode,
+)
 from .lifeline import die_with_parent
 
 logger = logging.getLogger(__name__)
 
 EXIT_LOAD_FAILED = 3
+EXIT_OUT_OF_MEMORY = 4
+# In the environment of what a worker starts: the worker's process id.
+WORKER_VARIABLE = "SCORING_SERVER_WORKER"
 # Requests of one batch.
 MOST_TOGETHER = 256
+
+
+class ProcessEnd(NamedTuple):
+    """What a process just forked is given.
+
+    `connection` is its end of the channel, `mark` that of the messages, `begun` where it notes
+    what it has in hand, `parent` the front's process id.
+    """
+
+    connection: socket.socket
+    mark: bytes
+    begun: Begun
+    parent: int
 
 
 class Worker:
@@ -88,22 +118,24 @@ class Worker:
         for slot, message in enumerate(together):
             self._begun.note(slot, message.number)
         requests = [self._request(message) for message in together]
-        ready, streams = [], []
+        ready, others = [], []
         for message, answer in zip(together, self._handler.answer_together(requests)):
-            if isinstance(answer.body, bytes):
+            if isinstance(answer.body, bytes) and len(answer.body) <= MAX_BODY:
                 meta = (answer.status, answer.headers, list(answer.stages))
-                ready += encode(ANSWER, message.number, meta, answer.body)
+                ready += encode(self._channel.mark, ANSWER, message.number, meta, answer.body)
             else:
-                streams.append((message, answer))
+                others.append((message, answer))
         try:
             self._channel.connection.sendall(b"".join(ready))
-            for message, answer in streams:
+            for message, answer in others:
                 self._send_answer(message, answer)
         except (BrokenPipeError, ConnectionResetError):
             self._stopping = True
         finally:
             for slot in range(len(together)):
                 self._begun.note(slot, 0)
+            if self._handler.is_spent:
+                self._end_spent()
 
     def _stop(self, _signum: int, _frame: Any) -> None:
         """Finish the request in hand; the front gives what waits behind it to another worker."""
@@ -113,7 +145,10 @@ class Worker:
 
     def _work_off(self, tasks: Any, slot: int) -> None:
         while True:
-            self._answer(tasks.get(), slot)
+            message = tasks.get()
+            if self._handler.is_spent:
+                return
+            self._answer(message, slot)
 
     def _request(self, message: Message) -> Request:
         return self._service.request(message.meta, message.body)
@@ -127,8 +162,19 @@ class Worker:
             self._stopping = True
         finally:
             self._begun.note(slot, 0)
+            if self._handler.is_spent:
+                self._end_spent()
+
+    def _end_spent(self) -> None:
+        """End once all threads have answered; the front gives what waits to another worker."""
+        self._stopping = True
+        if not any(self._begun.numbers()):
+            _exit(EXIT_OUT_OF_MEMORY)
 
     def _send_answer(self, message: Message, answer: Answer) -> None:
+        if isinstance(answer.body, bytes) and len(answer.body) > MAX_BODY:
+            error = ScoringError("the answer is larger than 2 GB", INTERNAL_ERROR)
+            answer = self._request(message).group.error(error)
         meta = (answer.status, answer.headers, list(answer.stages))
         if isinstance(answer.body, bytes):
             self._send(ANSWER, message.number, meta, answer.body)
@@ -175,40 +221,41 @@ def leaves_a_processor(settings: ServerSettings) -> bool:
     return settings.threads <= 1 and processors > settings.workers
 
 
-def run_worker(connection: socket.socket, begun: Begun, service: Service, parent: int) -> None:
-    """Be a worker, in a process just forked; does not return.
-
-    :param begun: where it notes what it has in hand.
-    :param parent: the front's process id.
-    """
+def run_worker(end: ProcessEnd, service: Service) -> NoReturn:
+    """Be a worker, in a process just forked."""
 
     def run() -> int:
         settings = service.config.server
-        channel = Channel(connection, stay_awake=leaves_a_processor(settings))
+        os.environ[WORKER_VARIABLE] = str(os.getpid())
+        channel = Channel(end.connection, end.mark, stay_awake=leaves_a_processor(settings))
         started = time.monotonic()
         try:
             handler = service.load()
         except ModelLoadError as error:
-            channel.write(FAILED, 0, (error.message, error.hint, traceback.format_exc()))
+            texts = (error.message, error.hint or "", traceback.format_exc())
+            channel.write(FAILED, 0, tuple(text[-MAX_TEXT:] for text in texts))
             return EXIT_LOAD_FAILED
+        if settings.worker_memory is not None:
+            bound_process(settings.worker_memory)
         channel.write(LOADED, 0, (time.monotonic() - started,))
-        Worker(channel, begun, handler, service, settings.threads).run()
+        Worker(channel, end.begun, handler, service, settings.threads).run()
         return 0
 
-    _be_child(run, parent)
+    _be_child(run, end.parent)
 
 
-def run_pages(connection: socket.socket, begun: Begun, service: Service, parent: int) -> None:
-    """Be the pages' process, in a process just forked; does not return."""
+def run_pages(end: ProcessEnd, service: Service) -> NoReturn:
+    """Be the pages' process, in a process just forked."""
 
     def run() -> int:
-        Worker(Channel(connection), begun, service.load_pages(), service, threads=1).run()
+        channel = Channel(end.connection, end.mark)
+        Worker(channel, end.begun, service.load_pages(), service, threads=1).run()
         return 0
 
-    _be_child(run, parent)
+    _be_child(run, end.parent)
 
 
-def _be_child(run: Callable[[], int], parent: int) -> None:
+def _be_child(run: Callable[[], int], parent: int) -> NoReturn:
     code = 1
     try:
         _own_signals()
@@ -216,12 +263,22 @@ def _be_child(run: Callable[[], int], parent: int) -> None:
         code = run() if os.getppid() == parent else 0
     except (BrokenPipeError, ConnectionResetError):
         code = 0
+    except MemoryError:
+        code = EXIT_OUT_OF_MEMORY
+        traceback.print_exc()
     except BaseException:  # noqa: BLE001
         # Nothing above this belongs to a child: it must not get there.
         traceback.print_exc()
     finally:
+        _exit(code)
+    raise AssertionError
+
+
+def _exit(code: int) -> NoReturn:
+    try:
         sys.stdout.flush()
         sys.stderr.flush()
+    finally:
         os._exit(code)
 
 

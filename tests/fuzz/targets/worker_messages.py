@@ -13,8 +13,8 @@ from typing import Any
 from scoring_server.worker import channel
 from tests.fuzz.target import Found, Input, Target
 
-# The exception for bytes that are no message; none yet.
-REFUSED: tuple[type[Exception], ...] = ()
+# The exception for bytes that are no message.
+REFUSED = channel.NotAMessage
 KINDS = range(channel.REQUEST, channel.FAILED + 1)
 
 
@@ -23,7 +23,7 @@ def prepare(_folder: Path) -> Input:
 
 
 def take(data: bytes) -> None:
-    decoder = channel.Decoder()
+    decoder = channel.Decoder(channel.new_mark())
     size = 1 + int.from_bytes(data[:2], "little")
     try:
         for start in range(2, len(data), size):
