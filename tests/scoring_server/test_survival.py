@@ -156,6 +156,8 @@ MARK = new_mark()
         b"".join(encode(MARK, ANSWER, 1, (200, [], []), b"body" * 9)).replace(b"[", b"\n[", 1),
         b"".join(encode(MARK, ANSWER, 1, (200, [], []), b"body" * 9)).replace(b"bo", b"bxo", 1),
     ],
+    # Not by their bytes: marks are random.
+    ids=["text", "ones", "another mark", "a large meta", "in the meta", "in the body"],
 )
 def test_what_is_no_message_reaches_nobody(data: bytes) -> None:
     decoder = Decoder(MARK)
