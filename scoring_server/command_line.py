@@ -94,7 +94,8 @@ def _serve(
         hazards = fork_hazards()
         if hazards:
             status.send(NotForkable(hazards))
-            load_again_in_workers()
+            handed_down = (options.socket_fd, options.status_fd, options.lifeline_fd)
+            load_again_in_workers([each for each in handed_down if each is not None])
     service = make_service(config, model, seconds)
     return serve(service, options.socket_fd, status, lifeline)
 

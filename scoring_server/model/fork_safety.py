@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Dict, Iterator, List, Tuple
+from typing import Dict, Iterator, List, Sequence, Tuple
 
 # omp.h, OpenMP 5.0
 _OMP_PAUSE, _OMP_PAUSE_HARD = "omp_pause_resource_all", 2
@@ -121,12 +121,16 @@ def _open_devices() -> List[str]:
     return sorted(found)
 
 
-def load_again_in_workers() -> None:
+def load_again_in_workers(descriptors: Sequence[int]) -> None:
     """Start this process over, to load the model in each worker; does not return.
 
     Nothing less gives the memory and the threads of the loaded model back. The process stays the
-    launcher's child, with its descriptors.
+    launcher's child.
+
+    :param descriptors: those that the launcher has handed down, for the process to have again.
     """
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, True)
     script = str(Path(__file__).resolve().parents[1] / "__main__.py")
     sys.stdout.flush()
     sys.stderr.flush()

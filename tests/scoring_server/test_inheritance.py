@@ -97,6 +97,8 @@ def test_a_daemon_of_the_model_does_not_hold_the_port(tmp_path: Path, when: str)
             running = started()
             children = psutil.Process(process.pid).children(recursive=True)
             process.kill()
+            # Only then are its children this process's, which can wait for them.
+            process.wait(30)
             for each in children:
                 if each not in running:
                     each.wait(30)

@@ -81,6 +81,9 @@ class FakeTransport:
     def write(self, data: bytes) -> None:
         self.written += data
 
+    def set_write_buffer_limits(self, high: int, low: int) -> None:
+        pass
+
     def can_write_eof(self) -> bool:
         return True
 
