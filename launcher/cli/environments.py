@@ -173,7 +173,8 @@ def prepare_env(
     **given: Any,
 ) -> None:
     """Build a model's environment and print its path and key."""
-    from launcher.commands.serving import ServeOptions, prepare, prepare_wheelhouse
+    from launcher.commands.model_opening import ModelRequest
+    from launcher.commands.preparing import prepare, prepare_wheelhouse
     from launcher.console import Console
     from launcher.errors import UsageError
 
@@ -184,11 +185,11 @@ def prepare_env(
             "environment.",
             "Add --install-mlflow.",
         )
-    options = ServeOptions(model_uri, environment=environment, max_model_size=max_model_size)
+    request = ModelRequest(model_uri, max_model_size, environment.build.is_offline)
     if download is not None:
-        prepare_wheelhouse(options, Console(), download)
+        prepare_wheelhouse(request, environment, Console(), download)
         return
-    built = prepare(options, Console(), config)
+    built = prepare(request, environment, Console(), config)
     click.echo(f"path: {built.path}")
     click.echo(f"key:  {built.key}")
 

@@ -11,18 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from envs.disk.home import launcher_home
 from launcher.artifacts import release_model
-from launcher.commands.environment import (
-    EnvironmentOptions,
-    describe_plan,
-    fill_wheelhouse,
-    prepare_environment,
-)
+from launcher.commands.environment import EnvironmentOptions, describe_plan, prepare_environment
 from launcher.commands.model_opening import ModelRequest, open_model
 from launcher.console import Console, clear
 from launcher.engines.deployment import ModelDeployment, describe_environment
 from launcher.engines.engine import Assignment, ServerOptions, refuse_options
 from launcher.engines.registry import engine_named
-from launcher.engines.scoring_server import ScoringServer, write_config
+from launcher.engines.scoring_server import ScoringServer
 from launcher.errors import LauncherError, UsageError
 from launcher.instances.detaching import Outcome, start_in_background
 from launcher.instances.presence import Presence
@@ -37,7 +32,6 @@ from launcher.supervision.stop_signals import StopRequested, stop_requests_raise
 from launcher.supervision.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from envs import Environment
     from launcher.commands.model_watch import ModelWatch
 
 
@@ -285,32 +279,6 @@ def _curl_options(options: ServerOptions) -> str:
     if options.token_file is not None:
         parts.append(f'-H "Authorization: Bearer $(cat {options.token_file})" ')
     return "".join(parts)
-
-
-def prepare(options: ServeOptions, console: Console, config: Path | None) -> Environment:
-    """Build or reuse the environment; write the server's configuration to ``config``, if given.
-
-    :raises LauncherError: with the exit code that belongs to what went wrong.
-    """
-    engine = engine_named(options.engine)
-    with stop_requests_raise():
-        model = options.model_request().open(engine, console)
-        environment = prepare_environment(model, options.environment, engine, console)
-        if config is not None:
-            described = describe_environment(environment)
-            write_config(config, Assignment(model, options.model_uri, described, options.server))
-    return environment
-
-
-def prepare_wheelhouse(options: ServeOptions, console: Console, folder: Path) -> None:
-    """Fill ``folder`` with all that the model's environment is made of.
-
-    :raises LauncherError: with the exit code that belongs to what went wrong.
-    """
-    engine = engine_named(options.engine)
-    with stop_requests_raise():
-        model = options.model_request().open(engine, console)
-        fill_wheelhouse(model, options.environment, engine, folder, console)
 
 
 def show_plan(options: ServeOptions, console: Console) -> None:

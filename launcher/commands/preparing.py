@@ -1,0 +1,57 @@
+"""``launcher prepare-env``: the environment of a model, without a server in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launcher.commands.environment import EnvironmentOptions, fill_wheelhouse, prepare_environment
+from launcher.commands.model_opening import ModelRequest
+from launcher.console import Console
+from launcher.engines.scoring_server import ScoringServer
+from launcher.supervision.stop_signals import stop_requests_raise
+
+if TYPE_CHECKING:
+    from envs import Environment
+    from launcher.model.mlmodel import Model
+
+
+def prepare(
+    request: ModelRequest, options: EnvironmentOptions, console: Console, config: Path | None
+) -> Environment:
+    """Build or reuse the environment; write the server's configuration to ``config``, if given.
+
+    :raises LauncherError: with the exit code that belongs to what went wrong.
+    """
+    engine = ScoringServer()
+    with stop_requests_raise():
+        model = request.open(engine, console)
+        environment = prepare_environment(model, options, engine, console)
+        if config is not None:
+            _write_config(config, request, model, environment)
+    return environment
+
+
+def _write_config(
+    path: Path, request: ModelRequest, model: Model, environment: Environment
+) -> None:
+    """Write what a server in the environment is started with."""
+    from launcher.engines.deployment import describe_environment
+    from launcher.engines.engine import Assignment, ServerOptions
+    from launcher.engines.scoring_server import write_config
+
+    described = describe_environment(environment)
+    write_config(path, Assignment(model, request.uri, described, ServerOptions()))
+
+
+def prepare_wheelhouse(
+    request: ModelRequest, options: EnvironmentOptions, console: Console, folder: Path
+) -> None:
+    """Fill ``folder`` with all that the model's environment is made of.
+
+    :raises LauncherError: with the exit code that belongs to what went wrong.
+    """
+    engine = ScoringServer()
+    with stop_requests_raise():
+        model = request.open(engine, console)
+        fill_wheelhouse(model, options, engine, folder, console)
