@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from envs.disk.home import make_private_folder
 from envs.errors import EnvError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -33,7 +34,7 @@ def write_atomically(
     """
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:

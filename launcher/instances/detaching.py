@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from envs.disk.home import make_private_folder
 from launcher.console import Console
 from launcher.errors import LauncherError, ServerNotReadyError
 from launcher.supervision.stop_signals import StopRequested, stop_requests_raise
@@ -24,7 +25,7 @@ def start_in_background(arguments: list[str], log: Path, console: Console) -> No
     :param log: takes its output.
     :raises LauncherError: what the launcher in the background failed with.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(log.parent)
     outcome, theirs = os.pipe()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:

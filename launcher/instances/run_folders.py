@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from envs.disk.home import launcher_home
+from envs.disk.home import launcher_home, make_private_folder
 from envs.disk.locks import exclusive, try_exclusive
 from launcher.errors import LauncherError
 
@@ -32,7 +32,7 @@ def run_folder() -> Iterator[Path]:
     """
     parent = all_run_folders()
     try:
-        parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(parent)
         path = parent / f"{os.getpid()}-{os.urandom(4).hex()}"
         path.mkdir(mode=0o700)
     except OSError as error:

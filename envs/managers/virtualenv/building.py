@@ -10,6 +10,7 @@ from envs.building.context import Context
 from envs.building.environ import clean_environ
 from envs.building.interpreters import Interpreter
 from envs.building.process import Completed, GuardedProcess
+from envs.disk.home import make_private_folder
 from envs.errors import EnvError
 from envs.managers.virtualenv.planning import VirtualenvPlan
 from envs.managers.virtualenv.wheelhouse import stored_list
@@ -57,8 +58,10 @@ def _creation(prefix: Path, interpreter: Interpreter, context: Context) -> Guard
     command += ["--python", interpreter.path, "--no-periodic-update", str(prefix)]
     # What virtualenv learns about interpreters stays in the launcher's home, and its own
     # settings files and variables are those of another user of it.
+    data = context.home / "virtualenv"
+    make_private_folder(data)
     own = {
-        "VIRTUALENV_OVERRIDE_APP_DATA": str(context.home / "virtualenv"),
+        "VIRTUALENV_OVERRIDE_APP_DATA": str(data),
         "VIRTUALENV_CONFIG_FILE": os.devnull,
     }
     inherited = clean_environ()

@@ -48,6 +48,9 @@ def test_a_serve_after_prepare_env_builds_nothing(
     launcher.ready()
     assert f"environment {key_in(prepared.stdout)} " in launcher.output
     assert "reused" in launcher.output
+    home = Path(fresh_home["LAUNCHER_HOME"])
+    folders = [home, *(each for each in home.iterdir() if each.is_dir()), *home.glob("run/[!.]*")]
+    assert {each.stat().st_mode & 0o777 for each in folders} == {0o700}, folders
     assert launcher.stop() == 0
 
 
