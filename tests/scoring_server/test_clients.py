@@ -122,6 +122,7 @@ def test_a_client_that_reads_nothing_gets_nothing_made(tmp_path: Path) -> None:
             got += client.recv(1 << 20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["length", "chunked", "trailers"])
 def test_a_body_has_a_least_rate(tmp_path: Path, kind: str) -> None:
     with serving(write_config(tmp_path / "model")) as (url, _), connect(url) as client:
@@ -201,6 +202,7 @@ def test_a_probe_gets_in_whoever_keeps_connections_open(
         assert psutil.Process(process.pid).num_fds() < DESCRIPTORS
 
 
+@pytest.mark.slow
 def test_bare_connections_to_a_tls_port_count(tmp_path: Path, few_descriptors: list[str]) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(

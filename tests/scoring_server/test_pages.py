@@ -114,6 +114,7 @@ sys.exit(serve(service, int(sys.argv[3]), StatusChannel(int(sys.argv[4])), Lifel
 """
 
 
+@pytest.mark.slow
 def test_a_page_that_hangs_is_ended_when_its_time_is_up(tmp_path: Path) -> None:
     config = write_config(tmp_path / "model")
 
