@@ -79,11 +79,12 @@ class Dispatcher(WorkerEvents):
     def client_gone(self, request: PendingRequest) -> None:
         """Nobody waits for this request's answer any more."""
         request.status = 499  # as nginx logs it
-        self._forget(request)
         if request.worker is None:
+            self._forget(request)
             # Left in the queue, where finding it would cost more than skipping it.
             self._gone_in_queue += 1
         elif request.number in request.worker.outstanding:
+            # Its time goes on: the process may never come back from it.
             request.worker.cancel(request)
         self.done(request)
 
@@ -129,6 +130,7 @@ class Dispatcher(WorkerEvents):
         is_last = message.kind in (channel.ANSWER, channel.END)
         waits = not request.status
         if is_last:
+            self._forget(request)
             link.owner.finished(link, request)
         if waits:
             try:
@@ -146,7 +148,6 @@ class Dispatcher(WorkerEvents):
         """Write a message of a process to the client that waits for it."""
         client = request.client
         if message.kind == channel.ANSWER:
-            self._forget(request)
             status, headers, request.stages = message.meta
             client.answer(request, Answer(status, headers, message.body))
         elif message.kind == channel.BEGIN:
@@ -157,22 +158,23 @@ class Dispatcher(WorkerEvents):
                 self._deadlines.add(request)
             client.piece(request, message.body)
         elif message.kind == channel.END:
-            self._forget(request)
             request.status = 200 if message.meta is None else 500
             client.end(request, complete=message.meta is None)
 
     def lost(self, requests: List[PendingRequest], reason: str) -> None:
         for request in requests:
+            self._forget(request)
             if request.status:
                 continue
-            self._forget(request)
             message = "the process that answered this request {}".format(reason)
             self.answer_error(request, 500, message, INTERNAL_ERROR)
 
     def returned(self, requests: List[PendingRequest]) -> None:
         for request in reversed(requests):
             request.worker = request.dispatched = None
-            if not request.status:
+            if request.status:
+                self._forget(request)
+            else:
                 self._queue.appendleft(request)
         self.dispatch()
 
@@ -195,17 +197,22 @@ class Dispatcher(WorkerEvents):
             message = "the {} took longer than {}".format(
                 "page" if is_page else "prediction", limit
             )
+        if not request.status:
+            self._give_up(request, message)
+        # One that has begun none of them reads its channel no more.
+        if link is not None and (is_page or request in link.begun() or not link.begun()):
+            logger.warning("process %d: %s; it is replaced", link.pid, message)
+            link.owner.replace(link, "timeout", kill=is_page or not link.has_hope)
+        self.dispatch()
+
+    def _give_up(self, request: PendingRequest, message: str) -> None:
+        """Tell the client that its time is up."""
         if request.client.has_begun_answer:
             request.status = 504
             request.client.end(request, complete=False)
             self.done(request)
         else:
             self.answer_error(request, 504, message, DEADLINE_EXCEEDED)
-        # One that has begun none of them reads its channel no more.
-        if link is not None and (is_page or request in link.begun() or not link.begun()):
-            logger.warning("process %d: %s; it is replaced", link.pid, message)
-            link.owner.replace(link, "timeout", kill=is_page or not link.has_hope)
-        self.dispatch()
 
     def _forget(self, request: PendingRequest) -> None:
         """Stop watching its time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import struct
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -43,6 +44,24 @@ def test_clients_that_are_gone_cost_no_worker_its_life(tmp_path: Path) -> None:
         assert done.status_code == 200
         assert workers(url) == before
         assert "worker_replacements_total{" not in requests.get(f"{url}/metrics", timeout=30).text
+
+
+def test_a_worker_that_hangs_is_replaced_although_its_client_is_gone(tmp_path: Path) -> None:
+    with serving(write_config(tmp_path / "model", WAITING, timeout=1)) as (url, _):
+        before = workers(url)
+        client = post_without_reading(url)
+        while "launcher_in_flight_requests 0" in requests.get(f"{url}/metrics", timeout=30).text:
+            time.sleep(0.01)
+        # With a reset: the end of what it sends alone is no reason to give it up.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        deadline = time.monotonic() + 30
+        while workers(url) == before:
+            assert time.monotonic() < deadline, "the worker that hangs is still there"
+            time.sleep(0.01)
+        (tmp_path / "model" / "code" / "gate").touch()
+        done = requests.post(f"{url}/invocations", data=BODY, headers=JSON, timeout=60)
+        assert done.status_code == 200
 
 
 def workers(url: str) -> list[str]:
