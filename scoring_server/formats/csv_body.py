@@ -57,8 +57,9 @@ def _wanted_columns(text: str, signature: Signature) -> Optional[List[Any]]:
     """The names of the columns to read, None for all of them; raises `ScoringError`."""
     schema = signature.schema
     known = len(schema) if schema is not None and schema.is_named else 0
-    first_line = text.partition("\n")[0]
-    if first_line.count(",") < known + SPARE_COLUMNS:
+    # Counted in place: to cut the first line off would copy all others.
+    end = text.find("\n")
+    if text.count(",", 0, len(text) if end < 0 else end) < known + SPARE_COLUMNS:
         return None
     names = next(csv.reader(io.StringIO(text)), [])
     if schema is None or not schema.is_named or schema.is_tensor:
