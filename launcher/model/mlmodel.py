@@ -98,6 +98,8 @@ def _read_flavors(content: Any, mlmodel: Path) -> Mapping[str, Mapping[str, Any]
         raise ModelError(
             f"{mlmodel} lists no flavors.", "Log the model again with MLflow, or repair the file."
         )
+    # YAML reads some bare words (`on`, `1`) as other things than names.
+    flavors = {str(flavor): settings for flavor, settings in flavors.items()}
     if not any(flavor in flavors for flavor in SERVABLE_FLAVORS):
         raise ModelError(
             f"{mlmodel} has no python_function flavor (it has: {', '.join(sorted(flavors))}).",

@@ -1,7 +1,8 @@
-"""Coverage-guided fuzzing of every way in: some inputs here, seconds of it in the slow tests.
+"""Coverage-guided fuzzing of every way in: some inputs here, more in the slow tests.
 
-``FUZZ_SECONDS`` is how long each target is given in the slow tests. `README.md` beside this file
-says how to go on with a find.
+Both repeat: the seed, the hashes and the number of inputs are fixed, so that a commit fails for
+what it changed. What searches on is marked ``long``: ``FUZZ_SECONDS`` of each target with a seed
+of its own. `README.md` beside this file says how to go on with a find.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ pytestmark = [
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SECONDS = int(os.environ.get("FUZZ_SECONDS", "15"))
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "300"))
 # What the targets import; the packages under test come from this checkout.
 REQUIREMENTS = [
     "atheris", "numpy", "pandas", "flask", "pyarrow", "orjson",
     "click", "pyyaml", "requests", "psutil", "platformdirs", "packaging", "virtualenv", "uv",
     "filelock",
 ]  # fmt: skip
-# Inputs in the quick tests: a second or two each.
+# Inputs in the quick tests: a second or two each. The slow ones take so many times as many.
+SLOW = 15
 RUNS = {
     "bodies": 400,
     "control_lines": 3000,
@@ -74,16 +76,21 @@ def print_the_table(request: pytest.FixtureRequest) -> Iterator[None]:
         print("\n| target | inputs without a find |", "| --- | --- |", *TABLE, sep="\n")
 
 
-def fuzz(python: str, target: str, work: Path, option: str, longest: int) -> int:
+def fuzz(python: str, target: str, work: Path, longest: int, *options: str) -> int:
     """Run a target and return how many inputs it took; a find fails the test with its bytes."""
     done = subprocess.run(
-        [python, "-m", "tests.fuzz", target, str(work), option],
+        [python, "-m", "tests.fuzz", target, str(work), *options],
         capture_output=True,
         text=True,
         errors="replace",
         check=False,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONHASHSEED": "0",
+        },
         timeout=longest,
     )
     finds = [
@@ -97,14 +104,23 @@ def fuzz(python: str, target: str, work: Path, option: str, longest: int) -> int
 
 @pytest.mark.parametrize("target", expected(TARGETS))
 def test_the_corpus_and_some_inputs_find_nothing(python: str, target: str, tmp_path: Path) -> None:
-    assert fuzz(python, target, tmp_path, f"-runs={RUNS.get(target, 1000)}", 120) > 0
+    assert fuzz(python, target, tmp_path, 120, f"-runs={RUNS.get(target, 1000)}") > 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", expected(TARGETS))
-def test_nothing_is_found_for_longer(python: str, target: str, tmp_path: Path) -> None:
-    runs = fuzz(python, target, tmp_path, f"-max_total_time={SECONDS}", SECONDS + 120)
-    TABLE.append(f"| {target} | {runs:,} in {SECONDS} s |")
+def test_more_inputs_find_nothing(python: str, target: str, tmp_path: Path) -> None:
+    runs = SLOW * RUNS.get(target, 1000)
+    assert fuzz(python, target, tmp_path, 240, f"-runs={runs}") >= runs
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("target", expected(TARGETS))
+def test_a_search_finds_nothing(python: str, target: str, tmp_path: Path) -> None:
+    seed = int.from_bytes(os.urandom(3), "big")
+    options = [f"-seed={seed}", f"-max_total_time={SECONDS}"]
+    runs = fuzz(python, target, tmp_path, SECONDS + 120, *options)
+    TABLE.append(f"| {target} | {runs:,} in {SECONDS} s, seed {seed} |")
     assert runs > RUNS.get(target, 1000) / 4
 
 

@@ -100,6 +100,7 @@ def test_conda_match_specifications(text: str, expected: tuple[str, str]) -> Non
         ("- a\n- b\n", ["not a YAML mapping"]),
         ("run_id: abc\n", ["lists no flavors"]),
         ("flavors: {keras: {}, spark: {}}\n", ["no python_function flavor", "keras, spark"]),
+        ("flavors: {keras: {}, on: {}}\n", ["no python_function flavor", "True, keras"]),
         ("flavors: {python_function: {}}\n", ["names no loader_module"]),
         ("flavors: {python_function: yes}\n", ["python_function is not a mapping"]),
         (MINIMAL + "signature: {inputs: '[{'}\n", ["signature cannot be read"]),
