@@ -51,7 +51,7 @@ def run_batch(
                 writer.write(scorer.predict(model_input), model_input)
             except ScoringError as error:
                 if chunk.first_row is not None:
-                    error.message = "rows from {}: {}".format(chunk.first_row, error.message)
+                    error.message = "Rows from {}: {}".format(chunk.first_row, error.message)
                 raise
             rows += chunk.rows
             if progress is not None:

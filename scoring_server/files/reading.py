@@ -10,10 +10,10 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Dict, Iterator, List, Optional
 
-from ..errors import ScoringError
+from ..errors import ScoringError, reason
 from ..formats import json_body
 from ..formats.csv_body import cast_csv, read_csv
-from ..formats.parquet_body import read_parquet
+from ..formats.parquet_body import read_parquet, unreadable
 from ..formats.parsing import CSV, JSON, PARQUET, ModelInput, parse_json, parse_json_text
 from ..signature.signature import Signature
 
@@ -57,7 +57,7 @@ def read_inputs(source: BinaryIO, format: str, signature: Signature) -> Iterator
         return _read_json(source, signature)
     if format == PARQUET:
         return _read_parquet(source)
-    raise ScoringError("the input format {!r} is not known".format(format))
+    raise ScoringError("The input format {!r} is not known.".format(format))
 
 
 def _read_csv(source: BinaryIO, signature: Signature) -> Iterator[Chunk]:
@@ -75,11 +75,8 @@ def _read_csv(source: BinaryIO, signature: Signature) -> Iterator[Chunk]:
             yield Chunk(ModelInput(data), len(frame), counter.count, first_row)
             first_row += len(frame)
     except (ValueError, TypeError) as error:
-        raise ScoringError(
-            "rows from {}: the input is not CSV that fits the signature: {}".format(
-                first_row, error
-            )
-        ) from error
+        message = "Rows from {} are not CSV that fits the signature: {}."
+        raise ScoringError(message.format(first_row, reason(error))) from error
 
 
 def _read_json(source: BinaryIO, signature: Signature) -> Iterator[Chunk]:
@@ -137,9 +134,7 @@ def _read_parquet(source: BinaryIO) -> Iterator[Chunk]:
         try:
             file = pyarrow.parquet.ParquetFile(source)
         except (ValueError, OSError) as error:
-            raise ScoringError(
-                "the input is not a readable Parquet file: {}".format(error)
-            ) from error
+            raise unreadable(error) from error
         total, done = max(1, file.metadata.num_rows), 0
         size = source.seek(0, io.SEEK_END)
         rows = max(1, min(1 << 20, CHUNK_BYTES * total // max(1, _uncompressed(file.metadata))))

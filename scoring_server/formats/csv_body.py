@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 import pandas as pd
 
-from ..errors import ScoringError, quote, schema_error
+from ..errors import ScoringError, quote, reason, schema_error
 from ..signature.schema import DATETIME, DataType
 from ..signature.signature import Signature
 
@@ -30,7 +30,7 @@ def parse_csv(body: bytes, header: Optional[bool], signature: Signature) -> pd.D
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ScoringError("the body is not UTF-8: {}".format(error)) from error
+        raise ScoringError("The body is not UTF-8: {}.".format(error)) from error
     if header is None:
         header = not _is_one_numeric_line(text)
     # Of bytes: pandas would encode text again.
@@ -44,7 +44,7 @@ def parse_csv(body: bytes, header: Optional[bool], signature: Signature) -> pd.D
     except ScoringError:
         raise
     except Exception as error:
-        raise ScoringError("the body is not CSV that can be read: {}".format(error)) from error
+        raise ScoringError("The body is not readable CSV: {}.".format(reason(error))) from error
     return cast_csv(frame, signature)
 
 
@@ -64,12 +64,12 @@ def _wanted_columns(text: str, signature: Signature) -> Optional[List[Any]]:
     names = next(csv.reader(io.StringIO(text)), [])
     if schema is None or not schema.is_named or schema.is_tensor:
         if len(names) > MAX_COLUMNS:
-            raise ScoringError("the body has more than {} columns".format(MAX_COLUMNS))
+            raise ScoringError("The body has more than {} columns.".format(MAX_COLUMNS))
         return None
     present = set(names)
     missing = [name for name in schema.required_names if name not in present]
     if missing:
-        raise schema_error("missing inputs {}".format(quote(missing)))
+        raise schema_error("The inputs {} are missing.".format(quote(missing)))
     return [name for name in schema.names if name in present]
 
 
@@ -100,12 +100,12 @@ def _refuse_other_width(text: str, signature: Signature) -> None:
     width = len(next(csv.reader(io.StringIO(text)), []))
     if schema is not None and schema.is_named and 0 < width != len(schema):
         raise ScoringError(
-            "without a header, expected {} columns ({}), got {}".format(
+            "Expected {} columns without a header ({}), got {}.".format(
                 len(schema), quote(schema.names), width
             )
         )
     if width > MAX_COLUMNS:
-        raise ScoringError("the body has more than {} columns".format(MAX_COLUMNS))
+        raise ScoringError("The body has more than {} columns.".format(MAX_COLUMNS))
 
 
 def _read_rows(source: Any, signature: Signature) -> pd.DataFrame:

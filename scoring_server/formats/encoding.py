@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import INTERNAL_ERROR, ScoringError
+from ..errors import INTERNAL_ERROR, ScoringError, reason
 from . import json_body
 
 if json_body.orjson is not None:
@@ -74,7 +74,8 @@ def dumps(value: Any) -> bytes:
             return json.dumps(_without_nan(value), allow_nan=False).encode("ascii")
     except (TypeError, ValueError, RecursionError) as error:
         raise ScoringError(
-            "the model's answer cannot be encoded as JSON: {}".format(error), INTERNAL_ERROR
+            "The model's answer cannot be encoded as JSON: {}.".format(reason(error)),
+            INTERNAL_ERROR,
         ) from error
 
 

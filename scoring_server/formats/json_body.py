@@ -50,16 +50,16 @@ def loads(body: bytes) -> Any:
             return json.loads(body, parse_int=_bounded_int)
         return json.loads(body)
     except RecursionError as error:
-        raise ScoringError("the body is nested too deeply") from error
+        raise ScoringError("The body is nested too deeply.") from error
     except UnicodeDecodeError as error:
-        raise ScoringError("the body is not UTF-8: {}".format(error)) from error
+        raise ScoringError("The body is not UTF-8: {}.".format(error)) from error
     except ValueError as error:
-        raise ScoringError("the body is not JSON: {}".format(error)) from error
+        raise ScoringError("The body is not JSON: {}.".format(error)) from error
 
 
 def _bounded_int(text: str) -> int:
     if len(text) > MAX_DIGITS:
-        raise ScoringError("the body has a number of more than {} digits".format(MAX_DIGITS))
+        raise ScoringError("The body has a number of more than {} digits.".format(MAX_DIGITS))
     return int(text)
 
 
@@ -80,7 +80,7 @@ def check_duplicates(body: bytes, document: Dict[str, Any], keys: Iterable[str])
     json.loads(body, object_pairs_hook=remember)
     for key in doubtful:
         if found.count(key) > 1:
-            raise ScoringError("the body has the key {!r} twice".format(key))
+            raise ScoringError("The body has the key {!r} twice.".format(key))
 
 
 def _quoted(key: str) -> bytes:

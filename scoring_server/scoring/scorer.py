@@ -54,16 +54,16 @@ class Scorer:
             with at_most(most) as is_own_bound:
                 return self.apply_signature(protocol.read(request, self.signature))
         except RecursionError as error:
-            raise ScoringError("the body is nested too deeply") from error
+            raise ScoringError("The body is nested too deeply.") from error
         except UnicodeEncodeError as error:
             # JSON can write half of a surrogate pair; tables and Arrow's texts cannot hold it.
-            raise ScoringError("the body has text that is not Unicode: {}".format(error)) from error
+            raise ScoringError("The body's text is not Unicode: {}.".format(error)) from error
         except (ScoringError, MemoryError) as error:
             if not is_for_want_of_memory(error):
                 raise
             if self._has_bound and not is_own_bound:
                 raise OutOfMemoryError from error
-            raise ScoringError("the body decodes to more than it may", status=413) from error
+            raise ScoringError("The body decodes to more than it may.", status=413) from error
 
     def apply_signature(self, model_input: ModelInput) -> ModelInput:
         """Convert parsed data and params to what the signature says."""
@@ -102,7 +102,7 @@ class Scorer:
         """What a client is told of an exception of the model's."""
         if self._has_bound and is_for_want_of_memory(error):
             return OutOfMemoryError()
-        logger.error("the model raised an exception", exc_info=True)
+        logger.error("The model raised an exception.", exc_info=True)
         return from_model_exception(error)
 
 
@@ -120,7 +120,7 @@ def single_input(data: Any) -> Any:
     if not isinstance(data, list):
         return data
     if len(data) != 1:
-        raise ScoringError("a stream answers one input, got {}".format(len(data)))
+        raise ScoringError("A stream answers one input, got {}.".format(len(data)))
     return data[0]
 
 

@@ -42,15 +42,17 @@ class Params:
         if self.specs is None:
             if sent is None or sent == {}:
                 return sent
-            logger.warning("params are ignored: the model's signature declares none")
+            logger.warning("The params are ignored: the model's signature declares none.")
             return {}
         if sent is None:
             return copy.deepcopy(self._defaults)
         if not isinstance(sent, dict):
-            raise _invalid("params must be an object, got {}".format(type_name(sent)))
+            raise _invalid("The params must be an object, got {}.".format(type_name(sent)))
         unknown = set(sent) - self.names
         if unknown:
-            logger.warning("params not in the signature are ignored: %s", quote(sorted(unknown)))
+            logger.warning(
+                "Params that are not in the signature are ignored: %s.", quote(sorted(unknown))
+            )
         return self._convert(sent)
 
     def _convert(self, sent: Dict[str, Any]) -> Dict[str, Any]:
@@ -66,7 +68,7 @@ class Params:
             except ScoringError as error:
                 problems.append("{}: {}".format(spec.name, error.message))
         if problems:
-            raise _invalid("invalid params: " + "; ".join(problems))
+            raise _invalid("Params do not fit the signature. " + " ".join(problems))
         return converted
 
 
@@ -77,7 +79,7 @@ def _invalid(message: str) -> ScoringError:
 def _validate(value: Any, spec: Param) -> Any:
     if spec.shape == (-1,):
         if not isinstance(value, (list, np.ndarray)) or _is_nested(value):
-            raise _invalid("expected a flat list of {}, got {}".format(spec.type, quote(value)))
+            raise _invalid("Expected a flat list of {}, got {}.".format(spec.type, quote(value)))
         return [_convert_value(item, spec.type) for item in value]
     if isinstance(spec.type, DataType):
         return _convert_value(value, spec.type)
@@ -96,11 +98,11 @@ def _convert_value(value: Any, kind: Any) -> Any:
     if kind is DATETIME:
         return _to_datetime(value)
     if not np.isscalar(value):
-        raise _invalid("expected one {}, got {}".format(kind, quote(value)))
+        raise _invalid("Expected one {}, got {}.".format(kind, quote(value)))
     if _has_type(value, kind) or any(_has_type(value, k) for k in _WIDENING.get(kind, ())):
         return kind.python(value)
     raise _invalid(
-        "cannot convert {} ({}) safely to {}".format(quote(value), type_name(value), kind)
+        "Cannot convert {} ({}) safely to {}.".format(quote(value), type_name(value), kind)
     )
 
 
@@ -114,7 +116,7 @@ def _to_datetime(value: Any) -> Any:
     try:
         converted = np.datetime64(value).item()
     except (ValueError, TypeError, OverflowError) as error:
-        raise _invalid("cannot convert {} to datetime".format(quote(value))) from error
+        raise _invalid("Cannot convert {} to datetime.".format(quote(value))) from error
     if isinstance(converted, int) or converted is None:
-        raise _invalid("cannot convert {} to datetime".format(quote(value)))
+        raise _invalid("Cannot convert {} to datetime.".format(quote(value)))
     return converted

@@ -133,16 +133,16 @@ class Schema:
 
     def __init__(self, inputs: Sequence[Union[Column, Tensor]]) -> None:
         if not inputs:
-            raise SignatureError("a signature without inputs")
+            raise SignatureError("The signature has no inputs.")
         self.inputs = tuple(inputs)
         self.is_tensor = isinstance(inputs[0], Tensor)
         if any(isinstance(spec, Tensor) != self.is_tensor for spec in inputs):
-            raise SignatureError("columns and tensors are mixed in the signature")
+            raise SignatureError("The signature mixes columns and tensors.")
         self.is_named = inputs[0].name is not None
         if any((spec.name is not None) != self.is_named for spec in inputs):
-            raise SignatureError("named and unnamed inputs are mixed in the signature")
+            raise SignatureError("The signature mixes named and unnamed inputs.")
         if self.is_tensor and not self.is_named and len(inputs) > 1:
-            raise SignatureError("more than one tensor and no names in the signature")
+            raise SignatureError("The signature has more than one tensor and no names.")
         # Unnamed inputs are known by their position, as in MLflow.
         self.names: List[Any] = [spec.name or index for index, spec in enumerate(inputs)]
         self.required_names = [name for name, spec in zip(self.names, inputs) if spec.required]
@@ -166,7 +166,7 @@ def _input(document: Dict[str, Any]) -> Union[Column, Tensor]:
         try:
             dtype, shape = np.dtype(spec["dtype"]), tuple(spec["shape"])
         except (KeyError, TypeError) as error:
-            raise SignatureError("a tensor without a usable dtype and shape") from error
+            raise SignatureError("A tensor has no usable dtype and shape.") from error
         return Tensor(document.get("name"), dtype, shape)
     # A nested type without `required` is optional in MLflow, a scalar one is required.
     required = document.get("required", kind in DATA_TYPES)
@@ -195,8 +195,8 @@ def read_type(document: Dict[str, Any]) -> Type:
                 )
             )
     except (KeyError, AttributeError) as error:
-        raise SignatureError("the type {!r} is incomplete".format(kind)) from error
-    raise SignatureError("the type {!r} is not known".format(kind))
+        raise SignatureError("The type {!r} is incomplete.".format(kind)) from error
+    raise SignatureError("The type {!r} is not known.".format(kind))
 
 
 def read_params(documents: Sequence[Dict[str, Any]]) -> List[Param]:

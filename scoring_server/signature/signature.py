@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..config import ModelConfig
-from ..errors import ScoringError, quote, schema_error, type_name
+from ..errors import ScoringError, quote, reason, schema_error, type_name
 from .casting import FrameCaster
 from .datatypes import compile_check
 from .nested import compile_type
@@ -80,9 +80,8 @@ class Signature:
         except ScoringError:
             raise
         except Exception as error:
-            raise schema_error(
-                "the input does not fit the signature: {}".format(str(error) or repr(error))
-            ) from error
+            message = "The input does not fit the signature: {}.".format(reason(error))
+            raise schema_error(message) from error
 
     def _enforce(self, data: Any, schema: Schema) -> Any:
         if isinstance(data, pd.Series):
@@ -112,12 +111,12 @@ class Signature:
         missing = [name for name in schema.required_names if name not in present]
         extra = [name for name in names if name not in schema.by_name]
         if missing:
-            message = "missing inputs {}".format(missing)
+            message = "The inputs {} are missing.".format(missing)
             if extra:
-                message += "; not in the signature: {}".format(quote(extra))
+                message += " Not in the signature: {}.".format(quote(extra))
             raise schema_error(message)
         if extra:
-            logger.debug("inputs not in the signature are dropped: %s", quote(extra))
+            logger.debug("Inputs that are not in the signature are dropped: %s.", quote(extra))
 
     def _named_columns(self, frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
         columns = {}
@@ -126,7 +125,7 @@ class Signature:
             if name in frame.columns:
                 column = frame[name]
                 if not isinstance(column, pd.Series):
-                    raise schema_error("column {!r} was sent more than once".format(name))
+                    raise schema_error("Column {!r} was sent more than once.".format(name))
                 columns[name] = check(column)
                 changed = changed or columns[name] is not column
         return pd.DataFrame(columns) if changed else frame
@@ -134,7 +133,7 @@ class Signature:
     def _unnamed_columns(self, frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
         sent, wanted = len(frame.columns), len(schema)
         if sent < wanted:
-            raise schema_error("the signature has {} inputs, got {}".format(wanted, sent))
+            raise schema_error("The signature has {} inputs, got {}.".format(wanted, sent))
         return pd.DataFrame(
             {name: check(frame[name]) for name, check in zip(frame.columns, self._checks)}
         )
@@ -148,7 +147,7 @@ class Signature:
             return self._dict_to_frame(data)
         if isinstance(data, (list, np.ndarray)):
             return pd.DataFrame(data)
-        raise schema_error("expected a table, got {}".format(type_name(data)))
+        raise schema_error("Expected a table, got {}.".format(type_name(data)))
 
     def _dict_to_frame(self, data: Dict[str, Any]) -> pd.DataFrame:
         values = list(data.values())
@@ -184,7 +183,7 @@ def _compile_column(name: Any, spec: Any) -> ColumnCheck:
         try:
             values = [enforce(value) for value in column]
         except ScoringError as error:
-            raise schema_error("column {!r}: {}".format(name, error.message)) from error
+            raise schema_error("Column {!r}: {}".format(name, error.message)) from error
         return pd.Series(values, index=column.index, name=column.name)
 
     return check
