@@ -151,7 +151,7 @@ class _XGBoostModel:
         known = {name: value for name, value in (params or {}).items() if self.knows(name)}
         unknown = sorted(set(params or ()) - set(known))
         if unknown:
-            logger.warning("params that the model does not take: %s", unknown)
+            logger.warning("Params that the model does not take are ignored: %s.", unknown)
         return self._predict(*self._convert(data), **dict(self._checks_names, **known))
 
 
@@ -164,6 +164,6 @@ class _TimeSeriesModel:
     def predict(self, data: Any) -> Any:
         if data.shape[0] != 1 or not {"start", "end"} <= set(data.columns):
             raise ValueError(
-                "a time series model takes exactly one row with the columns start and end"
+                "A time series model takes exactly one row with the columns start and end."
             )
         return self._results.predict(start=data["start"][0], end=data["end"][0])

@@ -33,7 +33,7 @@ def load_onnx(flavor: Settings, path: Path) -> OnnxModel:
         if providers == [_CPU]:
             raise
         # Built in, but its driver is missing or another one than it needs.
-        logger.warning("ONNX Runtime cannot use %s; it runs on the processor", providers)
+        logger.warning("ONNX Runtime cannot use %s; it runs on the processor.", providers)
         session = onnxruntime.InferenceSession(str(path), sess_options=options, providers=[_CPU])
     return OnnxModel(session)
 
@@ -109,10 +109,10 @@ class OnnxModel:
         if isinstance(data, pd.DataFrame) and len(self._types) > 1:
             return {name: data[name].values for name in self._types}
         if not isinstance(data, (pd.DataFrame, np.ndarray)):
-            raise TypeError("expected a table or arrays, got {}".format(type(data).__name__))
+            raise TypeError("Expected a table or arrays, got {}.".format(type(data).__name__))
         if len(self._types) > 1:
             raise ValueError(
-                "one array for a model with the inputs {}: send them by name".format(
+                "One array for a model with the inputs {}: send them by name.".format(
                     ", ".join(self._types)
                 )
             )

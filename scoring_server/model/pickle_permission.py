@@ -22,7 +22,7 @@ def check_allowed(path: Path) -> None:
     """Raise `PickleRefused` where the file at `path`, which can run code, must not be read."""
     if not pickles_allowed():
         raise PickleRefused(
-            "reading {} can run code of the model, and {} forbids that".format(
+            "Reading {} can run code of the model, and {} forbids that.".format(
                 path.name, ALLOW_PICKLE
             )
         )

@@ -81,8 +81,8 @@ def _load_exported(path: Path, device: str) -> PyTorchModel:
     others = {each.device.type for each in tensors} - {torch.device(device).type}
     if others:
         raise ValueError(
-            "the exported model is on {} and cannot be moved to {}: set {}, or export it from "
-            "there".format(", ".join(sorted(others)), device, DEVICE)
+            "The exported model is on {} and cannot be moved to {}: set {}, or export it from "
+            "there.".format(", ".join(sorted(others)), device, DEVICE)
         )
     return PyTorchModel(module, device)
 
@@ -131,18 +131,18 @@ class PyTorchModel:
         import torch
 
         if params and "device" in params:
-            raise ValueError("the device is chosen when the model is loaded: set {}".format(DEVICE))
+            raise ValueError("The device is chosen as the model is loaded: set {}.".format(DEVICE))
         is_table = isinstance(data, pd.DataFrame)
         if not is_table and not isinstance(data, np.ndarray):
             raise TypeError(
-                "a PyTorch model takes a table or one array, got {}".format(type(data).__name__)
+                "A PyTorch model takes a table or one array, got {}.".format(type(data).__name__)
             )
         values = data.to_numpy(dtype=np.float32) if is_table else data
         with torch.no_grad():
             answer = self._module(torch.from_numpy(values).to(self._device), **(params or {}))
         if not isinstance(answer, torch.Tensor):
             raise TypeError(
-                "the model has to answer one tensor, not {}".format(type(answer).__name__)
+                "The model has to answer one tensor, not {}.".format(type(answer).__name__)
             )
         array = answer.to("cpu").numpy()
         if not is_table:
