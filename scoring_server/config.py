@@ -122,20 +122,20 @@ class ServerConfig:
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ConfigError("cannot read the configuration {}: {}".format(path, error)) from error
+            raise ConfigError("Cannot read the configuration: {}.".format(error)) from error
         return cls.from_dict(document)
 
     @classmethod
     def from_dict(cls, document: Dict[str, Any]) -> ServerConfig:
         """Make the configuration from the decoded JSON; raises `ConfigError`."""
         if not isinstance(document, dict):
-            raise ConfigError("the configuration is not a JSON object")
+            raise ConfigError("The configuration is not a JSON object.")
         version = document.get("config_version", 1)
         if version != 1:
-            raise ConfigError("configuration version {!r} is not known here".format(version))
+            raise ConfigError("Configuration version {!r} is not known here.".format(version))
         model = dict(document.get("model") or {})
         if not model.get("path"):
-            raise ConfigError("the configuration names no model path")
+            raise ConfigError("The configuration names no model path.")
         model["signature"] = (
             _part(SignatureConfig, model["signature"]) if model.get("signature") else None
         )

@@ -37,7 +37,7 @@ class Match(NamedTuple):
     def refusal(self, method: str, path: str) -> Answer:
         """The answer where no route takes the request: 405 with `Allow`, or 404."""
         status = HTTPStatus.METHOD_NOT_ALLOWED if self.allowed else HTTPStatus.NOT_FOUND
-        message = "{} {}: {}".format(method[:20], path[:200], status.phrase)
+        message = "{} {}: {}.".format(method[:20], path[:200], status.phrase)
         answer = self.group.error(ScoringError(message, code_of_status(status), status.value))
         if self.allowed:
             answer.headers.append(("Allow", ", ".join(self.allowed)))
@@ -62,7 +62,7 @@ class RouteTable:
             methods = self._methods_of(route.path)
             for method in methods_of(route):
                 if method in methods:
-                    raise ValueError("two routes take {} {}".format(method, route.path))
+                    raise ValueError("Two routes take {} {}.".format(method, route.path))
                 methods[method] = match
 
     def _methods_of(self, path: str) -> Dict[str, Match]:

@@ -68,7 +68,7 @@ class Connections:
         """A client has connected."""
         self.open.add(client)
         if len(self.open) > self.most_open and not self.close_one():
-            client.refuse(HttpError(503, "too many connections"))
+            client.refuse(HttpError(503, "There are too many connections; try again later."))
         else:
             self.idle.add(client)
 
@@ -114,7 +114,7 @@ class Connections:
     def check_held(self, more: int = 0) -> None:
         """Raise `HttpError` where all that is held, and `more`, is beyond the bound."""
         if self.held + more > self.most_held:
-            raise HttpError(503, "too much is being sent at once: {} bytes".format(self.held))
+            raise HttpError(503, "Too much is being sent at once: {} bytes.".format(self.held))
 
     # --- clients that read slowly --------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class Connections:
 
     @staticmethod
     def _read_too_slowly(client: Client) -> None:
-        client.refuse(HttpError(408, "the request did not come in time"))
+        client.refuse(HttpError(408, "The request did not come in time."))
 
     @staticmethod
     def _idle_too_long(client: Client) -> None:

@@ -58,5 +58,5 @@ class Deadlines:
                 self._expire(item)
             except Exception:
                 # The deadlines of all others depend on this going on.
-                logger.exception("what has taken too long could not be ended")
+                logger.exception("What has taken too long could not be ended.")
                 give_up(item)

@@ -104,7 +104,7 @@ class Link(asyncio.Protocol):
             for message in self._decoder.feed(data):
                 self.owner.take(self, message)
         except channel.NotAMessage as error:
-            logger.warning("process %d wrote into its channel: %s", self.pid, error)
+            logger.warning("Process %d wrote into its channel: %s.", self.pid, error)
             self.fail("wrote into the server's own channel", "channel")
 
     def eof_received(self) -> bool:
@@ -228,7 +228,7 @@ class Processes:
         try:
             self._fork(link, run)
         except OSError as error:
-            logger.warning("No process can be started; tried again in %.1f s: %s", retry, error)
+            logger.warning("No process can be started; tried again in %.1f s: %s.", retry, error)
             following = min(2 * retry, _RETRY_LONGEST)
             self._loop.call_later(retry, self._try_to_fork, link, run, following)
 
@@ -269,7 +269,7 @@ class Processes:
         try:
             await self._loop.create_unix_connection(lambda: link, sock=link.connection)
         except Exception:
-            logger.exception("process %d cannot be talked to", link.pid)
+            logger.exception("Process %d cannot be talked to.", link.pid)
             link.abort()
 
     def _children_changed(self) -> None:
@@ -279,7 +279,7 @@ class Processes:
             try:
                 has_ended = self._look_after(link) or has_ended
             except Exception:
-                logger.exception("process %d is ended", link.pid)
+                logger.exception("Process %d is ended.", link.pid)
                 link.kill()
         if self._orphans.reap(self._links, has_ended=has_ended):
             # Those killed now may leave some in turn, and not all tell of their end.
@@ -309,7 +309,7 @@ class Processes:
 
     def _end_if_stopped(self, link: Link) -> None:
         if link.is_stopped and link.pid in self._links:
-            logger.warning("process %d was stopped; it is replaced", link.pid)
+            logger.warning("Process %d was stopped; it is replaced.", link.pid)
             link.owner.replace(link, "stopped", kill=True)
 
     def _ended(self, link: Link, status: int) -> None:

@@ -173,7 +173,7 @@ class Worker:
 
     def _send_answer(self, message: Message, answer: Answer) -> None:
         if isinstance(answer.body, bytes) and len(answer.body) > MAX_BODY:
-            error = ScoringError("the answer is larger than 2 GB", INTERNAL_ERROR)
+            error = ScoringError("The answer is larger than 2 GB.", INTERNAL_ERROR)
             answer = self._request(message).group.error(error)
         meta = (answer.status, answer.headers, list(answer.stages))
         if isinstance(answer.body, bytes):
@@ -191,7 +191,7 @@ class Worker:
         except (BrokenPipeError, ConnectionResetError):
             raise
         except Exception:
-            logger.exception("a stream broke off")
+            logger.exception("A stream broke off.")
             self._send(END, message.number, ("broken",))
         finally:
             pieces.close()
