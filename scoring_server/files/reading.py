@@ -24,7 +24,11 @@ SAMPLE_BYTES = 256 * 1024
 
 @dataclass
 class Chunk:
-    """Some rows of the input; `first_row` counts from 1, None where the input is one document."""
+    """Some rows of the input.
+
+    :param bytes_read: of the whole input, up to now.
+    :param first_row: counted from 1; None where the input is one document.
+    """
 
     model_input: ModelInput
     rows: int
@@ -50,7 +54,11 @@ class _CountingReader(io.RawIOBase):
 
 
 def read_inputs(source: BinaryIO, format: str, signature: Signature) -> Iterator[Chunk]:
-    """The chunks of an input in one of the formats; raises `ScoringError`."""
+    """The chunks of an input.
+
+    :param format: "csv", "json" or "parquet".
+    :raises ScoringError: the format is not known, or the input does not have it.
+    """
     if format == CSV:
         return _read_csv(source, signature)
     if format == JSON:

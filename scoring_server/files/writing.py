@@ -16,7 +16,10 @@ COLUMN = "predictions"
 
 
 def open_writer(format: str, target: BinaryIO) -> Any:
-    """The writer for a format, with `write(predictions, model_input)` and `close()`."""
+    """The writer for a format, with `write(predictions, model_input)` and `close()`.
+
+    :raises ScoringError: the format is not known, or needs a package that is missing.
+    """
     try:
         return {CSV: _CsvWriter, JSON: _JsonWriter, PARQUET: _ParquetWriter}[format](target)
     except KeyError:

@@ -22,10 +22,11 @@ MAX_NUMERIC_LINE = 1000000
 
 
 def parse_csv(body: bytes, header: Optional[bool], signature: Signature) -> pd.DataFrame:
-    """Read a CSV body; raises `ScoringError`.
+    """Read a CSV body.
 
-    `header` says whether the first line has names (RFC 4180's `header` parameter); None leaves it
-    to the body: one single line of nothing but numbers is a row, everything else has a header.
+    :param header: whether the first line has names (RFC 4180's `header` parameter); None leaves it
+        to the body: one single line of nothing but numbers is a row, everything else has a header.
+    :raises ScoringError: it is not CSV, or does not fit the signature.
     """
     try:
         text = body.decode("utf-8")
@@ -49,12 +50,12 @@ def parse_csv(body: bytes, header: Optional[bool], signature: Signature) -> pd.D
 
 
 def read_csv(source: Any, signature: Signature, **options: Any) -> Any:
-    """`pandas.read_csv` with the signature's types; raises what pandas raises."""
+    """`pandas.read_csv` with the signature's types."""
     return pd.read_csv(source, dtype=csv_dtypes(signature), **options)
 
 
 def _wanted_columns(text: str, signature: Signature) -> Optional[List[Any]]:
-    """The names of the columns to read, None for all of them; raises `ScoringError`."""
+    """The names of the columns to read, None for all of them."""
     schema = signature.schema
     known = len(schema) if schema is not None and schema.is_named else 0
     # Counted in place: to cut the first line off would copy all others.
@@ -74,7 +75,10 @@ def _wanted_columns(text: str, signature: Signature) -> Optional[List[Any]]:
 
 
 def cast_csv(frame: pd.DataFrame, signature: Signature) -> pd.DataFrame:
-    """Cast what `read_csv` cannot: times and the columns of tensors; raises `ScoringError`."""
+    """Cast what `read_csv` cannot: times and the columns of tensors.
+
+    :raises ScoringError: a column cannot be cast.
+    """
     if signature.csv_caster is None:
         return frame
     return signature.csv_caster.cast(frame)
@@ -95,7 +99,7 @@ def csv_dtypes(signature: Signature) -> Optional[Dict[Any, Any]]:
 
 
 def _refuse_other_width(text: str, signature: Signature) -> None:
-    """Raise `ScoringError` for rows without a header that have not the signature's columns."""
+    """Refuse rows without a header that have not the signature's columns."""
     schema = signature.schema
     width = len(next(csv.reader(io.StringIO(text)), []))
     if schema is not None and schema.is_named and 0 < width != len(schema):

@@ -30,7 +30,7 @@ if json_body.orjson is not None:
 def encode_answer(predictions: Any, is_raw: bool = False) -> bytes:
     """The body of an answer: {"predictions": ...}, or the predictions alone for a raw payload.
 
-    Raises `ScoringError` (INTERNAL_ERROR) where the model returned what JSON cannot hold.
+    :raises ScoringError: the model returned what JSON cannot hold (INTERNAL_ERROR).
     """
     plain = top_level(predictions)
     return dumps(plain if is_raw else {"predictions": plain})
@@ -60,7 +60,10 @@ def _array(values: np.ndarray) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """Encode a value; raises `ScoringError` (INTERNAL_ERROR)."""
+    """Encode a value.
+
+    :raises ScoringError: JSON cannot hold it (INTERNAL_ERROR).
+    """
     try:
         if json_body.orjson is not None:
             try:
@@ -80,7 +83,7 @@ def dumps(value: Any) -> bytes:
 
 
 def _default(value: Any) -> Any:
-    """What a value that JSON does not know is written as; `TypeError` where it is not known."""
+    """What a value that JSON does not know is written as; json wants `TypeError` for others."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):

@@ -20,7 +20,11 @@ BATCH_ROWS = 65536
 
 
 def read_parquet(body: bytes, max_decoded: int) -> pd.DataFrame:
-    """Read a Parquet body that decodes to at most `max_decoded` bytes; raises `ScoringError`."""
+    """Read a Parquet body.
+
+    :param max_decoded: most bytes that it may decode to.
+    :raises ScoringError: it is no Parquet file, decodes to more, or pyarrow is missing.
+    """
     try:
         import pyarrow
         import pyarrow.parquet

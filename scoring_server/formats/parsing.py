@@ -35,7 +35,11 @@ UNSUPPORTED_MEDIA_TYPE = 415
 
 @dataclass(frozen=True)
 class ContentType:
-    """A `Content-Type` header that is understood: the format and CSV's `header` parameter."""
+    """A `Content-Type` header that is understood.
+
+    :param format: CSV, JSON or PARQUET.
+    :param header: CSV's parameter: whether there is one; None where it is not said.
+    """
 
     format: str
     header: Optional[bool] = None
@@ -45,9 +49,9 @@ class ContentType:
 class ModelInput:
     """A parsed request.
 
-    `is_raw` payloads are not rows of anything: they are passed on as they are, and so is the
-    answer. `stream` says that the client wants the answer in pieces, where the model can. `fits`
-    says that the data is what the signature wants, so that it need not be enforced.
+    :param is_raw: it is not rows of anything: it is passed on as it is, and so is the answer.
+    :param stream: the client wants the answer in pieces, where the model can.
+    :param fits: the data is what the signature wants, so that it need not be enforced.
     """
 
     data: Any
@@ -58,7 +62,10 @@ class ModelInput:
 
 
 def parse_content_type(value: Optional[str]) -> ContentType:
-    """Read a `Content-Type` header; raises `ScoringError` with status 415."""
+    """Read a `Content-Type` header.
+
+    :raises ScoringError: it names no format that is read here (status 415).
+    """
     if not value:
         raise _unsupported("The request has no Content-Type")
     media_type, *parameters = [part.strip() for part in value.split(";")]
@@ -93,9 +100,10 @@ def _unsupported(message: str) -> ScoringError:
 def parse(
     body: bytes, content_type: ContentType, signature: Signature, max_decoded: int
 ) -> ModelInput:
-    """Turn a body into the model's input; raises `ScoringError`.
+    """Turn a body into the model's input.
 
-    `max_decoded` is how many bytes a compressed table (Parquet) may grow to.
+    :param max_decoded: how many bytes a compressed table (Parquet) may grow to.
+    :raises ScoringError: it has not the format, or does not fit the signature.
     """
     if content_type.format == JSON:
         return parse_json_text(body, signature)
@@ -105,7 +113,7 @@ def parse(
 
 
 def parse_json_text(body: bytes, signature: Signature) -> ModelInput:
-    """Turn a JSON body into the model's input; raises `ScoringError`."""
+    """Turn a JSON body into the model's input; raises as `parse` does."""
     document = json_body.loads(body)
     if isinstance(document, dict):
         json_body.check_duplicates(body, document, (*FORMAT_KEYS, "params"))
@@ -113,7 +121,7 @@ def parse_json_text(body: bytes, signature: Signature) -> ModelInput:
 
 
 def parse_json(document: Any, signature: Signature) -> ModelInput:
-    """Turn a decoded JSON body into the model's input; raises `ScoringError`."""
+    """Turn a decoded JSON body into the model's input; raises as `parse` does."""
     if _is_list_of_records(document):
         document = {"dataframe_records": document}
     if not isinstance(document, dict):

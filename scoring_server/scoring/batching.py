@@ -141,7 +141,7 @@ def _stack(data: List[Any]) -> Any:
 
 
 def _split(answer: Any, lengths: List[int]) -> List[Any]:
-    """The answer's rows for each request; raises `_NotRowWiseError`."""
+    """The answer's rows for each request."""
     ends = list(itertools.accumulate(lengths))
     spans = [slice(end - length, end) for length, end in zip(lengths, ends)]
     if isinstance(answer, dict) and answer:

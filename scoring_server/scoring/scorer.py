@@ -27,6 +27,7 @@ class Scorer:
 
     :param bounds_memory: whether reading a request is bounded in the memory that it takes. The
         bound is the whole process's: threads would take it for each other.
+    :raises SignatureError: the model's signature is malformed.
     """
 
     def __init__(
@@ -107,10 +108,12 @@ class Scorer:
 
 
 def single_input(data: Any) -> Any:
-    """The one input of a stream, as plain Python values; raises `ScoringError`.
+    """The one input of a stream, as plain Python values.
 
     The signature makes tables and arrays of it; this is the way back, as in
     `mlflow.models.utils._convert_llm_input_data`.
+
+    :raises ScoringError: there are several, or none.
     """
     if isinstance(data, pd.DataFrame):
         names: Any = list(data.columns)

@@ -56,7 +56,7 @@ class FrameCaster:
     def cast(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The frame with the signature's columns cast; others stay as they are.
 
-        Raises `ScoringError` (BAD_REQUEST) that names the column that cannot be cast.
+        :raises ScoringError: names the column that cannot be cast (BAD_REQUEST).
         """
         converted: Dict[Any, pd.Series] = {}
         for name, cast in self._targets(frame):
@@ -180,9 +180,10 @@ def _parse_times(values: pd.Series) -> pd.Series:
 
 
 def cast_value(data: Any, spec: Any) -> Any:
-    """One value of `inputs` or `instances` as the signature's type; None stands for no spec.
+    """One value of `inputs` or `instances` as the signature's type; lists become arrays.
 
-    Lists become arrays. Raises `ScoringError`, or what numpy raises.
+    :param spec: a `Column` or a `Tensor`; None where the signature says nothing.
+    :raises ScoringError: it cannot be cast; numpy raises errors of its own.
     """
     if spec is None:
         return _to_array(data)
@@ -229,8 +230,9 @@ def _has_missing_scalars(data: Any) -> bool:
 def cast_inputs(data: Any, schema: Optional[Schema]) -> Any:
     """The value of `inputs` (TensorFlow Serving's column format) with numpy values.
 
-    An object gives a dict of arrays, a list of objects a list of dicts, a list an array, a single
-    value a scalar. Raises `ScoringError` (BAD_REQUEST).
+    :returns: for an object a dict of arrays, for a list of objects a list of dicts, for a list an
+        array, for a single value a scalar.
+    :raises ScoringError: it cannot be cast (BAD_REQUEST).
     """
     try:
         return _cast_inputs(data, schema)
@@ -265,7 +267,8 @@ def _cast_inputs(data: Any, schema: Optional[Schema]) -> Any:
 def cast_instances(data: Any, schema: Optional[Schema]) -> Any:
     """The value of `instances` (TensorFlow Serving's row format): rows become columns.
 
-    A list of objects gives a dict of arrays of one length. Raises `ScoringError` (BAD_REQUEST).
+    :returns: for a list of objects a dict of arrays of one length, else as `cast_inputs`.
+    :raises ScoringError: it cannot be cast, or lengths differ (BAD_REQUEST).
     """
     if not (isinstance(data, list) and data and isinstance(data[0], dict)):
         columns = cast_inputs(data, schema)

@@ -22,7 +22,7 @@ DATETIME_NS = np.dtype("datetime64[ns]")
 def compile_check(name: Optional[Any], kind: DataType) -> Check:
     """Make the function that turns a column into type `kind`, or raises `ScoringError`.
 
-    `name` is the column's name for messages, None for a value inside a nested type.
+    :param name: the column's, for messages; None for a value inside a nested type.
     """
     wanted = kind.pandas
 

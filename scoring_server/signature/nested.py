@@ -32,7 +32,10 @@ Enforce = Callable[[Any], Any]
 
 
 def compile_type(kind: Type, required: bool = True) -> Enforce:
-    """Make the function for a type; a value of one that is not `required` may be missing."""
+    """Make the function for a type, which raises `ScoringError` for values that do not fit.
+
+    :param required: whether a value must be there.
+    """
     if isinstance(kind, DataType):
         return _scalar(kind, required)
     if isinstance(kind, Array):

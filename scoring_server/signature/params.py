@@ -37,7 +37,9 @@ class Params:
         """The parameters for `predict`: those sent, converted, and defaults for the rest.
 
         Without `params` in the signature, whatever was sent is dropped with a warning, as in
-        MLflow. Raises `ScoringError` that names every parameter that does not fit.
+        MLflow.
+
+        :raises ScoringError: names every parameter that does not fit.
         """
         if self.specs is None:
             if sent is None or sent == {}:

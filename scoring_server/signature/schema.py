@@ -101,7 +101,10 @@ Type = Union[DataType, Array, Object, Map, AnyType]
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a column-based signature; `name` is None where columns are unnamed."""
+    """A column of a column-based signature.
+
+    :param name: None where columns are unnamed.
+    """
 
     name: Optional[str]
     type: Type
@@ -110,7 +113,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of a tensor-based signature; -1 in `shape` is a dimension of any length."""
+    """A tensor of a tensor-based signature.
+
+    :param shape: -1 is a dimension of any length.
+    """
 
     name: Optional[str]
     dtype: np.dtype
@@ -120,7 +126,10 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Param:
-    """An inference parameter; `shape` is None for one value, (-1,) for a list of values."""
+    """An inference parameter.
+
+    :param shape: None for one value, (-1,) for a list of values.
+    """
 
     name: str
     type: Type
@@ -152,7 +161,10 @@ class Schema:
 
     @classmethod
     def from_json(cls, inputs: Sequence[Dict[str, Any]]) -> Schema:
-        """Read the decoded JSON of a signature; raises `SignatureError`."""
+        """Read the decoded JSON of a signature.
+
+        :raises SignatureError: it is malformed.
+        """
         return cls([_input(document) for document in inputs])
 
     def __len__(self) -> int:
@@ -174,7 +186,10 @@ def _input(document: Dict[str, Any]) -> Union[Column, Tensor]:
 
 
 def read_type(document: Dict[str, Any]) -> Type:
-    """Read a type such as {"type": "array", "items": {"type": "long"}}; raises `SignatureError`."""
+    """Read a type such as {"type": "array", "items": {"type": "long"}}.
+
+    :raises SignatureError: it is not known, or incomplete.
+    """
     kind = document.get("type")
     if kind in DATA_TYPES:
         return DATA_TYPES[kind]
@@ -200,7 +215,10 @@ def read_type(document: Dict[str, Any]) -> Type:
 
 
 def read_params(documents: Sequence[Dict[str, Any]]) -> List[Param]:
-    """Read the `params` of a signature; raises `SignatureError`."""
+    """Read the `params` of a signature.
+
+    :raises SignatureError: one has a type that cannot be read.
+    """
     params = []
     for document in documents:
         # MLflow 2.6 wrote `dtype` for what later versions call `type`.

@@ -28,9 +28,10 @@ ColumnCheck = Callable[[pd.Series], pd.Series]
 
 
 class Signature:
-    """The compiled signature of one model; `schema` is None where the model has no inputs in it.
+    """The compiled signature of one model.
 
-    With `from_type_hint` the model's own wrapper validates the input, so it passes unread.
+    :param schema: None where the model says nothing of its inputs.
+    :param from_type_hint: the model's own wrapper validates the input, so it passes unread.
     """
 
     def __init__(
@@ -57,7 +58,10 @@ class Signature:
 
     @classmethod
     def from_config(cls, model: ModelConfig) -> Signature:
-        """Compile the signature of a model; raises `SignatureError` where it is malformed."""
+        """Compile the signature of a model.
+
+        :raises SignatureError: it is malformed.
+        """
         found = model.signature
         inputs = found.inputs if found is not None else None
         params = found.params if found is not None else None
@@ -72,7 +76,10 @@ class Signature:
         return self.params.enforce(sent)
 
     def enforce(self, data: Any) -> Any:
-        """The data as the signature wants it; raises `ScoringError` naming what does not fit."""
+        """The data as the signature wants it.
+
+        :raises ScoringError: names what does not fit.
+        """
         if self.schema is None or self.from_type_hint:
             return data
         try:

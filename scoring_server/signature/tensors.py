@@ -17,7 +17,8 @@ from .schema import Schema, Tensor
 def enforce_tensors(data: Any, schema: Schema) -> Any:
     """The data as the signature wants it: a dict of arrays for named tensors, else one array.
 
-    `data` is a DataFrame, an array, a sparse matrix or a dict of arrays; raises `ScoringError`.
+    :param data: a DataFrame, an array, a sparse matrix or a dict of arrays.
+    :raises ScoringError: it does not fit.
     """
     if schema.is_named:
         if isinstance(data, dict):
