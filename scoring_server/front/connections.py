@@ -112,7 +112,10 @@ class Connections:
         self._changed.set()
 
     def check_held(self, more: int = 0) -> None:
-        """Raise `HttpError` where all that is held, and `more`, is beyond the bound."""
+        """Check that all that is held, and `more` bytes, are within the bound.
+
+        :raises HttpError: they are not (503).
+        """
         if self.held + more > self.most_held:
             raise HttpError(503, "Too much is being sent at once: {} bytes.".format(self.held))
 

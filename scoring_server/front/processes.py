@@ -233,7 +233,7 @@ class Processes:
             self._loop.call_later(retry, self._try_to_fork, link, run, following)
 
     def _fork(self, link: Link, run: Callable[[ProcessEnd], NoReturn]) -> None:
-        """Raises `OSError` with nothing left behind."""
+        """Fork now; where that fails (`OSError`) nothing is left behind."""
         noted = channel.Begun(link.requests)
         parent = os.getpid()
         ours, theirs = socket.socketpair()

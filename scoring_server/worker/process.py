@@ -51,8 +51,10 @@ MOST_TOGETHER = 256
 class ProcessEnd(NamedTuple):
     """What a process just forked is given.
 
-    `connection` is its end of the channel, `mark` that of the messages, `begun` where it notes
-    what it has in hand, `parent` the front's process id.
+    :param connection: its end of the channel.
+    :param mark: that of the messages.
+    :param begun: where it notes what it has in hand.
+    :param parent: the front's process id.
     """
 
     connection: socket.socket
