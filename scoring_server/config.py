@@ -118,7 +118,10 @@ class ServerConfig:
 
     @classmethod
     def read(cls, path: str) -> ServerConfig:
-        """Read the configuration file; raises `ConfigError` where it cannot be used."""
+        """Read the configuration file.
+
+        :raises ConfigError: it cannot be used.
+        """
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -127,7 +130,10 @@ class ServerConfig:
 
     @classmethod
     def from_dict(cls, document: Dict[str, Any]) -> ServerConfig:
-        """Make the configuration from the decoded JSON; raises `ConfigError`."""
+        """Make the configuration from the decoded JSON.
+
+        :raises ConfigError: it cannot be used.
+        """
         if not isinstance(document, dict):
             raise ConfigError("The configuration is not a JSON object.")
         version = document.get("config_version", 1)

@@ -36,8 +36,10 @@ _quoting.maxlevel = 3
 class ScoringError(Exception):
     """A request that cannot be answered; becomes the HTTP answer as it is.
 
-    `status` is the HTTP status, `error_code` one of MLflow's names, `message` one line for the
-    client, `stack_trace` the text that is added in debug mode only.
+    :param message: one line for the client.
+    :param error_code: one of MLflow's names.
+    :param status: the HTTP status; None for that of the code.
+    :param stack_trace: added in debug mode only.
     """
 
     def __init__(
@@ -68,8 +70,9 @@ class OutOfMemoryError(ScoringError):
 class ModelLoadError(Exception):
     """A model that cannot be loaded.
 
-    `message` is one line that says what is wrong, `hint` one that says what to do (or None),
-    `stage` is "config" (the model cannot be served), "import" (a module is missing) or "load".
+    :param message: one line that says what is wrong.
+    :param hint: one line that says what to do, or None.
+    :param stage: "config" (the model cannot be served), "import" (a module is missing) or "load".
     """
 
     def __init__(self, message: str, hint: Optional[str] = None, stage: str = "load") -> None:

@@ -18,8 +18,10 @@ OTHER = "other"
 class Match(NamedTuple):
     """What the table says about a method and a path.
 
-    `place` is the route's in the table. Without a route (404, 405), `allowed` are the methods that
-    the path has.
+    :param place: the route's in the table; -1 without a route (404, 405).
+    :param label: the route's in the metrics.
+    :param params: those of the route's path.
+    :param allowed: without a route, the methods that the path has.
     """
 
     place: int

@@ -1,7 +1,7 @@
 """Loaders for flavors whose files need no MLflow to be read.
 
 Importing MLflow costs seconds at every start, and these flavors use it for nothing but reading a
-file and calling ``predict``. What is read and called is what each flavor's ``_load_pyfunc`` in
+file and calling `predict`. What is read and called is what each flavor's `_load_pyfunc` in
 MLflow reads and calls; the tests compare both. A flavor that is not here, or a file that is laid
 out in another way, is left to MLflow.
 """
@@ -26,10 +26,11 @@ Settings = Dict[str, Any]
 
 
 def load_directly(model: ModelConfig, model_config: Optional[Settings]) -> Optional[Any]:
-    """The model, with a ``predict`` method, or None where MLflow has to load it.
+    """The model, with a `predict` method, or None where MLflow has to load it.
 
-    `model_config` is what MLflow would give its loader beside the path. Raises `PickleRefused`,
-    `ImportError`, and what the flavor's library raises.
+    :param model_config: what MLflow would give its loader beside the path.
+    :raises PickleRefused: it is a file that must not be read.
+    :raises ImportError: the flavor's library is missing; what it raises goes through as well.
     """
     pyfunc = model.flavors["python_function"]
     package, _, name = str(pyfunc.get("loader_module")).partition(".")

@@ -61,7 +61,7 @@ class LoadedModel:
     def predict(self, data: Any, params: Optional[Dict[str, Any]] = None) -> Any:
         """The model's answer to data that the signature has been applied to.
 
-        `params` are dropped where the model's method takes none, as in MLflow.
+        :param params: dropped where the model's method takes none, as in MLflow.
         """
         if self.supports_params:
             return self._predict(data, params=params)
@@ -84,7 +84,10 @@ def _with_optional_params(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def load_model(config: ServerConfig) -> LoadedModel:
-    """Load the model that the configuration names; raises `ModelLoadError`."""
+    """Load the model that the configuration names.
+
+    :raises ModelLoadError: it cannot be loaded.
+    """
     model = config.model
     flavor = python_function_flavor(model)
     # MLflow sets this while serving; models with type hints read times and bytes from text then.
@@ -137,7 +140,10 @@ def _loaded(implementation: Any, flavor: Dict[str, Any]) -> LoadedModel:
 
 
 def python_function_flavor(model: ModelConfig) -> Dict[str, Any]:
-    """The model's python_function flavor; raises `ModelLoadError` where there is none."""
+    """The model's python_function flavor.
+
+    :raises ModelLoadError: there is none.
+    """
     flavor = model.flavors.get(FLAVOR)
     if not flavor or not flavor.get("loader_module"):
         raise ModelLoadError(

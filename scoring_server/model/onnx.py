@@ -18,10 +18,10 @@ _THREADS = ("inter_op_num_threads", "intra_op_num_threads")
 
 
 def load_onnx(flavor: Settings, path: Path) -> OnnxModel:
-    """The model in the file `path`; raises what ONNX Runtime raises.
+    """The model in the file `path`; ONNX Runtime raises errors of its own.
 
-    `flavor` are the flavor's settings in the MLmodel file: `providers`, and since MLflow 2.10
-    `onnx_session_options`.
+    :param flavor: the flavor's settings in the MLmodel file: `providers`, and since MLflow 2.10
+        `onnx_session_options`.
     """
     import onnxruntime
 
@@ -89,7 +89,11 @@ class OnnxModel:
         self._outputs = [each.name for each in session.get_outputs()]
 
     def predict(self, data: Any, params: Optional[Dict[str, Any]] = None) -> Any:  # noqa: ARG002
-        """The outputs for `data`; raises `TypeError`, `ValueError`, and what the session raises."""
+        """The outputs for `data`; the session raises errors of its own.
+
+        :raises TypeError: it is neither a table, nor an array, nor a dict of arrays.
+        :raises ValueError: one array for a model with several inputs.
+        """
         feed = {
             name: values.astype(np.float32)
             if self._types.get(name) == "tensor(float)" and values.dtype == np.float64

@@ -28,8 +28,10 @@ def load_pytorch(
 ) -> Optional[PyTorchModel]:
     """The model below (or in) `path`, or None where MLflow has to load it.
 
-    `model_config` can name the `device`. Raises `PickleRefused`, `ImportError`, `ValueError` where
-    an exported model is on another device, and what PyTorch raises.
+    :param model_config: can name the `device`.
+    :raises PickleRefused: it is a file that must not be read.
+    :raises ImportError: PyTorch, or the module that pickled the file, is missing.
+    :raises ValueError: an exported model is on another device.
     """
     if _drops_params(model):
         return None
@@ -127,7 +129,11 @@ class PyTorchModel:
         self._device = device
 
     def predict(self, data: Any, params: Optional[Dict[str, Any]] = None) -> Any:
-        """The module's one output; raises `TypeError`, `ValueError`, and what the module raises."""
+        """The module's one output; the module raises errors of its own.
+
+        :raises TypeError: the input is neither a table nor an array, or the output no tensor.
+        :raises ValueError: the params name a device.
+        """
         import torch
 
         if params and "device" in params:
