@@ -220,7 +220,7 @@ class Connection(Client):
         if self._chunked.take(self._buffer):
             self._complete(self._chunked.body)
         else:
-            self._progress(size, self._chunked.size + len(self._buffer))
+            self._progress(size, len(self._chunked.body) + len(self._buffer))
 
     def _progress(self, size: int, held: int) -> None:
         """A part of a body is here: its sender has its time anew, within the bounds.

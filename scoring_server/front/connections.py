@@ -54,8 +54,9 @@ class Connections:
         self.shake_hands = settings.tls_cert is not None
         self._date = ""
         self._date_until = 0.0
-        self.reading = Deadlines(self.loop, READ_SECONDS, self._read_too_slowly)
-        self.idle = Deadlines(self.loop, KEEP_ALIVE_SECONDS, self._idle_too_long)
+        late = HttpError(408, "The request did not come in time.")
+        self.reading = Deadlines(self.loop, READ_SECONDS, lambda client: client.refuse(late))
+        self.idle = Deadlines(self.loop, KEEP_ALIVE_SECONDS, lambda client: client.close())
         self.lingering = Deadlines(self.loop, LINGER_SECONDS, self._lingers_too_long)
         self._slow_readers = Deadlines(self.loop, SLOW_READER_SECONDS, self._reads_too_slowly)
         self._changed = asyncio.Event()
@@ -153,14 +154,6 @@ class Connections:
             deadlines.add(client)
         else:
             client.transport.abort()
-
-    @staticmethod
-    def _read_too_slowly(client: Client) -> None:
-        client.refuse(HttpError(408, "The request did not come in time."))
-
-    @staticmethod
-    def _idle_too_long(client: Client) -> None:
-        client.close()
 
     # --- the end -------------------------------------------------------------------------------
 

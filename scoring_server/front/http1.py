@@ -182,11 +182,6 @@ class ChunkedBody:
         self._size_line = _FIRST_CHUNK
         self._is_in_trailers = False
 
-    @property
-    def size(self) -> int:
-        """How many bytes have been decoded."""
-        return len(self.body)
-
     def take(self, buffer: bytearray) -> bool:
         """Take what can be decoded from the front of `buffer`.
 
