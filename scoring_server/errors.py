@@ -112,7 +112,7 @@ def internal_error(error: BaseException) -> ScoringError:
 
 
 def schema_error(message: str) -> ScoringError:
-    """The input does not fit the model's signature."""
+    """The error for input or params that do not fit the model's signature."""
     return ScoringError(message, INVALID_PARAMETER_VALUE)
 
 

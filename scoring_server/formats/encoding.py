@@ -39,7 +39,7 @@ def encode_answer(predictions: Any, is_raw: bool = False) -> bytes:
 def top_level(predictions: Any) -> Any:
     """Lists, records and the like in place of arrays, DataFrames and Series."""
     if isinstance(predictions, np.ndarray):
-        return _array(predictions)
+        return predictions.tolist()
     if isinstance(predictions, pd.Series):
         predictions = pd.DataFrame(predictions)
     if isinstance(predictions, pd.DataFrame):
@@ -53,10 +53,6 @@ def _records(frame: pd.DataFrame) -> Any:
     names = list(frame.columns)
     columns = [frame[name].tolist() for name in names]
     return [dict(zip(names, row)) for row in zip(*columns)]
-
-
-def _array(values: np.ndarray) -> Any:
-    return values.tolist()
 
 
 def dumps(value: Any) -> bytes:

@@ -70,7 +70,7 @@ class Scorer:
         """Convert parsed data and params to what the signature says."""
         if not model_input.fits:
             model_input.data = self.signature.enforce(model_input.data)
-        model_input.params = self.signature.enforce_params(model_input.params)
+        model_input.params = self.signature.params.enforce(model_input.params)
         if self._to_example is not None and isinstance(model_input.data, pd.DataFrame):
             model_input.data = self._to_example(model_input.data)
         return model_input

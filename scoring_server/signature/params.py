@@ -12,7 +12,7 @@ from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
 
-from ..errors import INVALID_PARAMETER_VALUE, ScoringError, quote, type_name
+from ..errors import ScoringError, quote, schema_error, type_name
 from .nested import compile_type
 from .schema import BOOLEAN, DATETIME, DOUBLE, FLOAT, INTEGER, LONG, DataType, Param
 
@@ -49,7 +49,7 @@ class Params:
         if sent is None:
             return copy.deepcopy(self._defaults)
         if not isinstance(sent, dict):
-            raise _invalid("The params must be an object, got {}.".format(type_name(sent)))
+            raise schema_error("The params must be an object, got {}.".format(type_name(sent)))
         unknown = set(sent) - self.names
         if unknown:
             logger.warning(
@@ -70,18 +70,16 @@ class Params:
             except ScoringError as error:
                 problems.append("{}: {}".format(spec.name, error.message))
         if problems:
-            raise _invalid("Params do not fit the signature. " + " ".join(problems))
+            raise schema_error("Params do not fit the signature. " + " ".join(problems))
         return converted
-
-
-def _invalid(message: str) -> ScoringError:
-    return ScoringError(message, INVALID_PARAMETER_VALUE)
 
 
 def _validate(value: Any, spec: Param) -> Any:
     if spec.shape == (-1,):
         if not isinstance(value, (list, np.ndarray)) or _is_nested(value):
-            raise _invalid("Expected a flat list of {}, got {}.".format(spec.type, quote(value)))
+            raise schema_error(
+                "Expected a flat list of {}, got {}.".format(spec.type, quote(value))
+            )
         return [_convert_value(item, spec.type) for item in value]
     if isinstance(spec.type, DataType):
         return _convert_value(value, spec.type)
@@ -100,10 +98,10 @@ def _convert_value(value: Any, kind: Any) -> Any:
     if kind is DATETIME:
         return _to_datetime(value)
     if not np.isscalar(value):
-        raise _invalid("Expected one {}, got {}.".format(kind, quote(value)))
+        raise schema_error("Expected one {}, got {}.".format(kind, quote(value)))
     if _has_type(value, kind) or any(_has_type(value, k) for k in _WIDENING.get(kind, ())):
         return kind.python(value)
-    raise _invalid(
+    raise schema_error(
         "Cannot convert {} ({}) safely to {}.".format(quote(value), type_name(value), kind)
     )
 
@@ -117,8 +115,8 @@ def _has_type(value: Any, kind: DataType) -> bool:
 def _to_datetime(value: Any) -> Any:
     try:
         converted = np.datetime64(value).item()
+        if isinstance(converted, int) or converted is None:
+            raise ValueError("It is a count, or no time.")
     except (ValueError, TypeError, OverflowError) as error:
-        raise _invalid("Cannot convert {} to datetime.".format(quote(value))) from error
-    if isinstance(converted, int) or converted is None:
-        raise _invalid("Cannot convert {} to datetime.".format(quote(value)))
+        raise schema_error("Cannot convert {} to datetime.".format(quote(value))) from error
     return converted

@@ -1,6 +1,6 @@
 """A model's signature, compiled once at load: what a request must bring and how it is converted.
 
-`Signature.enforce` and `enforce_params` do what `mlflow.pyfunc.PyFuncModel.predict` does to its
+`Signature.enforce` and `Params.enforce` do what `mlflow.pyfunc.PyFuncModel.predict` does to its
 input before the model sees it.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, Optional
 import numpy as np
 import pandas as pd
 
-from ..config import ModelConfig
+from ..config import ModelConfig, SignatureConfig
 from ..errors import ScoringError, quote, reason, schema_error, type_name
 from .casting import FrameCaster
 from .datatypes import compile_check
@@ -62,18 +62,12 @@ class Signature:
 
         :raises SignatureError: it is malformed.
         """
-        found = model.signature
-        inputs = found.inputs if found is not None else None
-        params = found.params if found is not None else None
+        found = model.signature or SignatureConfig()
         return cls(
-            Schema.from_json(inputs) if inputs else None,
-            Params(read_params(params) if params else None),
+            Schema.from_json(found.inputs) if found.inputs else None,
+            Params(read_params(found.params) if found.params else None),
             model.is_signature_from_type_hint,
         )
-
-    def enforce_params(self, sent: Any) -> Optional[Dict[str, Any]]:
-        """The params for `predict`; raises `ScoringError`."""
-        return self.params.enforce(sent)
 
     def enforce(self, data: Any) -> Any:
         """The data as the signature wants it.
@@ -107,13 +101,7 @@ class Signature:
     def _check_names(self, data: Any, schema: Schema) -> None:
         if not schema.is_named:
             return
-        names = (
-            data.columns
-            if isinstance(data, pd.DataFrame)
-            else data
-            if isinstance(data, dict)
-            else ()
-        )
+        names = getattr(data, "columns", data if isinstance(data, dict) else ())
         present = set(names)
         missing = [name for name in schema.required_names if name not in present]
         extra = [name for name in names if name not in schema.by_name]
@@ -158,9 +146,7 @@ class Signature:
 
     def _dict_to_frame(self, data: Dict[str, Any]) -> pd.DataFrame:
         values = list(data.values())
-        if self._has_nested or all(_is_one_value(value) for value in values):
-            return pd.DataFrame([data])
-        if all(_is_text_scalar(value) for value in values):
+        if self._has_nested or all(map(_is_one_value, values)) or all(map(_is_text_scalar, values)):
             return pd.DataFrame([data])
         return pd.DataFrame(
             {
