@@ -49,7 +49,10 @@ class NotAModel(ModelURIError):
 
 
 def refuse_size(size: int, max_model_size: int | None) -> None:
-    """Raise ModelURIError when `size` (bytes) is more than is allowed."""
+    """Refuse a model of more bytes than are allowed.
+
+    :raises ModelURIError: `size` is more.
+    """
     if max_model_size is not None and size > max_model_size:
         raise ModelURIError(
             f"The model is larger than the allowed {format_size(max_model_size)}.",

@@ -86,7 +86,10 @@ def parse_models_uri(uri: str) -> RegistryURI:
 
 
 def require_inside(path: str, uri: str) -> str:
-    """Return the relative `path`, or raise ModelURIError when it leads out of its folder."""
+    """Return the relative `path` of `uri`.
+
+    :raises ModelURIError: it leads out of its folder.
+    """
     parts = path.split("/") if path else []
     if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
         raise ModelURIError(
@@ -97,9 +100,9 @@ def require_inside(path: str, uri: str) -> str:
 
 
 def require_storable(path: str, location: str) -> str:
-    """Return the relative `path` of a file that `location` has, or raise ModelURIError.
+    """Return the relative `path` of a file that `location` has.
 
-    It must be one that a disk can have: inside of its folder, not too deep, not too long.
+    :raises ModelURIError: no disk should have it: outside of its folder, too deep, too long.
     """
     try:
         require_inside(path, location)
