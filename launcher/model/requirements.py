@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from envs.errors import EnvError
 from launcher.errors import ModelError
@@ -43,8 +42,7 @@ _CONDA_SPEC = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class ModelRequirements:
+class ModelRequirements(NamedTuple):
     """What goes into the model's environment.
 
     ``python`` is a version such as '3.7.16' or '3.8', or None; ``lines`` are lines of a
