@@ -11,21 +11,20 @@ import json
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Type
 
 if TYPE_CHECKING:
-    from typing_extensions import dataclass_transform
+    from dataclasses import dataclass
 else:
 
-    def dataclass_transform():
-        """For type checkers only; at run time the class stays as it is."""
-        return lambda kind: kind
+    def dataclass(kind):
+        """For type checkers an event is a dataclass; at run time `Event` does with less.
+
+        Dataclasses compile their methods when they are made: for ten of them that took longer than
+        any other of our modules that the start of a server waits for.
+        """
+        return kind
 
 
-@dataclass_transform()
 class Event:
-    """Something that a server process has to say; its fields are its annotations.
-
-    For users it is a dataclass. Those compile their methods when they are made: for ten of them
-    that took longer than any other of our modules that a server's start waits for.
-    """
+    """Something that a server process has to say; its fields are its annotations."""
 
     def __init__(self, *values: Any, **named: Any) -> None:
         self.__dict__.update(zip(self.fields(), values), **named)
@@ -37,26 +36,31 @@ class Event:
         return fields
 
 
+@dataclass
 class Loading(Event):
     """It begins to load the model."""
 
 
+@dataclass
 class Loaded(Event):
     """It has loaded the model, which took so many seconds."""
 
     seconds: float
 
 
+@dataclass
 class NotForkable(Event):
     """The loaded model does not survive a fork: each worker loads its own."""
 
     reasons: List[str]
 
 
+@dataclass
 class Ready(Event):
     """It listens, and a worker has the model."""
 
 
+@dataclass
 class Failed(Event):
     """It cannot go on: what is wrong, what to do about it, and the traceback for the log."""
 
@@ -65,6 +69,7 @@ class Failed(Event):
     traceback: str = ""
 
 
+@dataclass
 class Progress(Event):
     """A file is being scored: bytes of it that were read, rows that were scored."""
 
@@ -72,12 +77,14 @@ class Progress(Event):
     rows: int
 
 
+@dataclass
 class Done(Event):
     """The file has been scored."""
 
     rows: int
 
 
+@dataclass
 class Summary(Event):
     """What `launcher ps` shows: invocations answered, process ids of the workers, queue length."""
 
@@ -86,6 +93,7 @@ class Summary(Event):
     queue: int
 
 
+@dataclass
 class WorkerCrashed(Event):
     """A worker died by itself; `early`: it had answered nothing."""
 
@@ -93,6 +101,7 @@ class WorkerCrashed(Event):
     early: bool
 
 
+@dataclass
 class Draining(Event):
     """It takes no more connections: they are the next server's."""
 
