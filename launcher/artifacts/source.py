@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from launcher.errors import ModelError
 from launcher.quantities import format_size
@@ -17,8 +17,7 @@ def silent(_line: str) -> None:
     """Report to nobody."""
 
 
-@dataclass(frozen=True)
-class ModelSource:
+class ModelSource(NamedTuple):
     """A model on this machine's disk, and where it came from."""
 
     uri: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from launcher.artifacts.source import ModelURIError
@@ -19,16 +19,14 @@ LONGEST_NAME = 255
 _MODELS_FORMS = "models:/NAME/VERSION, models:/NAME@alias, models:/NAME/latest or models:/m-ID"
 
 
-@dataclass(frozen=True)
-class RunURI:
+class RunURI(NamedTuple):
     """`runs:/RUN_ID/path`; the path is relative and may be empty."""
 
     run_id: str
     path: str
 
 
-@dataclass(frozen=True)
-class RegistryURI:
+class RegistryURI(NamedTuple):
     """`models:/…`: either the ID of a logged model, or a name and one way to choose a version.
 
     With none of `version`, `alias` and `stage` the highest version is meant.
