@@ -10,7 +10,6 @@ from pathlib import Path
 
 from envs.errors import EnvError
 
-
 # What is made in the home, beside files of JSON.
 _FOLDERS = frozenset(("conda", "envs", "logs", "models", "run", "virtualenv"))
 
