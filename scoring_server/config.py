@@ -82,9 +82,10 @@ class ServerSettings:
     graceful_timeout: float = 30.0
     max_body: int = DEFAULT_MAX_BODY
     # Bytes that all connections may hold together, from a request's first byte to the last of
-    # its answer; None: those of four largest bodies, and 64 MB at least.
+    # its answer, as far as that has come from the worker whole; None: those of four largest bodies,
+    # and 64 MB at least.
     max_held: Optional[int] = None
-    # Bytes that a worker may take beyond what it has once it has the model.
+    # Bytes that a worker may take beyond what it has once it has the model; loading is not bounded.
     worker_memory: Optional[int] = None
     debug: bool = False
     # "auto" reads the files of known flavors without MLflow, "mlflow" leaves all to MLflow.

@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from envs.disk.home import launcher_home
+from envs.disk.home import close_home, launcher_home
 from launcher.artifacts import release_model
 from launcher.commands.environment import EnvironmentOptions, describe_plan, prepare_environment
 from launcher.commands.model_opening import ModelRequest, open_model
@@ -72,6 +72,7 @@ def serve(options: ServeOptions, console: Console) -> None:
         try:
             refuse_options(engine_named(options.engine), server)
             check_access(server, console)
+            close_home(console.warn)
             with bind_socket(server.host, server.port) as listening, run_folder() as folder:
                 _Serving(options, console, folder, listening, outcome).run()
         except StopRequested:

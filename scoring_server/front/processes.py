@@ -14,7 +14,8 @@ import signal
 import socket
 import time
 import traceback
-from typing import Any, Callable, Dict, List, NoReturn, Optional
+from collections import deque
+from typing import Any, Callable, Deque, Dict, List, NoReturn, Optional
 
 from ..worker import channel
 from ..worker.orphans import Orphans
@@ -25,6 +26,8 @@ from .request import PendingRequest
 logger = logging.getLogger(__name__)
 
 _SOCKET_BUFFER = 1 << 20
+# Bytes of a body that a transport is given at a time; what it cannot write at once, it copies.
+_PIECE = 1 << 18
 # A process that somebody stopped (SIGSTOP) is given this long to be continued.
 _STOPPED_SECONDS = 5.0
 # One that has ended its channel is given this long to end itself.
@@ -82,7 +85,8 @@ class Link(asyncio.Protocol):
         self.mark = channel.new_mark()
         self.fault = ""
         self._decoder = channel.Decoder(self.mark)
-        self._early: List[bytes] = []
+        self._unsent: Deque[Any] = deque()
+        self._takes_more = False
         self.pid = 0
         self.connection: Any = None
         self.outstanding: Dict[int, PendingRequest] = {}
@@ -91,9 +95,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        early, self._early = self._early, []
-        for data in early:
-            transport.write(data)
+        self.resume_writing()
         if self.is_retiring:
             self.retire()
 
@@ -148,10 +150,27 @@ class Link(asyncio.Protocol):
         self._write(b"".join(channel.encode(self.mark, channel.CANCEL, request.number)))
 
     def _write(self, data: bytes) -> None:
-        if self.transport is None:
-            self._early.append(data)
-        else:
+        if self._takes_more and len(data) <= _PIECE:
             self.transport.write(data)
+        else:
+            self._unsent.append(data)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Write what the transport takes: a body that waits here is not copied."""
+        while self._takes_more and self._unsent:
+            data = self._unsent.popleft()
+            if len(data) > _PIECE:
+                data = memoryview(data)
+                self._unsent.appendleft(data[_PIECE:])
+            self.transport.write(data[:_PIECE])
+
+    def pause_writing(self) -> None:
+        self._takes_more = False
+
+    def resume_writing(self) -> None:
+        self._takes_more = True
+        self._go_on()
 
     def drain(self) -> None:
         """Take what it wrote before it ended."""
@@ -325,8 +344,11 @@ class Processes:
             link.pid = 0
 
 
-def describe_end(link: Link, status: int) -> str:
-    """What became of a process, from its wait status: "was killed by SIGKILL"."""
+def describe_end(link: Link, status: int, *, has_bound: bool = False) -> str:
+    """What became of a process, from its wait status: "was killed by SIGKILL".
+
+    :param has_bound: whether its memory is bounded.
+    """
     if link.fault:
         return link.fault
     if not link.pid:
@@ -335,8 +357,12 @@ def describe_end(link: Link, status: int) -> str:
         return "took more memory than a worker may have (--worker-memory)"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
+        why = ""
+        if has_bound and number in (signal.SIGABRT, signal.SIGSEGV):
+            # As libraries end that do not expect to be refused memory.
+            why = ", perhaps for want of memory (--worker-memory)"
         try:
-            return "was killed by " + signal.Signals(number).name
+            return "was killed by " + signal.Signals(number).name + why
         except ValueError:
             return "was killed by signal {}".format(number)
     return "exited with code {}".format(os.WEXITSTATUS(status))

@@ -199,7 +199,8 @@ class WorkerPool(LinkOwner):
         if self.links.pop(link.pid, None) is None:
             return
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
-        reason = describe_end(link, status)
+        has_bound = self._settings.worker_memory is not None
+        reason = describe_end(link, status, has_bound=has_bound)
         begun = link.begun()
         returned = [request for request in link.outstanding.values() if request not in begun]
         link.outstanding.clear()
