@@ -106,6 +106,14 @@ class Metrics:
         def single(name: str, kind: str, text: str, value: Any) -> None:
             family(name, kind, text, ["{} {:.9g}".format(name, value)])
 
+        def durations(name: str, text: str, label: str, found: Dict[str, Histogram]) -> None:
+            samples = (
+                line
+                for value, histogram in sorted(found.items())
+                for line in histogram.lines(name, '{}="{}"'.format(label, value))
+            )
+            family(name, "histogram", text, samples)
+
         family(
             "launcher_requests_total", "counter",
             "Requests by route and status; 499: the client went away before its answer.",
@@ -114,26 +122,16 @@ class Metrics:
                 for (route, status), count in sorted(self._requests.items())
             ),
         )  # fmt: skip
-        name = "launcher_request_duration_seconds"
-        family(
-            name, "histogram", "From the last byte of a request to the last of its answer.",
-            [
-                line
-                for route, histogram in sorted(self._durations.items())
-                for line in histogram.lines(name, 'route="{}"'.format(route))
-            ],
+        durations(
+            "launcher_request_duration_seconds",
+            "From the last byte of a request to the last of its answer.", "route", self._durations,
         )  # fmt: skip
         name = "launcher_queue_wait_seconds"
         text = "Time that requests waited for a worker."
         family(name, "histogram", text, self._waits.lines(name, ""))
-        name = "launcher_stage_duration_seconds"
-        family(
-            name, "histogram", "Time in parsing, predicting and encoding, of each request.",
-            [
-                line
-                for stage, histogram in sorted(self._stages.items())
-                for line in histogram.lines(name, 'stage="{}"'.format(stage))
-            ],
+        durations(
+            "launcher_stage_duration_seconds",
+            "Time in parsing, predicting and encoding, of each request.", "stage", self._stages,
         )  # fmt: skip
         single("launcher_queue_depth", "gauge", "Requests that wait for a worker.", figures.queued)
         single(
