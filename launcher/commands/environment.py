@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from envs import EnvError, Environment, EnvSpec
+from envs.building.context import is_offline
 from envs.managers.registry import manager_of
 from envs.spec import DEFAULT_BUILD_REQUIREMENTS, requirement_name
 from launcher.engines.engine import Engine, ServerOptions
@@ -34,9 +34,7 @@ class BuildOptions(NamedTuple):
     @property
     def is_offline(self) -> bool:
         """Whether no network may be touched."""
-        if self.offline is not None:
-            return self.offline
-        return os.environ.get("LAUNCHER_OFFLINE", "").lower() in ("1", "true", "yes")
+        return is_offline(self.offline)
 
 
 class EnvironmentOptions(NamedTuple):

@@ -21,10 +21,11 @@ SERVABLE_FLAVORS = ("python_function", "crate")
 class Model(NamedTuple):
     """An MLflow Model as its folder describes it.
 
-    ``signature`` holds the decoded ``inputs``, ``outputs`` and ``params`` lists (each a list or
-    None); ``created`` is in UTC; ``example_info`` is saved_input_example_info; ``example`` is a
-    request body (decoded JSON) for
-    ``/invocations`` that the model's own input example makes, or None.
+    :param signature: the decoded ``inputs``, ``outputs`` and ``params`` (each a list or None).
+    :param created: in UTC.
+    :param example_info: saved_input_example_info.
+    :param example: a request body (decoded JSON) for ``/invocations`` that the model's own input
+        example makes, or None.
     """
 
     path: Path
