@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -54,21 +55,23 @@ def environment_spec(model: Model, options: EnvironmentOptions, engine: Engine) 
 
     :raises ModelError: its conda.yaml cannot be read, where the manager reads that.
     """
-    if manager_of(options.env_manager).uses_conda_yaml:
-        return _conda_spec(model, options, engine)
-    wanted = model.requirements
-    lines = _with_mlflow(model, options, wanted.lines)
-    return EnvSpec(
+    spec = EnvSpec(
         env_manager=options.env_manager,
-        python=wanted.python,
-        requirements=lines,
-        base_dir=wanted.base,
-        build_requirements=_with_build_defaults(wanted.build),
         server_requirements=engine.requirements,
         undated=engine.undated,
         logged_at=model.created,
         as_of=options.as_of,
         copied_packages=engine.packages if options.install_mlflow else (),
+    )
+    if manager_of(options.env_manager).uses_conda_yaml:
+        return _of_conda_yaml(spec, model, options)
+    wanted = model.requirements
+    return replace(
+        spec,
+        python=wanted.python,
+        requirements=_with_mlflow(model, options, wanted.lines),
+        base_dir=wanted.base,
+        build_requirements=_with_build_defaults(wanted.build),
         lockfile=_lockfile(model),
     )
 
@@ -82,24 +85,18 @@ def _lockfile(model: Model) -> Path | None:
     return find_lockfile(model.path)
 
 
-def _conda_spec(model: Model, options: EnvironmentOptions, engine: Engine) -> EnvSpec:
-    """Describe the environment of the model's conda.yaml, or of its conda-lock.yml."""
+def _of_conda_yaml(spec: EnvSpec, model: Model, options: EnvironmentOptions) -> EnvSpec:
+    """Return the spec with what the model's conda.yaml asks for, and its conda-lock.yml."""
     from launcher.model.conda_yaml import read_conda_environment
 
     wanted = read_conda_environment(model.requirements)
-    lines = _with_mlflow(model, options, wanted.pip, wanted.specs)
     lockfile = model.path / "conda-lock.yml"
-    return EnvSpec(
-        env_manager=options.env_manager,
+    return replace(
+        spec,
         python=wanted.python,
-        requirements=lines,
+        requirements=_with_mlflow(model, options, wanted.pip, wanted.specs),
         base_dir=model.path,
         build_requirements=(),  # conda's own
-        server_requirements=engine.requirements,
-        undated=engine.undated,
-        logged_at=model.created,
-        as_of=options.as_of,
-        copied_packages=engine.packages if options.install_mlflow else (),
         lockfile=lockfile if lockfile.is_file() else None,
         conda_channels=wanted.channels,
         conda_dependencies=wanted.specs,
