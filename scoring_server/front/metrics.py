@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
+from collections import defaultdict
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
@@ -71,10 +72,10 @@ class Metrics:
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self.total = 0
-        self._requests: Dict[Tuple[str, int], int] = {}
-        self._durations: Dict[str, Histogram] = {}
+        self._requests: Dict[Tuple[str, int], int] = defaultdict(int)
+        self._durations: Dict[str, Histogram] = defaultdict(Histogram)
         self._waits = Histogram()
-        self._stages: Dict[str, Histogram] = {}
+        self._stages: Dict[str, Histogram] = defaultdict(Histogram)
 
     def observe(self, match: Match, status: int, seconds: float, stages: StageTimes) -> None:
         """Count a request that has been answered.
@@ -83,12 +84,11 @@ class Metrics:
         :param status: 499 where its client has gone.
         :param stages: what answering took.
         """
-        key = (match.label, status)
-        self._requests[key] = self._requests.get(key, 0) + 1
+        self._requests[match.label, status] += 1
         self.total += match.route is not None and match.route.answered_by == WORKER
-        _histogram(self._durations, match.label).observe(seconds)
+        self._durations[match.label].observe(seconds)
         for stage, took in stages:
-            _histogram(self._stages, stage).observe(took)
+            self._stages[stage].observe(took)
 
     def observe_wait(self, seconds: float) -> None:
         """Count how long a request waited for a process."""
@@ -172,13 +172,6 @@ class Metrics:
             ),
         )  # fmt: skip
         return ("\n".join(lines) + "\n").encode()
-
-
-def _histogram(histograms: Dict[str, Histogram], name: str) -> Histogram:
-    histogram = histograms.get(name)
-    if histogram is None:
-        histogram = histograms[name] = Histogram()
-    return histogram
 
 
 def resident_bytes(pid: int) -> int:
