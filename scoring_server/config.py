@@ -40,6 +40,11 @@ class ModelConfig:
     path: str = ""
     uri: Optional[str] = None
     name: Optional[str] = None
+    # What clients may call it in a path, its own name first; none: the folder's.
+    names: List[str] = field(default_factory=list)
+    # Its version in the registry, and the aliases by which that was asked for.
+    version: Optional[str] = None
+    aliases: List[str] = field(default_factory=list)
     uuid: Optional[str] = None
     model_id: Optional[str] = None
     run_id: Optional[str] = None
