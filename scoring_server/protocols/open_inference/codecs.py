@@ -43,14 +43,14 @@ def decode(tensor: Tensor, content_type: Optional[str]) -> Values:
             return elements
     else:
         elements = _elements(tensor, is_json=content_type == JSON)
-    decoder = _DECODERS.get(content_type, _texts_or_bytes)
+    decoder: Any = _DECODERS.get(content_type, _texts_or_bytes)
     try:
         decoded: Values = decoder(elements)
-        return decoded
     except ScoringError as error:
         raise tensor.problem("An element is no JSON.") from error
     except (UnicodeDecodeError, ValueError, TypeError, OverflowError) as error:
         raise tensor.problem("It cannot be read: {}.".format(error)) from error
+    return decoded
 
 
 # --- JSON ----------------------------------------------------------------------------------------
