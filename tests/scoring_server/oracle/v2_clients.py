@@ -46,12 +46,12 @@ def with_triton(url):
             check(result.as_numpy("double"), result.as_numpy("upper"))
     inputs = [triton.InferInput("number", [1, 1], "FP64")]
     inputs[0].set_data_from_numpy(NUMBERS[:1])
+    refusal = ""
     try:
         client.infer("shouter", inputs)
     except triton.InferenceServerException as error:
-        assert "text" in str(error), error
-    else:
-        raise AssertionError("a missing column")
+        refusal = str(error)
+    assert "text" in refusal, refusal
 
 
 def with_kserve(url):
