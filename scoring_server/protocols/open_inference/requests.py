@@ -109,7 +109,7 @@ def _tensor(document: Dict[str, Any], binary: memoryview, at: int) -> Tensor:
     if not isinstance(name, str):
         raise ScoringError("An input's name must be text, got {}.".format(type_name(name)))
     where = "Input {}".format(quote(name))
-    if datatype not in DTYPES and datatype != BYTES:
+    if not isinstance(datatype, str) or (datatype not in DTYPES and datatype != BYTES):
         known = ", ".join([*DTYPES, BYTES])
         message = "{}: expected one of the datatypes {}, got {}."
         raise ScoringError(message.format(where, known, quote(datatype)))
