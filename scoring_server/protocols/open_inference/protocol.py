@@ -2,61 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 from ...config import ServerConfig
 from ...errors import ENDPOINT_NOT_FOUND, ScoringError, quote
 from ...formats.parsing import ModelInput
-from ...routes import (
-    FRONT,
-    JSON_TYPE,
-    PAGES,
-    WORKER,
-    Answer,
-    Request,
-    Route,
-    Vitals,
-    json_answer,
-)
+from ...routes import FRONT, PAGES, WORKER, Answer, Request, Route, Vitals, json_answer
 from ...scoring.protocol import WireProtocol
 from ...signature.signature import Signature
-from ..mlflow import DECODED_FACTOR
-from .metadata import describe_model, describe_server, output_names
-from .reading import InputReader
-from .requests import Wanted, read_request
-from .writing import choose, encode, new_id, outputs_of
 
-BINARY_TYPE = "application/octet-stream"
-LENGTH_HEADER = "Inference-Header-Content-Length"
 MODEL = "/v2/models/<name>"
 VERSION = MODEL + "/versions/<version>"
 
 
-@dataclass
-class InferenceInput(ModelInput):
-    """The model's input, and what its answer has to say again."""
-
-    id: Optional[str] = None
-    outputs: Optional[List[Wanted]] = None
-    is_answer_binary: bool = False
-
-
 class OpenInferenceProtocol(WireProtocol):
-    """Health and readiness are the front's and open, as `/ping` is: probes carry no token."""
+    """Health and readiness are the front's and open, as `/ping` is: probes carry no token.
+
+    What reads, writes and describes is imported by the first request that needs it.
+    """
 
     name = "open_inference"
     errors_below = "/v2"
 
     def __init__(self, config: ServerConfig) -> None:
-        self._model = config.model
-        self._debug = config.server.debug
-        self._max_decoded = DECODED_FACTOR * config.server.max_body
-        self._names = list(config.model.names) or [Path(config.model.path).name or "model"]
-        self._versions = [each for each in (config.model.version, *config.model.aliases) if each]
-        self._reader: Optional[InputReader] = None
-        self._output_names: Optional[List[str]] = None
+        self._config = config
+        model = config.model
+        self._names = list(model.names) or [Path(model.path).name or "model"]
+        self._versions = [each for each in (model.version, *model.aliases) if each]
+        self._inference: Any = None
         get, post = ("GET",), ("POST",)
         self.routes = (
             Route("/v2", get, PAGES, self._server),
@@ -87,15 +61,19 @@ class OpenInferenceProtocol(WireProtocol):
     def error(self, error: ScoringError) -> Answer:
         """{"error": text}, in debug mode with the stack trace."""
         body = {"error": error.message}
-        if self._debug and error.stack_trace:
+        if self._config.server.debug and error.stack_trace:
             body["stack_trace"] = error.stack_trace
         return json_answer(error.status, body)
 
     def _server(self, _request: Request, _vitals: Vitals) -> Answer:
+        from .metadata import describe_server
+
         return json_answer(200, describe_server())
 
     def _metadata(self, _request: Request, _vitals: Vitals) -> Answer:
-        return json_answer(200, describe_model(self._model, self._names[0]))
+        from .metadata import describe_model
+
+        return json_answer(200, describe_model(self._config.model, self._names[0]))
 
     def _live(self, _request: Request, _vitals: Vitals) -> Answer:
         return json_answer(200, {"live": True})
@@ -111,38 +89,17 @@ class OpenInferenceProtocol(WireProtocol):
 
     def read(self, request: Request, signature: Signature) -> ModelInput:
         """Read the JSON and the binary tensors behind it."""
-        sent = read_request(request.body, request.headers)
-        if self._reader is None or self._reader.signature is not signature:
-            self._reader = InputReader(signature, self._max_decoded)
-        decoded = self._reader.read(sent.inputs, sent.content_type)
-        return InferenceInput(
-            data=decoded.data,
-            params=sent.params or None,
-            fits=decoded.fits,
-            id=sent.id,
-            outputs=sent.outputs,
-            is_answer_binary=sent.is_answer_binary,
-        )
+        if self._inference is None:
+            from .inference import Inference
+
+            self._inference = Inference(self._config, self._names[0])
+        model_input: ModelInput = self._inference.read(request, signature)
+        return model_input
 
     def write(self, predictions: Any, model_input: ModelInput) -> Answer:
         """The outputs in JSON, and those that are wanted so in binary behind it."""
-        assert isinstance(model_input, InferenceInput)
-        if self._output_names is None:
-            self._output_names = output_names(self._model)
-        content_type, outputs = outputs_of(predictions)
-        chosen = choose(
-            outputs, model_input.outputs, self._output_names, model_input.is_answer_binary
-        )
-        head: Dict[str, Any] = {"model_name": self._names[0]}
-        if self._model.version is not None:
-            head["model_version"] = self._model.version
-        head["id"] = model_input.id or new_id()
-        head["parameters"] = {"content_type": content_type}
-        text, binary = encode(head, chosen)
-        if not binary:
-            return Answer(200, [("Content-Type", JSON_TYPE)], text)
-        headers = [("Content-Type", BINARY_TYPE), (LENGTH_HEADER, str(len(text)))]
-        return Answer(200, headers, b"".join([text, *binary]))
+        answer: Answer = self._inference.write(predictions, model_input)
+        return answer
 
 
 def _readiness(vitals: Vitals, document: Dict[str, Any]) -> Answer:
