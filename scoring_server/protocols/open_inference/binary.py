@@ -10,7 +10,7 @@ from typing import Any, Iterable, List
 
 import numpy as np
 
-from .datatypes import DTYPES
+from .datatypes import DTYPES, NATIVE
 from .requests import Tensor
 
 # Before each element of BYTES: its length.
@@ -27,7 +27,7 @@ def read_numbers(tensor: Tensor) -> np.ndarray:
     _check_size(tensor, tensor.size * dtype.itemsize, exact=True)
     if tensor.datatype == "BOOL":
         return np.frombuffer(raw, "u1") != 0
-    return np.frombuffer(raw, dtype).astype(dtype.newbyteorder("="), copy=True)
+    return np.frombuffer(raw, dtype).astype(NATIVE[tensor.datatype], copy=True)
 
 
 def read_elements(tensor: Tensor) -> List[bytes]:
@@ -39,17 +39,17 @@ def read_elements(tensor: Tensor) -> List[bytes]:
         start = at + _LENGTH.size
         at = start + _LENGTH.unpack_from(raw, at)[0] if start <= end else end + 1
         if at > end:
-            raise tensor.problem("Its bytes end within an element.")
+            raise tensor.problem("its bytes end within an element.")
         elements.append(bytes(raw[start:at]))
     if at != end:
-        raise tensor.problem("It has {} bytes after its last element.".format(end - at))
+        raise tensor.problem("it has {} bytes after its last element.".format(end - at))
     return elements
 
 
 def _check_size(tensor: Tensor, wanted: int, *, exact: bool) -> None:
     size = 0 if tensor.raw is None else len(tensor.raw)
     if size < wanted or (exact and size > wanted):
-        message = "The shape {} of {} takes {}{} bytes, got {}."
+        message = "the shape {} of {} takes {}{} bytes, got {}."
         least = "" if exact else "at least "
         raise tensor.problem(
             message.format(list(tensor.shape), tensor.datatype, least, wanted, size)

@@ -15,7 +15,7 @@ from ...formats import json_body
 from ...signature.casting import compile_cast
 from ...signature.schema import DATETIME, Column
 from .binary import read_elements, read_numbers
-from .datatypes import BASE64, BYTES, DTYPES, JSON, TEXT, TIME
+from .datatypes import BASE64, BYTES, JSON, NATIVE, TEXT, TIME
 from .requests import Tensor
 
 # An array of a tensor's shape, or a flat list of elements of BYTES.
@@ -47,9 +47,9 @@ def decode(tensor: Tensor, content_type: Optional[str]) -> Values:
     try:
         decoded: Values = decoder(elements)
     except ScoringError as error:
-        raise tensor.problem("An element is no JSON.") from error
+        raise tensor.problem("an element is no JSON.") from error
     except (UnicodeDecodeError, ValueError, TypeError, OverflowError) as error:
-        raise tensor.problem("It cannot be read: {}.".format(error)) from error
+        raise tensor.problem("it cannot be read: {}.".format(error)) from error
     return decoded
 
 
@@ -58,7 +58,7 @@ def decode(tensor: Tensor, content_type: Optional[str]) -> Values:
 
 def _numbers(tensor: Tensor) -> np.ndarray:
     """The numbers of a JSON list as an array of the tensor's datatype; none is changed by it."""
-    dtype = DTYPES[tensor.datatype].newbyteorder("=")
+    dtype = NATIVE[tensor.datatype]
     flat = _flat(tensor)
     kinds = set(map(type, flat))
     allowed = _ALLOWED[dtype.kind]
@@ -66,6 +66,8 @@ def _numbers(tensor: Tensor) -> np.ndarray:
         names = sorted({type_name(kind()) for kind in kinds - allowed})
         raise tensor.problem("{} cannot hold {}.".format(tensor.datatype, ", ".join(names)))
     try:
+        if dtype == np.float64:
+            return np.array(flat, dtype)
         if dtype.kind == "f":
             with np.errstate(over="ignore"):
                 return np.array(flat, np.float64).astype(dtype, copy=False)
@@ -123,10 +125,10 @@ def _flat(tensor: Tensor, *, keep: bool = False) -> List[Any]:
     level = tensor.data if isinstance(tensor.data, list) else [tensor.data]
     while level and isinstance(level[0], list) and not (keep and len(level) == tensor.size):
         if set(map(type, level)) != {list} or len(set(map(len, level))) != 1:
-            raise tensor.problem("Its rows differ in length.")
+            raise tensor.problem("its rows differ in length.")
         level = list(chain.from_iterable(level))
     if len(level) != tensor.size:
-        message = "The shape {} has {} elements, the data {}."
+        message = "the shape {} has {} elements, the data {}."
         raise tensor.problem(message.format(list(tensor.shape), tensor.size, len(level)))
     return level
 

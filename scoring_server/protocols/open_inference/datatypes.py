@@ -40,7 +40,9 @@ DTYPES: Dict[str, np.dtype] = {
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
 }
-_DATATYPES = {dtype.newbyteorder("="): name for name, dtype in DTYPES.items()}
+# The same in this machine's order.
+NATIVE = {name: dtype.newbyteorder("=") for name, dtype in DTYPES.items()}
+_DATATYPES = {dtype: name for name, dtype in NATIVE.items()}
 
 # Of one tensor: numbers or texts as an array, texts, bytes, times, a JSON text an element.
 ARRAY, TEXT, BASE64, TIME, JSON = "np", "str", "base64", "datetime", "pd_json"
@@ -72,7 +74,8 @@ class Description(NamedTuple):
 
 def datatype_of(dtype: np.dtype) -> str:
     """The datatype for an array's dtype; BYTES for all that are no numbers of a known size."""
-    return _DATATYPES.get(dtype.newbyteorder("="), BYTES)
+    found = _DATATYPES.get(dtype)
+    return _DATATYPES.get(dtype.newbyteorder("="), BYTES) if found is None else found
 
 
 def describe(schema: Schema, prefix: str) -> List[Description]:

@@ -46,6 +46,8 @@ class InputReader:
         described = [] if schema is None else describe(schema, INPUT_PREFIX)
         self._content_type = content_type_of(schema)
         self._content_types = {each.name: each.content_type for each in described}
+        # Making one takes as long as decoding some columns.
+        self._index = None if schema is None else pd.Index(schema.names)
         self._specs: Dict[str, Any] = (
             {}
             if schema is None
@@ -108,7 +110,7 @@ class InputReader:
             # Each takes the place of the longest.
             size = len(elements) * max(map(len, elements), default=0) * (4 if kind == "U" else 1)
             if size > self._max_decoded:
-                message = "Its texts take more than {} bytes.".format(self._max_decoded)
+                message = "its texts take more than {} bytes.".format(self._max_decoded)
                 raise ScoringError(tensor.problem(message).message, status=TOO_LARGE)
             return np.array(elements, kind)
         array = _objects(elements)
@@ -116,7 +118,7 @@ class InputReader:
             try:
                 return array.astype(dtype)
             except (ValueError, TypeError) as error:
-                raise tensor.problem("It cannot be read as {}: {}.".format(dtype, error)) from error
+                raise tensor.problem("it cannot be read as {}: {}.".format(dtype, error)) from error
         return array
 
     # --- tables --------------------------------------------------------------------------------
@@ -139,7 +141,9 @@ class InputReader:
         if schema is not None and not schema.is_named:
             # As in the other formats: unnamed columns are known by their position.
             names = list(range(len(names)))
-        return Decoded(_frame(names, columns), self._fits(names, columns))
+        is_whole = schema is not None and names == schema.names
+        index = self._index if is_whole and self._index is not None else pd.Index(names)
+        return Decoded(_frame(index, columns), is_whole and self._fits(columns))
 
     def _in_order(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
         """Nameless columns by their numbers where all have one, else as they were sent."""
@@ -167,15 +171,14 @@ class InputReader:
             return _safely(values, kind.numpy)
         return values
 
-    def _fits(self, names: List[Any], columns: List[Values]) -> bool:
-        """Whether the table is what the signature would make of it."""
-        schema = self._schema
+    def _fits(self, columns: List[Values]) -> bool:
+        """Whether the table of all columns is what the signature would make of it."""
         # Only signatures of numbers and texts have plain rows.
-        if self.signature.plain_rows is None or schema is None or names != schema.names:
+        if self.signature.plain_rows is None or self._schema is None:
             return False
         return all(
-            isinstance(spec, DataType) and _is_plain(values, spec)
-            for values, spec in zip(columns, [getattr(each, "type", 0) for each in schema.inputs])
+            _is_plain(values, getattr(spec, "type", None))
+            for values, spec in zip(columns, self._schema.inputs)
         )
 
 
@@ -186,20 +189,21 @@ def _safely(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return values.astype(dtype)
 
 
-def _is_plain(values: Values, kind: DataType) -> bool:
+def _is_plain(values: Values, kind: Any) -> bool:
     if isinstance(values, np.ndarray):
         return len(values) > 0 and values.dtype == kind.pandas
     return kind.pandas == object and set(map(type, values)) == {str}
 
 
-def _frame(names: List[Any], columns: List[Values]) -> pd.DataFrame:
+def _frame(names: pd.Index, columns: List[Values]) -> pd.DataFrame:
     dtypes = {each.dtype if isinstance(each, np.ndarray) else None for each in columns}
-    if len(dtypes) == 1 and None not in dtypes and columns[0].dtype.kind in "fiub":  # type: ignore[union-attr]
+    dtype = dtypes.pop()
+    if not dtypes and dtype is not None and dtype.kind in "fiub":
         # In one step, and column after column in memory as pandas lays them out.
-        block = np.empty((len(columns[0]), len(columns)), dtypes.pop(), order="F")
+        block = np.empty((len(columns[0]), len(columns)), dtype, order="F")
         for place, values in enumerate(columns):
             block[:, place] = values
-        return pd.DataFrame(block, columns=pd.Index(names), copy=False)
+        return pd.DataFrame(block, columns=names, copy=False)
     return pd.DataFrame(dict(zip(names, columns)), copy=False)
 
 

@@ -41,7 +41,7 @@ class Tensor(NamedTuple):
 
     def problem(self, message: str) -> ScoringError:
         """The error for this input."""
-        return ScoringError("Input {}: {}".format(quote(self.name), message))
+        return _problem(self.name, message)
 
 
 class Wanted(NamedTuple):
@@ -72,7 +72,7 @@ def read_request(body: bytes, headers: Dict[str, str]) -> InferenceRequest:
     for value in _list(document.get("inputs"), "Inputs"):
         tensor = _tensor(_object(value, "An input"), binary, at)
         if tensor.name in names:
-            raise tensor.problem("It was sent more than once.")
+            raise tensor.problem("it was sent more than once.")
         names.add(tensor.name)
         at += 0 if tensor.raw is None else len(tensor.raw)
         inputs.append(tensor)
@@ -81,8 +81,8 @@ def read_request(body: bytes, headers: Dict[str, str]) -> InferenceRequest:
         raise ScoringError(message.format(len(binary), at))
     if not 0 < len(inputs) <= MOST_INPUTS:
         raise ScoringError("Expected 1 to {} inputs, got {}.".format(MOST_INPUTS, len(inputs)))
-    params = dict(_parameters(document, "The request"))
-    content_type = _content_type(params, OF_REQUESTS, "The request")
+    params = dict(_parameters(document, "The parameters"))
+    content_type = _content_type(params, OF_REQUESTS)
     # MLServer's own: the headers of the request.
     params.pop("headers", None)
     is_binary = params.pop(ALL_BINARY, False) is True
@@ -108,40 +108,46 @@ def _tensor(document: Dict[str, Any], binary: memoryview, at: int) -> Tensor:
     name, datatype = document.get("name"), document.get("datatype")
     if not isinstance(name, str):
         raise ScoringError("An input's name must be text, got {}.".format(type_name(name)))
-    where = "Input {}".format(quote(name))
     if not isinstance(datatype, str) or (datatype not in DTYPES and datatype != BYTES):
         known = ", ".join([*DTYPES, BYTES])
-        message = "{}: expected one of the datatypes {}, got {}."
-        raise ScoringError(message.format(where, known, quote(datatype)))
-    shape, count = _shape(document.get("shape"), where)
-    parameters = dict(_parameters(document, where))
-    content_type = _content_type(parameters, (*OF_TENSORS, *OF_REQUESTS), where)
-    size = parameters.get(BINARY_SIZE)
-    if size is None:
+        message = "expected one of the datatypes {}, got {}."
+        raise _problem(name, message.format(known, quote(datatype)))
+    shape, size = _shape(name, document.get("shape"))
+    parameters = document.get("parameters")
+    content_type = length = None
+    if parameters:
+        parameters = dict(_parameters(document, "An input's parameters"))
+        content_type = _content_type(parameters, (*OF_TENSORS, *OF_REQUESTS))
+        length = parameters.get(BINARY_SIZE)
+    if length is None:
         if "data" not in document:
-            raise ScoringError("{}: it has no data.".format(where))
-        return Tensor(name, shape, count, datatype, content_type, document["data"], None)
+            raise _problem(name, "it has no data.")
+        return Tensor(name, shape, size, datatype, content_type, document["data"], None)
     if "data" in document:
-        raise ScoringError("{}: it has both data and {}.".format(where, BINARY_SIZE))
-    if type(size) is not int or not 0 <= size <= len(binary) - at:
-        message = "{}: {} must be a number of bytes that the body has, got {}."
-        raise ScoringError(message.format(where, BINARY_SIZE, quote(size)))
-    raw = binary[at : at + size]
-    return Tensor(name, shape, count, datatype, content_type, None, raw)
+        raise _problem(name, "it has both data and {}.".format(BINARY_SIZE))
+    if type(length) is not int or not 0 <= length <= len(binary) - at:
+        message = "{} must be a number of bytes that the body has, got {}."
+        raise _problem(name, message.format(BINARY_SIZE, quote(length)))
+    raw = binary[at : at + length]
+    return Tensor(name, shape, size, datatype, content_type, None, raw)
 
 
-def _shape(value: Any, where: str) -> Tuple[Tuple[int, ...], int]:
+def _problem(name: str, message: str) -> ScoringError:
+    return ScoringError("Input {}: {}".format(quote(name), message))
+
+
+def _shape(name: str, value: Any) -> Tuple[Tuple[int, ...], int]:
     """The shape and its number of elements."""
     is_shape = isinstance(value, list) and len(value) <= MOST_DIMENSIONS
     if not is_shape or not all(type(each) is int and each >= 0 for each in value):
-        message = "{}: expected a shape of up to {} numbers from 0 on, got {}."
-        raise ScoringError(message.format(where, MOST_DIMENSIONS, quote(value)))
+        message = "expected a shape of up to {} numbers from 0 on, got {}."
+        raise _problem(name, message.format(MOST_DIMENSIONS, quote(value)))
     size = 1
     for each in value:
         size *= each or 1
     # Rows without elements say nothing and cost much.
     if size > MOST_ELEMENTS or 0 in value[1:]:
-        raise ScoringError("{}: no tensor can have the shape {}.".format(where, quote(value)))
+        raise _problem(name, "no tensor can have the shape {}.".format(quote(value)))
     return tuple(value), 0 if value[:1] == [0] else size
 
 
@@ -153,23 +159,23 @@ def _outputs(value: Any, is_binary: bool) -> Optional[List[Wanted]]:
         name = _object(each, "An output").get("name")
         if not isinstance(name, str):
             raise ScoringError("An output's name must be text, got {}.".format(type_name(name)))
-        parameters = _parameters(each, "Output {}".format(quote(name)))
+        parameters = _parameters(each, "An output's parameters")
         wanted.append(Wanted(name, parameters.get(BINARY_OUTPUT, is_binary) is True))
     return wanted
 
 
-def _content_type(parameters: Dict[str, Any], known: Tuple[str, ...], where: str) -> Optional[str]:
+def _content_type(parameters: Dict[str, Any], known: Tuple[str, ...]) -> Optional[str]:
     """Take the content type out of parameters."""
     value = parameters.pop(CONTENT_TYPE, None)
     if value is not None and value not in known:
-        message = "{}: expected one of the content types {}, got {}."
-        raise ScoringError(message.format(where, ", ".join(dict.fromkeys(known)), quote(value)))
+        message = "Expected one of the content types {}, got {}."
+        raise ScoringError(message.format(", ".join(dict.fromkeys(known)), quote(value)))
     return value
 
 
-def _parameters(document: Dict[str, Any], where: str) -> Dict[str, Any]:
+def _parameters(document: Dict[str, Any], what: str) -> Dict[str, Any]:
     value = document.get("parameters")
-    return {} if value is None else _object(value, "{}: its parameters".format(where))
+    return {} if value is None else _object(value, what)
 
 
 def _object(value: Any, what: str) -> Dict[str, Any]:
