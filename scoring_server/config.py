@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, TypeVar
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, TypeVar
 
 Part = TypeVar("Part")
 
@@ -36,6 +36,11 @@ class ModelConfig(NamedTuple):
     path: str = ""
     uri: Optional[str] = None
     name: Optional[str] = None
+    # What clients may call it in a path, its own name first; none: the folder's.
+    names: Sequence[str] = ()
+    # Its version in the registry, and the aliases by which that was asked for.
+    version: Optional[str] = None
+    aliases: Sequence[str] = ()
     uuid: Optional[str] = None
     model_id: Optional[str] = None
     run_id: Optional[str] = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from envs.disk.home import close_home, launcher_home
 from launcher.artifacts import release_model
 from launcher.commands.environment import EnvironmentOptions, describe_plan, prepare_environment
-from launcher.commands.model_opening import ModelRequest, open_model
+from launcher.commands.model_opening import ModelRequest, identity_of, open_model
 from launcher.console import Console, clear
 from launcher.engines.deployment import ModelDeployment, describe_environment
 from launcher.engines.engine import Assignment, ServerOptions, refuse_options
@@ -209,7 +209,13 @@ class _Serving:
             raise
         return ModelDeployment(
             source,
-            Assignment(model, options.model_uri, describe_environment(environment), self._server),
+            Assignment(
+                model,
+                options.model_uri,
+                describe_environment(environment),
+                self._server,
+                identity_of(source, model, options.name),
+            ),
             environment,
             self._engine,
             folder=self._folder / f"deployment-{next(self._numbers)}",

@@ -48,6 +48,19 @@ class ServerOptions(NamedTuple):
     debug: bool = False
 
 
+class Identity(NamedTuple):
+    """What a model is called where a protocol's paths have its name.
+
+    :param names: its own first, then others that are accepted; none: that of its folder.
+    :param version: its version in the registry.
+    :param aliases: the registry's aliases of that version by which it was asked for.
+    """
+
+    names: tuple[str, ...] = ()
+    version: str | None = None
+    aliases: tuple[str, ...] = ()
+
+
 class Assignment(NamedTuple):
     """What a server is to serve, and how.
 
@@ -60,6 +73,7 @@ class Assignment(NamedTuple):
     uri: str
     environment: Mapping[str, Any]
     options: ServerOptions
+    identity: Identity = Identity()
 
 
 class Engine(Protocol):

@@ -97,6 +97,7 @@ def write_config(
         server_config(
             assignment.model,
             uri=assignment.uri,
+            identity=assignment.identity,
             environment=dict(assignment.environment),
             server=settings,
         ),
