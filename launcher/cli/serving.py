@@ -79,7 +79,11 @@ def _workers(value: str) -> int:
 )  # fmt: skip
 @loader_option
 @environment_options
-@click.option("--enable-mlserver", is_flag=True, help="Serve with MLServer (not supported yet).")
+@click.option(
+    "--enable-mlserver", is_flag=True,
+    help="Serve with MLServer, installed into the model's environment, instead of the launcher's "
+    "own server; Python 3.9 to 3.12.",
+)  # fmt: skip
 @click.option(
     "--ready-file", type=click.Path(path_type=Path, dir_okay=False),
     help="Written at readiness (JSON: pid, url, environment), removed at stop.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -55,7 +56,45 @@ def environment_spec(model: Model, options: EnvironmentOptions, engine: Engine) 
     """Describe the environment that ``model`` asks for and ``engine`` can serve it in.
 
     :raises ModelError: its conda.yaml cannot be read, where the manager reads that.
+    :raises UsageError: the engine cannot be in it.
     """
+    spec = _spec(model, options, engine)
+    if not engine.instead:
+        return spec
+    from launcher.commands import compatibility
+
+    if spec.env_manager == "local":
+        compatibility.check_local(engine)
+    else:
+        compatibility.check_python_and_day(spec, model, engine)
+    logged = spec.logged_at
+    return replace(spec, logged_at=logged and max(logged, engine.since or logged))
+
+
+def _check_pins(
+    spec: EnvSpec, model: Model, options: EnvironmentOptions, engine: Engine, console: Console
+) -> None:
+    """See that what the engine needs can be resolved with what the model asks for.
+
+    :raises UsageError: it cannot.
+    """
+    from envs import describe
+    from launcher.commands import compatibility
+
+    build = options.build
+    try:
+        if describe(spec, offline=build.offline).is_built:
+            return
+    except EnvError:
+        pass  # its Python is not there yet
+    if spec.conda_channels:
+        spec = environment_spec(model, replace(options, env_manager="virtualenv"), engine)
+    compatibility.check_pins(
+        spec, model, engine, console, offline=build.offline, wheelhouse=build.wheelhouse
+    )
+
+
+def _spec(model: Model, options: EnvironmentOptions, engine: Engine) -> EnvSpec:
     if manager_of(options.env_manager).uses_conda_yaml:
         return _conda_spec(model, options, engine)
     wanted = model.requirements
@@ -151,9 +190,12 @@ def prepare_environment(
     if not manager_of(options.env_manager).uses_conda_yaml:
         for note in model.requirements.notes:  # on what of conda.yaml was left out
             console.warn(note)
+    spec = environment_spec(model, options, engine)
+    if engine.instead and spec.env_manager != "local":
+        _check_pins(spec, model, options, engine, console)
     with _build_errors():
         environment = prepare(
-            environment_spec(model, options, engine),
+            spec,
             report=console.under_way,
             **options.build._asdict(),
         )
@@ -214,7 +256,7 @@ def describe_plan(
     spec = environment_spec(model, options, engine)
     with _build_errors():
         plan = describe(spec)
-    command = engine.command(plan.path / "bin" / "python", Path())
+    command = engine.command(plan.path / "bin" / "python", Path(), model)
     return [
         f"model         {model.path}",
         f"environment   {plan.key} ({plan.env_manager}, Python"

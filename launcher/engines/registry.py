@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from launcher.engines.engine import Engine
+from launcher.engines.mlserver.engine import MLServer
 from launcher.engines.scoring_server import ScoringServer
 from launcher.errors import UsageError
 
-ENGINES: dict[str, Engine] = {ScoringServer.name: ScoringServer()}
+ENGINES: dict[str, Engine] = {each.name: each for each in (ScoringServer(), MLServer())}
 
 
 def engine_named(name: str) -> Engine:

@@ -54,7 +54,7 @@ class ScoringServer(Engine):
         """Write its configuration."""
         write_config(folder / "config.json", assignment, restarts=restarts, reloads=reloads)
 
-    def command(self, python: Path, folder: Path) -> Command:
+    def command(self, python: Path, folder: Path, model: Model) -> Command:  # noqa: ARG002
         """Our copy of the server, which takes the socket and announces what it does."""
         return _command(python, folder)
 
