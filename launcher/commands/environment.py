@@ -234,9 +234,10 @@ def fill_wheelhouse(
     """
     from envs import locking
 
+    spec = environment_spec(model, options, engine)
     with _build_errors():
         wheels = locking.fill_wheelhouse(
-            environment_spec(model, options, engine),
+            spec,
             folder,
             report=console.under_way,
             offline=options.build.offline,

@@ -71,7 +71,8 @@ class Engine(Protocol):
     they run on, as a version specifier; ``since``: the day (UTC) from which all of them could be
     had. ``instead`` says what to do where a model excludes them, and is "" for those that fit
     anywhere. ``packages``: folders of Python packages that an environment gets in order to serve
-    without a launcher. ``options``: the names of the ServerOptions that it has.
+    without a launcher. ``options``: the names of the ServerOptions that it has. ``side_by_side``:
+    another server can start beside the first, for a reload.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Engine(Protocol):
     instead: str = ""
     packages: tuple[Path, ...]
     options: frozenset[str]
+    side_by_side: bool = False
 
     def check(self, model: Model, options: ServerOptions) -> None:
         """See that it can serve the model in this way; called before anything is built.
