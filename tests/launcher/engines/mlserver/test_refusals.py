@@ -85,9 +85,9 @@ def test_an_environment_is_resolved_as_of_a_day_that_has_it(obedient: ObedientMo
     spec = environment_spec(read_model(obedient.path), EnvironmentOptions(), MLServer())
     assert spec.server_requirements[0] == "mlserver==1.7.1"
     assert spec.logged_at == datetime(2025, 6, 6, tzinfo=timezone.utc)
+    model, options = read_model(obedient.path), EnvironmentOptions(as_of="2025-01-01")
     with pytest.raises(UsageError, match="is from 2025-06-06, later than --as-of 2025-01-01"):
-        options = EnvironmentOptions(as_of="2025-01-01")
-        environment_spec(read_model(obedient.path), options, MLServer())
+        environment_spec(model, options, MLServer())
 
 
 @pytest.mark.parametrize(
