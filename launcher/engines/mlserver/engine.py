@@ -1,7 +1,7 @@
 """MLServer under our supervision: what ``mlflow models serve --enable-mlserver`` was.
 
-What it lacks is refused before anything is built; its weaknesses are the supervisor's to cover: it
-ends with 0 where it cannot start, hangs in a stop, and leaves workers behind that ignore SIGTERM.
+What it lacks is refused before anything is built. Its weaknesses are covered: it ends with 0 where
+it cannot start, drops requests or hangs in a stop, and leaves workers behind that ignore SIGTERM.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from launcher.engines.engine import Assignment, Engine, ServerOptions
-from launcher.engines.mlserver.settings import model_name, write_settings
+from launcher.engines.mlserver.settings import START, model_name, write_settings
 from launcher.errors import ModelError, UsageError
 from launcher.model.mlmodel import Model
 from launcher.supervision.process import Command
@@ -89,11 +89,8 @@ class MLServer(Engine):
         queue of the model.
         """
         return Command(
-            argv=(str(python), "-c", _START, "start", str(folder)),
+            argv=(str(python), str(folder / START.name), str(folder)),
             environ={},
             folder=folder,
             ping_path=f"/v2/models/{model_name(model)}/ready",
         )
-
-
-_START = "from mlserver.cli import main; main()"

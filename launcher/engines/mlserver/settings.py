@@ -16,6 +16,8 @@ from envs.disk.home import make_private_folder
 from launcher.engines.engine import Assignment, ServerOptions
 from launcher.model.mlmodel import Model
 
+# Run in the model's environment, and copied since their folder is not to be on its path.
+START = Path(__file__).with_name("mlserver_start.py")
 _TIMED = Path(__file__).with_name("timed_runtime.py")
 _RUNTIME = "mlserver_mlflow.MLflowRuntime"
 _TIMED_RUNTIME = "timed_runtime.TimedRuntime"
@@ -73,6 +75,7 @@ def write_settings(assignment: Assignment, folder: Path) -> None:
     of_model = folder / model_name(model)  # MLServer warns where folder and model differ
     make_private_folder(of_model)
     write_json(folder / "settings.json", server_settings(options, folder, _free_port(options.host)))
+    shutil.copyfile(START, folder / START.name)
     shutil.copyfile(_TIMED, of_model / _TIMED.name)
     write_json(of_model / "model-settings.json", model_settings(model, options))
 

@@ -120,6 +120,32 @@ def test_a_stop_that_hangs_is_ended(launch: Launch, obedient: ObedientModel) -> 
     wait_until_gone(family)
 
 
+def test_requests_in_flight_are_finished_at_a_stop(launch: Launch, obedient: ObedientModel) -> None:
+    launcher = launch("serve", "-m", obedient.path, "-p", "0", "--enable-mlserver")
+    url = launcher.ready()
+    obedient.hold("predict")
+    answers = []
+    asking = [
+        threading.Thread(target=lambda: answers.append(invoke(url, command("meet")).status_code))
+        for _ in range(2)
+    ]
+    for each in asking:
+        each.start()
+    obedient.wait_until_held("predict")
+    launcher.send(signal.SIGTERM)
+    launcher.wait_for("Waiting for connections to close")
+    # The first to be let go answers, and so does the one that waited for the worker.
+    (obedient.path / "predict.here").unlink()
+    obedient.let_go("predict")
+    obedient.wait_until_held("predict")
+    obedient.let_go("predict")
+    assert launcher.wait() == 0
+    for each in asking:
+        each.join()
+    assert answers == [200, 200]
+    assert "killed" not in launcher.output
+
+
 def test_a_start_that_fails_with_code_0_is_a_failure(
     launch: Launch, obedient: ObedientModel
 ) -> None:

@@ -56,7 +56,7 @@ def check(launcher: Launcher, name: str, body: dict[str, Any], predictions: list
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mlflow-3.0.1-sklearn", "mlflow-3.17.2-sklearn-forest"])
+@pytest.mark.parametrize("name", ["mlflow-3.0.1-sklearn"])
 def test_a_model_of_the_corpus(launch: Launch, shared_models: Path, name: str) -> None:
     path = shared_models / name
     launcher = launch(
@@ -71,7 +71,8 @@ def test_a_model_of_the_corpus(launch: Launch, shared_models: Path, name: str) -
     "name",
     [
         *("mlflow-1.30.0-pyfunc", "mlflow-1.30.0-sklearn", "mlflow-2.3.0-pyfunc"),
-        *("mlflow-2.3.0-sklearn", "mlflow-3.0.1-pyfunc", "mlflow-3.17.2-sklearn-skops"),
+        *("mlflow-2.3.0-sklearn", "mlflow-3.0.1-pyfunc"),
+        *("mlflow-3.17.2-sklearn-forest", "mlflow-3.17.2-sklearn-skops"),
     ],
 )
 def test_the_others_that_its_pythons_admit(launch: Launch, shared_models: Path, name: str) -> None:
