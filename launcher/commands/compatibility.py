@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envs import EnvError, EnvSpec
-from envs.spec import normalize_requirement, parse_date, requirement_name
+from envs.spec import parse_date, requirement_name
 from launcher.engines.engine import Engine
 from launcher.errors import UsageError
 from launcher.model.mlmodel import Model
@@ -22,6 +23,9 @@ from launcher.model.mlmodel import Model
 if TYPE_CHECKING:
     from launcher.console import Console
 
+# numpy 2 came out on that day. What was built before it does not load with it.
+_NUMPY_2 = datetime(2024, 6, 16, tzinfo=timezone.utc)
+_ENVIRONMENT_FILES = ("python_env.yaml", "conda.yaml")
 _VERSION = re.compile(r"\s*=*\s*(\d+\.\d+(?:\.\d+)?)")
 
 
@@ -69,6 +73,20 @@ def check_python_and_day(spec: EnvSpec, model: Model, engine: Engine) -> None:
         )
 
 
+def brought_up_to(spec: EnvSpec, since: datetime) -> EnvSpec:
+    """The spec resolved as of ``since``, where its model was logged earlier.
+
+    What a model leaves open is then younger than the model. Of that numpy matters most: the wheels
+    of its day that it pins need a numpy of the old kind.
+    """
+    if spec.logged_at is None or spec.logged_at >= since:
+        return spec
+    of_its_day = ("numpy<2",) if spec.logged_at < _NUMPY_2 else ()
+    return replace(
+        spec, logged_at=since, server_requirements=(*spec.server_requirements, *of_its_day)
+    )
+
+
 def _running() -> str:
     import platform
 
@@ -79,7 +97,7 @@ def _python_line(spec: EnvSpec, model: Model) -> str:
     """Where it is said which Python the model wants."""
     if spec.python is None:
         return f"the launcher runs on {_running()}, and the model names none"
-    files = ("conda.yaml",) if spec.conda_channels else ("python_env.yaml", "conda.yaml")
+    files = ("conda.yaml",) if spec.conda_channels else _ENVIRONMENT_FILES
     wanted = _VERSION.fullmatch(spec.python)
     found = _line(
         model.path,
@@ -108,7 +126,7 @@ def check_pins(
     console.under_way(f"is there a solution with {engine.requirements[0]}?")
     try:
         found = find_exclusion(
-            replace(spec, lockfile=None),
+            spec,
             offline=offline,
             wheelhouse=wheelhouse,
         )
@@ -121,13 +139,11 @@ def check_pins(
             f"{found.added} cannot be beside the model's requirements: {found.reason}.",
             engine.instead,
         )
-    wanted = normalize_requirement(found.line)
-    place = _line(
-        model.path,
-        ("requirements.txt", "python_env.yaml", "conda.yaml"),
-        lambda text: normalize_requirement(text) == wanted,
-    )
-    origin = f" of {place[0]}" if place else ""
+    wanted = requirement_name(found.line)
+    files = ("conda.yaml",) if spec.conda_channels else ("requirements.txt", *_ENVIRONMENT_FILES)
+    place = _line(model.path, files, lambda text: requirement_name(text) == wanted)
+    file = spec.lockfile.name if spec.lockfile else place and place[0]
+    origin = f" of {file}" if file else ""
     raise UsageError(
         f"{found.added} and {found.line}{origin} exclude each other: {found.reason}.",
         engine.instead,

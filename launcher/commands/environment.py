@@ -15,6 +15,7 @@ from envs.spec import DEFAULT_BUILD_REQUIREMENTS, requirement_name
 from launcher.engines.engine import Engine, ServerOptions
 from launcher.errors import EnvironmentBuildError
 from launcher.model.mlmodel import Model
+from launcher.model.requirements import requirements_of_conda_yaml
 
 if TYPE_CHECKING:
     from launcher.console import Console
@@ -67,8 +68,7 @@ def environment_spec(model: Model, options: EnvironmentOptions, engine: Engine) 
         compatibility.check_local(engine)
     else:
         compatibility.check_python_and_day(spec, model, engine)
-    logged = spec.logged_at
-    return replace(spec, logged_at=logged and max(logged, engine.since or logged))
+    return compatibility.brought_up_to(spec, engine.since) if engine.since else spec
 
 
 def _check_pins(
@@ -87,8 +87,10 @@ def _check_pins(
             return
     except EnvError:
         pass  # its Python is not there yet
-    if spec.conda_channels:
-        spec = environment_spec(model, replace(options, env_manager="virtualenv"), engine)
+    conda_file = model.requirements.conda_file
+    if spec.conda_channels and conda_file is not None:
+        lines = requirements_of_conda_yaml(model.path, conda_file).lines
+        spec = replace(spec, requirements=lines, lockfile=None)
     compatibility.check_pins(
         spec, model, engine, console, offline=build.offline, wheelhouse=build.wheelhouse
     )

@@ -97,7 +97,7 @@ def read_model_requirements(path: Path, pyfunc: Mapping[str, Any]) -> ModelRequi
     if conda_file is None:
         lines = _read_lines(requirements) if requirements else []
         return ModelRequirements(fallback, tuple(lines), path)
-    from_conda = _from_conda(path, conda_file, fallback)
+    from_conda = requirements_of_conda_yaml(path, conda_file, fallback)
     if requirements is None:
         return from_conda
     return ModelRequirements(
@@ -147,7 +147,15 @@ def _from_python_env(
     )
 
 
-def _from_conda(path: Path, file: Path, fallback: str | None) -> ModelRequirements:
+def requirements_of_conda_yaml(
+    path: Path, file: Path, fallback: str | None = None
+) -> ModelRequirements:
+    """Read a conda.yaml as requirement lines of the Python Package Index.
+
+    :param path: the model's folder.
+    :param fallback: the Python where the file names none.
+    :raises ModelError: it cannot be read.
+    """
     dependencies = read_yaml(file).get("dependencies") or []
     if not isinstance(dependencies, list):
         raise ModelError(f"{file}: dependencies is not a list.")

@@ -148,6 +148,16 @@ def test_the_pin_that_excludes_it_is_named(
     assert not (Path(fresh_home["LAUNCHER_HOME"]) / "envs").exists()
 
 
+def test_the_pin_of_a_conda_yaml_is_named(run: Run, obedient: ObedientModel) -> None:
+    (obedient.path / "conda.yaml").write_text(
+        "channels: [conda-forge]\ndependencies:\n- python=3.11.7\n- protobuf=3.20\n- pip: [six]\n"
+    )
+    done = run("prepare-env", "-m", obedient.path, "--enable-mlserver", "--env-manager", "conda")
+    assert done.returncode == 2
+    assert "mlserver==1.7.1 and protobuf==3.20.* of conda.yaml exclude each other" in done.stderr
+    assert "protobuf>=5.27.2" in done.stderr
+
+
 def env(added: dict[str, str]) -> dict[str, str]:
     import os
 
