@@ -136,5 +136,5 @@ def test_both_sides_know_the_same_fields(obedient: ObedientModel, tmp_path: Path
     assert (read.server.restarts, read.server.reloads) == (1, 2)
     assert (read.server.processors or 0) >= 1
     for each in fields(ServerSettings):
-        if each.name in {field.name for field in fields(ServerOptions)}:
+        if each.name in ServerOptions._fields:
             assert each.default == getattr(ServerOptions(), each.name), each.name

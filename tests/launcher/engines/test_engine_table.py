@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 from pathlib import Path
 
 from launcher.engines.engine import ServerOptions
-from launcher.engines.registry import ENGINES
+from launcher.engines.registry import ENGINES, engine_named
 
 README = Path(__file__).resolve().parents[3] / "README.md"
 ANOTHER_NAME = {"preload": "--no-preload"}
@@ -26,11 +25,11 @@ def rows() -> list[list[str]]:
 
 def test_the_table_says_what_the_engines_declare() -> None:
     heading, *others = rows()
-    engines = [ENGINES[cell.split()[0]] for cell in heading[1:]]
+    engines = [engine_named(cell.split()[0]) for cell in heading[1:]]
     assert {engine.name for engine in engines} == set(ENGINES)
     missing = {
-        ANOTHER_NAME.get(each.name, "--" + each.name.replace("_", "-")): each.name
-        for each in fields(ServerOptions)
+        ANOTHER_NAME.get(name, "--" + name.replace("_", "-")): name
+        for name in ServerOptions._fields
     }
     for first, *cells in others:
         for flag in re.findall(r"`(--[a-z-]+)`", first):

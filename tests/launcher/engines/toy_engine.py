@@ -73,5 +73,5 @@ class Toy(Engine):
 
 
 if __name__ == "__main__":
-    ENGINES["mlserver"] = Toy()  # the flag that there is: --enable-mlserver
+    ENGINES["mlserver"] = Toy  # the flag that there is: --enable-mlserver
     main(sys.argv[1:], prog_name="launcher")
