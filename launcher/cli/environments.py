@@ -16,6 +16,7 @@ from launcher.cli.options import (
     env_manager_option,
     environment_options,
     json_option,
+    mlserver_option,
     model_options,
     offline_option,
     take_environment_options,
@@ -155,6 +156,7 @@ def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json
 @click.command()
 @model_options
 @environment_options
+@mlserver_option
 @click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False),
     help="With --install-mlflow: also write the configuration with which the environment serves "
@@ -170,6 +172,7 @@ def prepare_env(
     max_model_size: int | None,
     config: Path | None,
     download: Path | None,
+    enable_mlserver: bool,
     **given: Any,
 ) -> None:
     """Build a model's environment and print its path and key."""
@@ -185,11 +188,17 @@ def prepare_env(
             "environment.",
             "Add --install-mlflow.",
         )
+    if config is not None and enable_mlserver:
+        raise UsageError(
+            "--config is for the launcher's own server, and does not go with --enable-mlserver.",
+            "Leave one of them out.",
+        )
+    engine = "mlserver" if enable_mlserver else "scoring_server"
     request = ModelRequest(model_uri, max_model_size, environment.build.is_offline)
     if download is not None:
-        prepare_wheelhouse(request, environment, Console(), download)
+        prepare_wheelhouse(request, environment, Console(), download, engine)
         return
-    built = prepare(request, environment, Console(), config)
+    built = prepare(request, environment, Console(), config, engine)
     click.echo(f"path: {built.path}")
     click.echo(f"key:  {built.key}")
 

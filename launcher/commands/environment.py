@@ -15,6 +15,7 @@ from envs.spec import DEFAULT_BUILD_REQUIREMENTS, requirement_name
 from launcher.engines.engine import Engine, ServerOptions
 from launcher.errors import EnvironmentBuildError
 from launcher.model.mlmodel import Model
+from launcher.model.requirements import requirements_of_conda_yaml
 
 if TYPE_CHECKING:
     from launcher.console import Console
@@ -54,7 +55,46 @@ def environment_spec(model: Model, options: EnvironmentOptions, engine: Engine) 
     """Describe the environment that ``model`` asks for and ``engine`` can serve it in.
 
     :raises ModelError: its conda.yaml cannot be read, where the manager reads that.
+    :raises UsageError: the engine cannot be in it.
     """
+    spec = _spec(model, options, engine)
+    if not engine.instead:
+        return spec
+    from launcher.commands import compatibility
+
+    if spec.env_manager == "local":
+        compatibility.check_local(engine)
+    else:
+        compatibility.check_python_and_day(spec, model, engine)
+    return compatibility.brought_up_to(spec, engine.since) if engine.since else spec
+
+
+def _check_pins(
+    spec: EnvSpec, model: Model, options: EnvironmentOptions, engine: Engine, console: Console
+) -> None:
+    """See that what the engine needs can be resolved with what the model asks for.
+
+    :raises UsageError: it cannot.
+    """
+    from envs import describe
+    from launcher.commands import compatibility
+
+    build = options.build
+    try:
+        if describe(spec, offline=build.offline).is_built:
+            return
+    except EnvError:
+        pass  # its Python is not there yet
+    conda_file = model.requirements.conda_file
+    if spec.conda_channels and conda_file is not None:
+        lines = requirements_of_conda_yaml(model.path, conda_file).lines
+        spec = replace(spec, requirements=lines, lockfile=None)
+    compatibility.check_pins(
+        spec, model, engine, console, offline=build.offline, wheelhouse=build.wheelhouse
+    )
+
+
+def _spec(model: Model, options: EnvironmentOptions, engine: Engine) -> EnvSpec:
     spec = EnvSpec(
         env_manager=options.env_manager,
         server_requirements=engine.requirements,
@@ -146,9 +186,12 @@ def prepare_environment(
     if not manager_of(options.env_manager).uses_conda_yaml:
         for note in model.requirements.notes:  # on what of conda.yaml was left out
             console.warn(note)
+    spec = environment_spec(model, options, engine)
+    if engine.instead and spec.env_manager != "local":
+        _check_pins(spec, model, options, engine, console)
     with _build_errors():
         environment = prepare(
-            environment_spec(model, options, engine),
+            spec,
             report=console.under_way,
             **options.build._asdict(),
         )
@@ -187,9 +230,10 @@ def fill_wheelhouse(
     """
     from envs import locking
 
+    spec = environment_spec(model, options, engine)
     with _build_errors():
         wheels = locking.fill_wheelhouse(
-            environment_spec(model, options, engine),
+            spec,
             folder,
             report=console.under_way,
             offline=options.build.offline,
@@ -209,7 +253,7 @@ def describe_plan(
     spec = environment_spec(model, options, engine)
     with _build_errors():
         plan = describe(spec)
-    command = engine.command(plan.path / "bin" / "python", Path())
+    command = engine.command(plan.path / "bin" / "python", Path(), model)
     return [
         f"model         {model.path}",
         f"environment   {plan.key} ({plan.env_manager}, Python"

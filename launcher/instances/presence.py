@@ -61,10 +61,12 @@ class Presence(Observer):
         self._served: ServedModel | None = None
         self._control: ControlServer | None = None
         self._was_ready = False
+        self._is_told_of_requests = True
 
     def attach(self, loop: Loop, served: ServedModel, deployment: ModelDeployment) -> None:
         """Answer control requests for ``served``, and be found by ``launcher ps``."""
         self._served = served
+        self._is_told_of_requests = deployment.command.descriptors is not None
         self._control = ControlServer(self._folder, loop.selector, self._handle)
         self._log.on_write = self._wake_followers
         # Not yet: what these take is imported while the server starts.
@@ -195,9 +197,10 @@ class Presence(Observer):
 
     def _status(self) -> dict[str, Any]:
         assert self._served is not None
+        requests = self._answered_before + self._summary.requests
         return {
             "state": self._served.state,
-            "requests": self._answered_before + self._summary.requests,
+            "requests": requests if self._is_told_of_requests else None,
             "workers": len(self._summary.workers) or None,
             "restarts": self._served.restarts,
             "reloads": self._served.reloads,

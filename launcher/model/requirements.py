@@ -99,7 +99,7 @@ def read_model_requirements(path: Path, pyfunc: Mapping[str, Any]) -> ModelRequi
     if conda_file is None:
         lines = _read_lines(requirements) if requirements else []
         return ModelRequirements(fallback, tuple(lines), path)
-    from_conda = _from_conda(path, conda_file, fallback)
+    from_conda = requirements_of_conda_yaml(path, conda_file, fallback)
     if requirements is None:
         return from_conda
     return ModelRequirements(
@@ -152,7 +152,15 @@ def _from_python_env(
     )
 
 
-def _from_conda(path: Path, file: Path, fallback: str | None) -> ModelRequirements:
+def requirements_of_conda_yaml(
+    path: Path, file: Path, fallback: str | None = None
+) -> ModelRequirements:
+    """Read a conda.yaml as requirement lines of the Python Package Index.
+
+    :param path: the model's folder.
+    :param fallback: the Python where the file names none.
+    :raises ModelError: it cannot be read.
+    """
     python = fallback
     lines: list[str] = []
     build: list[str] = []

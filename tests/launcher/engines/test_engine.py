@@ -18,7 +18,7 @@ from launcher.errors import UsageError
 from launcher.model.mlmodel import read_model
 from scoring_server.config import EnvironmentConfig, ModelConfig, ServerConfig, ServerSettings
 from tests.launcher.engines.toy_engine import Toy
-from tests.launcher.launcher_process import Launcher, ObedientModel, invoke
+from tests.launcher.launcher_process import Launcher, ObedientModel, invoke, wait_until_gone
 
 Launch = Callable[..., Launcher]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -56,6 +56,20 @@ def test_an_engine_from_outside_serves_and_is_supervised(launch: Launch, toy_mod
         assert launcher.process.poll() is None
     assert invoke(url, {"inputs": [3]}).json()["predictions"] == [3]
     assert launcher.stop() == 0
+
+
+def test_an_engine_that_knows_of_no_lifeline_ends_with_the_launcher(
+    launch: Launch, toy_model: Path
+) -> None:
+    launcher = launch(
+        *("serve", "-m", toy_model, "-p", "0", "--env-manager", "local", "--enable-mlserver"),
+        command=toy(),
+    )
+    launcher.ready()
+    [server] = launcher.descendants()
+    server.suspend()
+    launcher.process.kill()
+    wait_until_gone([server])
 
 
 @pytest.mark.parametrize(
