@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from launcher.artifacts import ModelURIError
-
 
 class ModelWatch:
     """Asks again every ``seconds`` what is behind a model URI.
@@ -49,9 +47,10 @@ class ModelWatch:
         while not self._stopped.wait(self._seconds):
             try:
                 revision = self._revision()
-            except ModelURIError as error:
+            except Exception as error:  # noqa: BLE001 - no descriptor left, say: it may pass
                 if not has_problem:
-                    self._on_problem(f"the model cannot be looked up: {error.message}")
+                    reason = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+                    self._on_problem(f"the model cannot be looked up: {reason}")
                 has_problem = True
                 continue
             has_problem = False

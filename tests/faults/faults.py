@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +18,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from tests.faults.service import Service
+from tests.faults.service import NAME_SERVER, Service
+from tests.faults.source import Source
 
 # Of each tenth of a second a slow process runs so many seconds.
 RUNS, STANDS = 0.01, 0.09
@@ -237,35 +239,62 @@ def clock_jumps(offset: str) -> Callable[[Service], Iterator[None]]:
     return fault
 
 
-def source_gone(service: Service) -> Iterator[None]:
-    service.source.go_away()
-    try:
-        service.process.send_signal(signal.SIGHUP)
-        yield
-    finally:
-        service.source.come_back()
+def source(fails: Callable[[Source], None]) -> Callable[[Service], Iterator[None]]:
+    """What the source does, while the model is fetched first, watched, or to be reloaded."""
+
+    def fault(service: Service) -> Iterator[None]:
+        fails(service.source)
+        try:
+            _reload(service)
+            yield
+        finally:
+            service.source.come_back()
+
+    return fault
 
 
-def source_silent(service: Service) -> Iterator[None]:
-    service.source.fall_silent()
-    try:
+def no_name(*, is_silent: bool) -> Callable[[Service], Iterator[None]]:
+    """The source's name leads nowhere: name servers refuse every question, or answer none."""
+
+    def fault(service: Service) -> Iterator[None]:
+        if service.names is None:
+            raise NotHere("no file can be mounted over /etc/hosts here")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            if is_silent:
+                server.bind((NAME_SERVER, 53))
+            service.forget_name()
+            service.source.go_away()  # it has to be looked for anew
+            try:
+                _reload(service)
+                yield
+            finally:
+                service.remember_name()
+                service.source.come_back()
+
+    return fault
+
+
+def _reload(service: Service) -> None:
+    # Before it is ready, SIGHUP is the launcher's end, as of any program.
+    if service.is_served:
         service.process.send_signal(signal.SIGHUP)
-        yield
-    finally:
-        service.source.come_back()
 
 
 @dataclass(frozen=True)
 class Fault:
     """A fault by name.
 
-    `is_fatal`: it is the launcher's end. `needs_clock`: the service must have a clock of its own.
+    `is_fatal`: it is the launcher's end. `needs_clock`: the service must have a clock of its own;
+    `needs_name`: a name of the source of its own. `is_of_source`: at a start, it comes while the
+    model is being fetched, not while it is being loaded.
     """
 
     name: str
     make: Callable[[Service], Iterator[None]]
     is_fatal: bool = False
     needs_clock: bool = False
+    needs_name: bool = False
+    is_of_source: bool = False
 
     def on(self, service: Service) -> AbstractContextManager[None]:
         """The context in which it holds; raises `NotHere` when entered where it cannot be made."""
@@ -283,6 +312,7 @@ FAULTS = (
     Fault("the pages' process is killed", killed(the_pages)),
     Fault("the pages' process is stopped", stopped(the_pages)),
     Fault("the launcher is stopped", stopped(the_launcher)),
+    Fault("the launcher is slow", slow(the_launcher)),
     Fault("the launcher is killed", killed(the_launcher), is_fatal=True),
     Fault("the server has no descriptors left", exhausted(the_server)),
     Fault("the launcher has no descriptors left", exhausted(the_launcher)),
@@ -300,6 +330,19 @@ FAULTS = (
     Fault("fork refused, the server dies", fork_refused(the_server)),
     Fault("the clock jumps 5 h ahead", clock_jumps("+5h"), needs_clock=True),
     Fault("the clock jumps 5 h back", clock_jumps("-5h"), needs_clock=True),
-    Fault("the model's source is gone", source_gone),
-    Fault("the model's source is silent", source_silent),
+    Fault("the model's source is gone", source(Source.go_away), is_of_source=True),
+    Fault("the model's source is silent", source(Source.fall_silent), is_of_source=True),
+    Fault("the model's source breaks off", source(Source.break_off), is_of_source=True),
+    Fault(
+        "the name of the model's source is unknown",
+        no_name(is_silent=False),
+        needs_name=True,
+        is_of_source=True,
+    ),
+    Fault(
+        "the name server is silent",
+        no_name(is_silent=True),
+        needs_name=True,
+        is_of_source=True,
+    ),
 )

@@ -73,9 +73,17 @@ def run_cell(fault: Fault, state: str, folder: Path, hold: float) -> Cell:
     """
     cell = Cell(fault.name, state)
     loading = LOADING if state == "starting" else 0.0
-    with running(folder, loading, has_clock=fault.needs_clock) as (service, load):
+    with running(
+        folder,
+        loading,
+        has_clock=fault.needs_clock,
+        has_name=fault.needs_name,
+        is_fetching=fault.is_of_source and state == "starting",
+    ) as (service, load):
         slow = _bring_to(service, load, state, cell)
         apply(fault, service, load, cell, hold)
+        if state == "ready" and not fault.is_fatal and not (cell.left_out or cell.problems):
+            _expect_to_follow(service, load, cell)
         if not cell.left_out:
             expect_its_end(service, fault, cell)
         if slow is not None:
@@ -117,7 +125,10 @@ def expect_its_end(service: Service, fault: Fault | None, cell: Cell) -> None:
 
 
 def _bring_to(service: Service, load: Load, state: str, cell: Cell) -> threading.Thread | None:
-    service.wait_until_loading()
+    if service.source.is_silent:
+        wait(service.source.is_asked.is_set, "the model is not being fetched")
+    else:
+        service.wait_until_loading()
     if state == "starting":
         return None
     service.wait_for_answers(load, 50)
@@ -171,6 +182,18 @@ def _expect_recovery(service: Service, load: Load, cell: Cell) -> None:
             if time.monotonic() > until:
                 cell.problems.append(f"not {WORKERS} workers {RECOVERY:g} s afterwards")
                 break
+
+
+def _expect_to_follow(service: Service, load: Load, cell: Cell) -> None:
+    """It still looks after its source, and takes the next edition of the model."""
+    service.forget_loading()
+    service.source.move()
+    try:
+        service.wait_until_loading()
+    except AssertionError:
+        cell.problems.append("the source is not watched any more")
+    if not load.wait_for_answers(20, RECOVERY):
+        cell.problems.append("no answers after the model has moved")
 
 
 def _last_line(service: Service) -> str:
