@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.faults import FAULTS, Fault, NotHere
-from tests.faults.load import Load, is_right, question
+from tests.faults.load import Load, is_doubled, question
 from tests.faults.service import WORKERS, Service, running, wait
 
 STATES = ("starting", "ready", "reloading", "draining")
@@ -104,6 +104,10 @@ def apply(fault: Fault, service: Service, load: Load, cell: Cell, hold: float) -
         _expect_recovery(service, load, cell)
         cell.gap = load.longest_gap(began)
     cell.outcomes = dict(load.outcomes)
+    if cell.state == "ready" and fault.costs is not None:
+        for outcome in ("failed", "refused", "lost"):
+            if cell.outcomes.get(outcome, 0) > fault.costs.get(outcome, 0):
+                cell.problems.append(f"{cell.outcomes[outcome]} {outcome}")
     if load.wrong:
         cell.problems.append(f"answered wrongly: {load.wrong[:3]}")
         load.wrong.clear()
@@ -156,7 +160,7 @@ def _ask_slowly(port: int, seconds: float, cell: Cell) -> None:
         connection.request("POST", "/invocations", *question(7, seconds))
         answer = connection.getresponse()
         body = answer.read()
-        if answer.status == 200 and not is_right(body, 7):
+        if answer.status == 200 and not is_doubled(body, 7):
             cell.problems.append(f"answered wrongly: {body[:100]!r}")
     except (OSError, http.client.HTTPException):
         return  # lost with what the fault took
@@ -165,7 +169,7 @@ def _ask_slowly(port: int, seconds: float, cell: Cell) -> None:
 
 
 def _expect_recovery(service: Service, load: Load, cell: Cell) -> None:
-    recovered = load.wait_for_answers(40, RECOVERY)
+    recovered = load.wait_for_answers(40, RECOVERY, service.is_alive)
     if not service.is_alive():
         code = service.process.returncode
         if cell.state == "starting" and code in NOT_STARTED:
