@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+# Seconds that a question may take at the end.
+_PATIENCE = 0.2
+
 
 class ModelWatch:
     """Asks again every ``seconds`` what is behind a model URI.
@@ -41,6 +44,9 @@ class ModelWatch:
     def stop(self) -> None:
         """Ask no more. One question may still be on its way; it ends with the process."""
         self._stopped.set()
+        # A thread that the process's end has to end needs a file to be opened, and aborts it where
+        # no descriptor is left (glibc's pthread_exit).
+        self._thread.join(_PATIENCE)
 
     def _watch(self) -> None:
         has_problem = False
