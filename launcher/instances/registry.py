@@ -10,7 +10,7 @@ import os
 import re
 import select
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -164,9 +164,7 @@ def claimed_name(wanted: str | None, default: str = "") -> Iterator[str]:
                 try:
                     yield name
                 finally:
-                    # Left behind on a disk that is read-only by now, it claims nothing.
-                    with suppress(OSError):
-                        remove_lock_file(lock)
+                    remove_lock_file(lock)
                 return
     raise UsageError(
         f"{wanted!r} is being served already, by process {holder_of(lock)}.",
