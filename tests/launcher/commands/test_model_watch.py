@@ -12,7 +12,9 @@ from launcher.commands.model_watch import ModelWatch
 
 def test_a_question_that_fails_is_told_of_once_and_asked_again() -> None:
     no_descriptor = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-    answers = iter([no_descriptor, no_descriptor, "old", ModelURIError("It is away.", "Wait."), "new"])
+    answers = iter(
+        [no_descriptor, no_descriptor, "old", ModelURIError("It is away.", "Wait."), "new"]
+    )
     problems: list[str] = []
     moved = threading.Event()
 
