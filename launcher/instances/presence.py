@@ -76,7 +76,8 @@ class Presence(Observer):
     def detach(self) -> None:
         """Be gone: once this has returned, the name may be another's."""
         if self._control is not None:
-            self._control.close()
+            with self._best_effort(self._control.path):
+                self._control.close()
         for path in (self._folder / INSTANCE_FILE, self._ready_file):
             if path is not None:
                 with self._best_effort(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -120,11 +121,20 @@ def _read_lines(file: Path) -> list[str]:
         raise ModelError(error.message, error.hint) from error
 
 
+def path_inside(folder: Path, name: object) -> Path | None:
+    """What a model names, links followed; None where that is outside of its folder, or no path."""
+    try:
+        path = (folder / str(name)).resolve()
+    except (ValueError, RuntimeError, OSError):  # a NUL byte, links in a circle
+        return None
+    return path if path.is_relative_to(folder.resolve()) else None
+
+
 def _existing(path: Path, name: str) -> Path | None:
-    file = (path / str(name)).resolve()
-    if not file.is_relative_to(path.resolve()):
+    file = path_inside(path, name)
+    if file is None:
         raise ModelError(f"{path}: the environment file {name} lies outside the model folder.")
-    return file if file.is_file() else None
+    return file if os.path.isfile(file) else None  # noqa: PTH113 - False where it cannot be
 
 
 def list_in(content: Mapping[str, Any], field: str, file: Path) -> list[Any]:
