@@ -148,6 +148,24 @@ def test_the_pin_that_excludes_it_is_named(
     assert not (Path(fresh_home["LAUNCHER_HOME"]) / "envs").exists()
 
 
+def test_the_pin_of_a_lockfile_is_named(run: Run, obedient: ObedientModel) -> None:
+    ask_for(obedient, "fastapi")
+    (obedient.path / "pylock.toml").write_text(
+        """
+lock-version = "1.0"
+created-by = "a test"
+[[packages]]
+name = "fastapi"
+version = "0.120.0"
+wheels = [{ url = "https://localhost/fastapi-0.120.0-py3-none-any.whl", hashes = { sha256 = "0" } }]
+"""
+    )
+    done = run("prepare-env", "-m", obedient.path, "--enable-mlserver")
+    assert done.returncode == 2
+    expected = "mlserver==1.7.1 and fastapi==0.120.0 of pylock.toml exclude each other: "
+    assert expected in done.stderr
+
+
 def test_the_pin_of_a_conda_yaml_is_named(run: Run, obedient: ObedientModel) -> None:
     (obedient.path / "conda.yaml").write_text(
         "channels: [conda-forge]\ndependencies:\n- python=3.11.7\n- protobuf=3.20\n- pip: [six]\n"
