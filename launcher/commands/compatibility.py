@@ -149,7 +149,9 @@ def check_pins(
     origin = f" of {file}" if file else ""
     raise UsageError(
         f"{found.added} and {found.line}{origin} exclude each other: {found.reason}.",
-        engine.instead,
+        f"Lock it for {engine.name}, too (launcher lock --enable-{engine.name}). {engine.instead}"
+        if spec.lockfile
+        else engine.instead,
     )
 
 
