@@ -193,7 +193,7 @@ def prepare_env(
             "--config is for the launcher's own server, and does not go with --enable-mlserver.",
             "Leave one of them out.",
         )
-    engine = "mlserver" if enable_mlserver else "scoring_server"
+    engine = _engine_name(enable_mlserver)
     request = ModelRequest(model_uri, max_model_size, environment.build.is_offline)
     if download is not None:
         prepare_wheelhouse(request, environment, Console(), download, engine)
@@ -208,6 +208,7 @@ def prepare_env(
 @env_manager_option
 @as_of_option
 @offline_option
+@mlserver_option
 @json_option
 def lock(
     model_uri: str,
@@ -215,6 +216,7 @@ def lock(
     env_manager: str,
     as_of: str,
     offline: bool | None,
+    enable_mlserver: bool,
     as_json: bool,
 ) -> None:
     """Write a lockfile beside a model's MLmodel: pylock.toml, for conda conda-lock.yml."""
@@ -222,10 +224,10 @@ def lock(
     from launcher.commands.environment import BuildOptions, EnvironmentOptions, environment_spec
     from launcher.commands.model_opening import ModelRequest
     from launcher.console import Console, clear
-    from launcher.engines.scoring_server import ScoringServer
+    from launcher.engines.registry import engine_named
     from launcher.supervision.stop_signals import stop_requests_raise
 
-    console, engine = Console(quiet=as_json), ScoringServer()
+    console, engine = Console(quiet=as_json), engine_named(_engine_name(enable_mlserver))
     is_offline = BuildOptions(offline).is_offline
     with stop_requests_raise():
         model = ModelRequest(model_uri, max_model_size, is_offline).open(engine, console)
@@ -236,6 +238,10 @@ def lock(
         print_json({**written._asdict(), "path": str(written.path)})
     else:
         click.echo(f"{written.path}: {written.packages} packages as of {written.as_of}")
+
+
+def _engine_name(enable_mlserver: bool) -> str:
+    return "mlserver" if enable_mlserver else "scoring_server"
 
 
 def _store() -> EnvStore:

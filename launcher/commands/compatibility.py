@@ -51,14 +51,14 @@ def _is_installed(line: str) -> bool:
     return True
 
 
-def check_python_and_day(spec: EnvSpec, model: Model, engine: Engine) -> None:
-    """See that the engine runs on the Python of a spec, and was there on its day.
+def fitted(spec: EnvSpec, model: Model, engine: Engine) -> EnvSpec:
+    """The spec with a Python that the engine runs on, as of a day on which it was there.
 
-    :raises UsageError: it does not, or was not.
+    :raises UsageError: it wants another Python, or an earlier day.
     """
     from packaging.specifiers import SpecifierSet
 
-    needed = ", ".join(engine.requirements[:1])
+    needed = engine.requirements[0]
     is_given = spec.as_of not in ("auto", "today")
     if is_given and engine.since and parse_date(spec.as_of) < engine.since.date():
         raise UsageError(
@@ -71,9 +71,12 @@ def check_python_and_day(spec: EnvSpec, model: Model, engine: Engine) -> None:
             f"{needed} needs Python {engine.pythons}, but {_python_line(spec, model)}.",
             engine.instead,
         )
+    if exact is None:  # a range: what is in both
+        spec = replace(spec, python=f"{spec.python},{engine.pythons}")
+    return spec if engine.since is None else _brought_up_to(spec, engine.since)
 
 
-def brought_up_to(spec: EnvSpec, since: datetime) -> EnvSpec:
+def _brought_up_to(spec: EnvSpec, since: datetime) -> EnvSpec:
     """The spec resolved as of ``since``, where its model was logged earlier.
 
     What a model leaves open is then younger than the model. Of that numpy matters most: the wheels
@@ -118,7 +121,7 @@ def check_pins(
 ) -> None:
     """See that the engine's requirements can be resolved together with the model's.
 
-    :param spec: as the manager of virtual environments reads the model.
+    :param spec: its requirements are lines of the Python Package Index.
     :raises UsageError: they cannot.
     """
     from envs.exclusion import find_exclusion
@@ -146,7 +149,9 @@ def check_pins(
     origin = f" of {file}" if file else ""
     raise UsageError(
         f"{found.added} and {found.line}{origin} exclude each other: {found.reason}.",
-        engine.instead,
+        f"Lock it for {engine.name}, too (launcher lock --enable-{engine.name}). {engine.instead}"
+        if spec.lockfile
+        else engine.instead,
     )
 
 

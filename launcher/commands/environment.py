@@ -64,9 +64,8 @@ def environment_spec(model: Model, options: EnvironmentOptions, engine: Engine) 
 
     if spec.env_manager == "local":
         compatibility.check_local(engine)
-    else:
-        compatibility.check_python_and_day(spec, model, engine)
-    return compatibility.brought_up_to(spec, engine.since) if engine.since else spec
+        return spec
+    return compatibility.fitted(spec, model, engine)
 
 
 def _check_pins(

@@ -81,9 +81,11 @@ def test_without_a_time_limit_the_runtime_is_its_own(
 def test_an_environment_is_resolved_as_of_a_day_that_has_it(obedient: ObedientModel) -> None:
     mlmodel = obedient.path / "MLmodel"
     mlmodel.write_text(mlmodel.read_text() + "utc_time_created: '2023-05-10 12:00:00.000000'\n")
-    (obedient.path / "python_env.yaml").write_text("python: 3.10.13\ndependencies: []\n")
+    (obedient.path / "python_env.yaml").write_text("python: '>=3.10'\ndependencies: []\n")
     spec = environment_spec(read_model(obedient.path), EnvironmentOptions(), MLServer())
     assert spec.server_requirements[0] == "mlserver==1.7.1"
+    assert spec.python == ">=3.10,>=3.9,<3.13"
+    assert "numpy<2" in spec.server_requirements
     assert spec.logged_at == datetime(2025, 6, 6, tzinfo=timezone.utc)
     model, options = read_model(obedient.path), EnvironmentOptions(as_of="2025-01-01")
     with pytest.raises(UsageError, match="is from 2025-06-06, later than --as-of 2025-01-01"):
@@ -146,6 +148,24 @@ def test_the_pin_that_excludes_it_is_named(
     assert "<0.116" in done.stderr
     assert OURS in done.stderr
     assert not (Path(fresh_home["LAUNCHER_HOME"]) / "envs").exists()
+
+
+def test_the_pin_of_a_lockfile_is_named(run: Run, obedient: ObedientModel) -> None:
+    ask_for(obedient, "fastapi")
+    (obedient.path / "pylock.toml").write_text(
+        """
+lock-version = "1.0"
+created-by = "a test"
+[[packages]]
+name = "fastapi"
+version = "0.120.0"
+wheels = [{ url = "https://localhost/fastapi-0.120.0-py3-none-any.whl", hashes = { sha256 = "0" } }]
+"""
+    )
+    done = run("prepare-env", "-m", obedient.path, "--enable-mlserver")
+    assert done.returncode == 2
+    expected = "mlserver==1.7.1 and fastapi==0.120.0 of pylock.toml exclude each other: "
+    assert expected in done.stderr
 
 
 def test_the_pin_of_a_conda_yaml_is_named(run: Run, obedient: ObedientModel) -> None:
