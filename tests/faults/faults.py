@@ -334,7 +334,7 @@ FAULTS = (
     Fault("the launcher is slow", slow(the_launcher), costs=NOTHING),
     Fault("the launcher is killed", killed(the_launcher), is_fatal=True),
     Fault("the server has no descriptors left", exhausted(the_server)),
-    Fault("the launcher has no descriptors left", exhausted(the_launcher)),
+    Fault("the launcher has no descriptors left", exhausted(the_launcher), costs=NOTHING),
     Fault("the server has no descriptors left, a worker dies", exhausted(the_server, a_worker)),
     Fault(
         "the launcher has no descriptors left, the server dies", exhausted(the_launcher, the_server)
