@@ -106,7 +106,7 @@ def apply(
     began = time.monotonic()
     try:
         with fault.on(service):
-            time.sleep(hold)
+            time.sleep(max(hold, fault.least))
     except NotHere as reason:
         cell.left_out = str(reason)
         return
