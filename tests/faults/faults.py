@@ -298,7 +298,8 @@ class Fault:
     `is_fatal`: it is the launcher's end. `needs_clock`: the service must have a clock of its own;
     `needs_name`: a name of the source of its own. `is_of_source`: at a start, it comes while the
     model is being fetched, not while it is being loaded. `costs`: what it may cost a ready service
-    at most, by outcome (see `Load`); None where any number may be lost or fail.
+    at most, by outcome (see `Load`); None where any number may be lost or fail. `least`: seconds
+    that it lasts at least.
     """
 
     name: str
@@ -308,6 +309,7 @@ class Fault:
     needs_name: bool = False
     is_of_source: bool = False
     costs: Mapping[str, int] | None = None
+    least: float = 0.0
 
     def on(self, service: Service) -> AbstractContextManager[None]:
         """The context in which it holds; raises `NotHere` when entered where it cannot be made."""
@@ -326,7 +328,8 @@ FAULTS = (
     Fault("a worker is slow", slow(a_worker), costs=NOTHING),
     Fault("the server is killed", killed(the_server), costs=WHAT_IS_INSIDE),
     Fault("the next server is killed", killed(the_newest_server), costs=WHAT_IS_INSIDE),
-    Fault("the server is stopped", stopped(the_server), costs=WHAT_IS_INSIDE),
+    # Longer than --liveness-timeout: it is replaced.
+    Fault("the server is stopped", stopped(the_server), costs=WHAT_IS_INSIDE, least=3.0),
     Fault("the server is slow", slow(the_server), costs=WHAT_IS_INSIDE),
     Fault("the pages' process is killed", killed(the_pages), costs=NOTHING),
     Fault("the pages' process is stopped", stopped(the_pages), costs=NOTHING),
@@ -334,7 +337,7 @@ FAULTS = (
     Fault("the launcher is slow", slow(the_launcher), costs=NOTHING),
     Fault("the launcher is killed", killed(the_launcher), is_fatal=True),
     Fault("the server has no descriptors left", exhausted(the_server)),
-    Fault("the launcher has no descriptors left", exhausted(the_launcher)),
+    Fault("the launcher has no descriptors left", exhausted(the_launcher), costs=NOTHING),
     Fault("the server has no descriptors left, a worker dies", exhausted(the_server, a_worker)),
     Fault(
         "the launcher has no descriptors left, the server dies", exhausted(the_launcher, the_server)

@@ -91,17 +91,27 @@ def run_cell(fault: Fault, state: str, folder: Path, hold: float) -> Cell:
     return cell
 
 
-def apply(fault: Fault, service: Service, load: Load, cell: Cell, hold: float) -> None:
-    """Do the fault, and see the service answer again where it should."""
+def apply(
+    fault: Fault,
+    service: Service,
+    load: Load,
+    cell: Cell,
+    hold: float,
+    recovery: float = RECOVERY,
+) -> None:
+    """Do the fault, and see the service answer again where it should.
+
+    :param recovery: seconds that it has for that.
+    """
     began = time.monotonic()
     try:
         with fault.on(service):
-            time.sleep(hold)
+            time.sleep(max(hold, fault.least))
     except NotHere as reason:
         cell.left_out = str(reason)
         return
     if not fault.is_fatal and cell.state != "draining":
-        _expect_recovery(service, load, cell)
+        _expect_recovery(service, load, cell, recovery)
         cell.gap = load.longest_gap(began)
     cell.outcomes = dict(load.outcomes)
     if cell.state == "ready" and fault.costs is not None:
@@ -168,8 +178,8 @@ def _ask_slowly(port: int, seconds: float, cell: Cell) -> None:
         connection.close()
 
 
-def _expect_recovery(service: Service, load: Load, cell: Cell) -> None:
-    recovered = load.wait_for_answers(40, RECOVERY, service.is_alive)
+def _expect_recovery(service: Service, load: Load, cell: Cell, within: float) -> None:
+    recovered = load.wait_for_answers(40, within, service.is_alive)
     if not service.is_alive():
         code = service.process.returncode
         if cell.state == "starting" and code in NOT_STARTED:
@@ -178,13 +188,13 @@ def _expect_recovery(service: Service, load: Load, cell: Cell) -> None:
         cell.problems.append(f"the launcher died with {code}: {_last_line(service)}")
     elif not recovered:
         statuses = dict(load.statuses)
-        cell.problems.append(f"no answers {RECOVERY:g} s afterwards (statuses {statuses})")
+        cell.problems.append(f"no answers {within:g} s afterwards (statuses {statuses})")
     else:
         # Each question comes to one worker: all of them are soon met.
-        until = time.monotonic() + RECOVERY
+        until = time.monotonic() + within
         while len(service.workers()) < WORKERS:
             if time.monotonic() > until:
-                cell.problems.append(f"not {WORKERS} workers {RECOVERY:g} s afterwards")
+                cell.problems.append(f"not {WORKERS} workers {within:g} s afterwards")
                 break
 
 

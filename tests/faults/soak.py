@@ -25,6 +25,8 @@ from tests.faults.service import Service, running
 
 # After so many answers, what is allocated once is there.
 SETTLED = 500
+# Seconds: crash after crash, the launcher waits up to 30 before it starts the next server.
+RECOVERY = 45.0
 # A soak is no crash loop: more crashes a minute than a service usually survives.
 OPTIONS = ("--max-restarts", "1000")
 
@@ -91,7 +93,7 @@ def soak(
             fault = chance.choice(faults)
             cell = Cell(fault.name, "ready")
             load.count_anew()
-            apply(fault, service, load, cell, hold=chance.uniform(0.2, 3.0))
+            apply(fault, service, load, cell, chance.uniform(0.2, 3.0), RECOVERY)
             outcomes.update(cell.outcomes)
             done[fault.name] += not cell.left_out
             problems += [f"{fault.name}: {problem}" for problem in cell.problems]
