@@ -17,6 +17,7 @@ import psutil
 import pytest
 import requests
 
+from scoring_server.front.accepting import HANDSHAKE_SECONDS
 from tests.scoring_server.serving_process import BODY, serving, write_config
 from tests.scoring_server.test_disconnects import WAITING
 from tests.scoring_server.test_survival import metric
@@ -229,11 +230,15 @@ def test_bare_connections_to_a_tls_port_count(tmp_path: Path, few_descriptors: l
     context = ssl.create_default_context(cafile=str(certificate))
     context.check_hostname = False
     config = write_config(tmp_path / "model", tls_cert=str(certificate), tls_key=str(key))
-    with serving(config, *few_descriptors) as (url, process), many(url, 200) as bare:
+    with serving(config, *few_descriptors) as (url, process), contextlib.ExitStack() as closing:
+        began = time.monotonic()
+        bare = closing.enter_context(many(url, 200))
         for _ in range(5):
             with connect(url) as plain, context.wrap_socket(plain) as client:
                 client.sendall(PING)
                 assert client.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+                # Room was made for it, before the others had had their time.
+                assert time.monotonic() < began + HANDSHAKE_SECONDS
         assert psutil.Process(process.pid).num_fds() < DESCRIPTORS
         # And those that there is room for have no more than their time.
         bare[-1].settimeout(30)
