@@ -86,7 +86,8 @@ def _serve(
     from .serving import make_service, serve
 
     model, seconds = None, 0.0
-    if config.server.preload is not False and not options.load_in_workers:
+    is_shared = config.server.preload is not False and not config.model.traits.has_process
+    if is_shared and not options.load_in_workers:
         model, seconds = _load(config, status)
     # A fork takes only the thread that forks along; a watching thread would be lost in it.
     lifeline.stop()

@@ -178,7 +178,9 @@ def _parse_split(value: Any, signature: Signature) -> pd.DataFrame:
             "dataframe_split has {} rows but an index of {}".format(len(data), len(index))
         )
     try:
-        frame = pd.DataFrame(index=index, columns=value.get("columns"), data=data)
+        frame = pd.DataFrame(
+            index=index, columns=value.get("columns"), data=data, dtype=signature.frame_dtype
+        )
     except Exception as error:
         raise ScoringError("dataframe_split is not a table: {}".format(error)) from error
     if any(isinstance(name, (list, dict)) for name in frame.columns):
@@ -190,7 +192,7 @@ def _parse_records(value: Any, signature: Signature) -> pd.DataFrame:
     if not isinstance(value, list):
         raise ScoringError("dataframe_records must be a list, got {}".format(type_name(value)))
     try:
-        frame = pd.DataFrame(data=value)
+        frame = pd.DataFrame(data=value, dtype=signature.frame_dtype)
     except Exception as error:
         raise ScoringError("dataframe_records is not a table: {}".format(error)) from error
     return _cast(frame, signature)

@@ -20,6 +20,7 @@ from ..route_table import Match
 from ..routes import FRONT, Request, Vitals
 from ..service import Service
 from ..status import StatusChannel
+from ..worker.scratch import Scratch
 from .accepting import Acceptor
 from .connection import Connection
 from .connections import Connections
@@ -66,7 +67,10 @@ class Front(RequestHandler, Vitals):
         self._acceptor = Acceptor(
             self._connections, tls, lambda: Connection(self._connections, self)
         )
-        self._processes = Processes(self._connections)
+        self._scratch: Optional[Scratch] = None
+        if service.config.model.traits.has_process:
+            self._scratch = Scratch(self._settings.scratch, os.getpid())
+        self._processes = Processes(self._connections, self._scratch)
         self._dispatcher = Dispatcher(service, self._processes, status)
         self._pool = self._dispatcher.pool
 
@@ -74,6 +78,13 @@ class Front(RequestHandler, Vitals):
 
     async def run(self) -> int:
         """Start the workers, serve, and return the exit code once stopped."""
+        try:
+            return await self._run()
+        finally:
+            if self._scratch is not None:
+                self._scratch.remove()
+
+    async def _run(self) -> int:
         self._processes.start()
         self._pool.start()
         await self._pool.is_settled.wait()

@@ -16,9 +16,11 @@ import time
 import traceback
 from typing import Any, Callable, Dict, List, NoReturn, Optional
 
+from ..service import EXIT_MODEL_ENDED, EXIT_OUT_OF_MEMORY
 from ..worker import channel
 from ..worker.orphans import Orphans
-from ..worker.process import EXIT_OUT_OF_MEMORY, ProcessEnd
+from ..worker.process import ProcessEnd
+from ..worker.scratch import Scratch
 from .connections import Connections
 from .request import PendingRequest
 
@@ -195,10 +197,12 @@ class Processes:
     """Forks processes and reaps them.
 
     :param connections: what a new process lets go of.
+    :param scratch: the processes' folders, if they have any.
     """
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, scratch: Optional[Scratch] = None) -> None:
         self._connections = connections
+        self._scratch = scratch
         self._loop = connections.loop
         self._links: Dict[int, Link] = {}
         self._orphans = Orphans()
@@ -284,6 +288,8 @@ class Processes:
         if self._orphans.reap(self._links, has_ended=has_ended):
             # Those killed now may leave some in turn, and not all tell of their end.
             self._loop.call_later(_ENDING_SECONDS, self._children_changed)
+        if self._scratch is not None:
+            self._scratch.sweep(self._links)
 
     def _look_after(self, link: Link) -> bool:
         """See what has become of a process; whether it has ended."""
@@ -333,6 +339,8 @@ def describe_end(link: Link, status: int) -> str:
         return "could not be started"
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXIT_OUT_OF_MEMORY:
         return "took more memory than a worker may have (--worker-memory)"
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXIT_MODEL_ENDED:
+        return "lost the process that its model runs in"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         try:

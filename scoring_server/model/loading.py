@@ -20,10 +20,11 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
-from ..config import FLAVOR, ModelConfig, ServerConfig
+from ..config import CRATE, FLAVOR, ModelConfig, ServerConfig
 from ..errors import ModelLoadError
 from .flavors import load_directly
 from .pickle_permission import ALLOW_PICKLE, PickleRefused
+from .r_crate.crate import RCrate
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,9 @@ def _with_optional_params(function: Callable[..., Any]) -> Callable[..., Any]:
 def load_model(config: ServerConfig) -> LoadedModel:
     """Load the model that the configuration names; raises `ModelLoadError`."""
     model = config.model
+    if model.flavor == CRATE:
+        crate = RCrate(config)
+        return LoadedModel(crate, crate.predict)
     flavor = python_function_flavor(model)
     # MLflow sets this while serving; models with type hints read times and bytes from text then.
     os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"

@@ -14,12 +14,12 @@ import pandas as pd
 
 from ..config import ModelConfig
 from ..errors import ScoringError, quote, schema_error, type_name
-from .casting import FrameCaster
+from .casting import FrameCaster, are_dates
 from .datatypes import compile_check
 from .nested import compile_type
 from .params import Params
 from .plain_rows import PlainRows
-from .schema import Array, DataType, Object, Schema, read_params
+from .schema import DATETIME, Array, DataType, Object, Schema, read_params
 from .tensors import enforce_tensors
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,9 @@ ColumnCheck = Callable[[pd.Series], pd.Series]
 class Signature:
     """The compiled signature of one model; `schema` is None where the model has no inputs in it.
 
-    With `from_type_hint` the model's own wrapper validates the input, so it passes unread.
+    With `from_type_hint` the model's own wrapper validates the input, so it passes unread. With
+    `keeps_values` a table without a signature has what was sent and no types of pandas', which has
+    no integers beside missing ones; and what was sent as a date for a datetime stays one.
     """
 
     def __init__(
@@ -38,18 +40,23 @@ class Signature:
         schema: Optional[Schema],
         params: Params,
         from_type_hint: bool = False,
+        keeps_values: bool = False,
     ) -> None:
         self.schema = schema
         self.params = params
         self.from_type_hint = from_type_hint
-        self.frame_caster = None if schema is None else FrameCaster(schema)
+        self.frame_dtype = object if keeps_values and schema is None else None
+        self.frame_caster = None if schema is None else FrameCaster(schema, dates=keeps_values)
         self.plain_rows = None if from_type_hint else PlainRows.for_schema(schema)
-        self.csv_caster = None if schema is None else FrameCaster.for_csv(schema)
+        self.csv_caster = (
+            None if schema is None else FrameCaster.for_csv(schema, dates=keeps_values)
+        )
         self._checks: List[ColumnCheck] = []
         self._has_nested = False
         if schema is not None and not schema.is_tensor:
             self._checks = [
-                _compile_column(name, spec) for name, spec in zip(schema.names, schema.inputs)
+                _compile_column(name, spec, keeps_values)
+                for name, spec in zip(schema.names, schema.inputs)
             ]
             self._has_nested = any(
                 isinstance(getattr(spec, "type", None), (Array, Object)) for spec in schema.inputs
@@ -65,6 +72,7 @@ class Signature:
             Schema.from_json(inputs) if inputs else None,
             Params(read_params(params) if params else None),
             model.is_signature_from_type_hint,
+            model.traits.keeps_values,
         )
 
     def enforce_params(self, sent: Any) -> Optional[Dict[str, Any]]:
@@ -175,9 +183,12 @@ def _is_text_scalar(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.shape == () and value.dtype.kind == "U"
 
 
-def _compile_column(name: Any, spec: Any) -> ColumnCheck:
+def _compile_column(name: Any, spec: Any, dates: bool) -> ColumnCheck:
     if isinstance(spec.type, DataType):
-        return compile_check(name, spec.type)
+        plain = compile_check(name, spec.type)
+        if not dates or spec.type is not DATETIME:
+            return plain
+        return lambda values: values if are_dates(values) else plain(values)
     enforce = compile_type(spec.type, spec.required)
 
     def check(column: pd.Series) -> pd.Series:

@@ -21,7 +21,7 @@ from ..config import ServerSettings
 from ..errors import INTERNAL_ERROR, ModelLoadError, ScoringError
 from ..memory import bound_process
 from ..routes import Answer, Request
-from ..service import Handler, Service
+from ..service import EXIT_OUT_OF_MEMORY, Handler, Service
 from .channel import (
     ANSWER,
     BEGIN,
@@ -37,11 +37,11 @@ from .channel import (
     encode,
 )
 from .lifeline import die_with_parent
+from .scratch import Scratch
 
 logger = logging.getLogger(__name__)
 
 EXIT_LOAD_FAILED = 3
-EXIT_OUT_OF_MEMORY = 4
 # In the environment of what a worker starts: the worker's process id.
 WORKER_VARIABLE = "SCORING_SERVER_WORKER"
 # Requests of one batch.
@@ -134,8 +134,7 @@ class Worker:
         finally:
             for slot in range(len(together)):
                 self._begun.note(slot, 0)
-            if self._handler.is_spent:
-                self._end_spent()
+            self._end_if_spent()
 
     def _stop(self, _signum: int, _frame: Any) -> None:
         """Finish the request in hand; the front gives what waits behind it to another worker."""
@@ -146,7 +145,7 @@ class Worker:
     def _work_off(self, tasks: Any, slot: int) -> None:
         while True:
             message = tasks.get()
-            if self._handler.is_spent:
+            if self._handler.exit_code is not None:
                 return
             self._answer(message, slot)
 
@@ -162,14 +161,16 @@ class Worker:
             self._stopping = True
         finally:
             self._begun.note(slot, 0)
-            if self._handler.is_spent:
-                self._end_spent()
+            self._end_if_spent()
 
-    def _end_spent(self) -> None:
+    def _end_if_spent(self) -> None:
         """End once all threads have answered; the front gives what waits to another worker."""
+        code = self._handler.exit_code
+        if code is None:
+            return
         self._stopping = True
         if not any(self._begun.numbers()):
-            _exit(EXIT_OUT_OF_MEMORY)
+            _exit(code)
 
     def _send_answer(self, message: Message, answer: Answer) -> None:
         if isinstance(answer.body, bytes) and len(answer.body) > MAX_BODY:
@@ -229,6 +230,8 @@ def run_worker(end: ProcessEnd, service: Service) -> NoReturn:
         os.environ[WORKER_VARIABLE] = str(os.getpid())
         channel = Channel(end.connection, end.mark, stay_awake=leaves_a_processor(settings))
         started = time.monotonic()
+        if service.config.model.traits.has_process:
+            Scratch(settings.scratch, end.parent).claim()
         try:
             handler = service.load()
         except ModelLoadError as error:
