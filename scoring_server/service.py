@@ -27,6 +27,9 @@ class Handler:
         """The answer to one request, whatever is wrong with it."""
         raise NotImplementedError
 
+    def close(self) -> None:
+        """Let go of what outlives this process; it answers no more."""
+
     def answer_together(self, requests: Sequence[Request]) -> List[Answer]:
         """The answers to several, in as little time as they allow."""
         return [self.answer(request) for request in requests]

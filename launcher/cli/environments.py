@@ -168,6 +168,7 @@ def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json
 def prepare_env(
     model_uri: str,
     max_model_size: int | None,
+    flavor: str | None,
     config: Path | None,
     download: Path | None,
     **given: Any,
@@ -185,7 +186,7 @@ def prepare_env(
             "environment.",
             "Add --install-mlflow.",
         )
-    request = ModelRequest(model_uri, max_model_size, environment.build.is_offline)
+    request = ModelRequest(model_uri, max_model_size, environment.build.is_offline, flavor)
     if download is not None:
         prepare_wheelhouse(request, environment, Console(), download)
         return
@@ -203,6 +204,7 @@ def prepare_env(
 def lock(
     model_uri: str,
     max_model_size: int | None,
+    flavor: str | None,
     env_manager: str,
     as_of: str,
     offline: bool | None,
@@ -210,7 +212,12 @@ def lock(
 ) -> None:
     """Write a lockfile beside a model's MLmodel: pylock.toml, for conda conda-lock.yml."""
     from envs.locking import write_lockfile
-    from launcher.commands.environment import BuildOptions, EnvironmentOptions, environment_spec
+    from launcher.commands.environment import (
+        BuildOptions,
+        EnvironmentOptions,
+        environment_spec,
+        refuse_without_requirements,
+    )
     from launcher.commands.model_opening import ModelRequest
     from launcher.console import Console, clear
     from launcher.engines.scoring_server import ScoringServer
@@ -219,8 +226,11 @@ def lock(
     console, engine = Console(quiet=as_json), ScoringServer()
     is_offline = BuildOptions(offline).is_offline
     with stop_requests_raise():
-        model = ModelRequest(model_uri, max_model_size, is_offline).open(engine, console)
-        spec = environment_spec(model, EnvironmentOptions(env_manager, as_of=as_of), engine)
+        request = ModelRequest(model_uri, max_model_size, is_offline, flavor)
+        model = request.open(engine, console)
+        options = EnvironmentOptions(env_manager, as_of=as_of)
+        refuse_without_requirements(model, options)
+        spec = environment_spec(model, options, engine)
         written = write_lockfile(spec, model.path, report=console.under_way, offline=is_offline)
         clear()
     if as_json:

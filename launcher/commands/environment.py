@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 from envs import EnvError, Environment, EnvSpec
 from envs.managers.registry import manager_of
 from envs.spec import DEFAULT_BUILD_REQUIREMENTS, requirement_name
+from launcher.engines.deployment import describe_environment
 from launcher.engines.engine import Engine, ServerOptions
-from launcher.errors import EnvironmentBuildError
-from launcher.model.mlmodel import Model
+from launcher.engines.r_language import CONDA_PACKAGES, find_rscript, r_for
+from launcher.errors import EnvironmentBuildError, ModelError, UsageError
+from launcher.model.mlmodel import CRATE, Model
+from launcher.model.requirements import parse_conda_requirement
 
 if TYPE_CHECKING:
     from launcher.console import Console
@@ -63,8 +66,13 @@ def environment_spec(model: Model, options: EnvironmentOptions, engine: Engine) 
 
     :raises ModelError: its conda.yaml cannot be read, where the manager reads that.
     """
+    if model.flavor == CRATE and options.install_mlflow:
+        raise UsageError("--install-mlflow is not for crates.", "R needs no MLflow: leave it out.")
     if manager_of(options.env_manager).uses_conda_yaml:
         return _conda_spec(model, options, engine)
+    if model.flavor == CRATE:
+        # It asks nothing of Python: the launcher's own has what the server needs.
+        return EnvSpec(env_manager="local", as_of="today", build_requirements=())
     wanted = model.requirements
     lines = _with_mlflow(model, options, wanted.lines)
     return EnvSpec(
@@ -95,7 +103,13 @@ def _conda_spec(model: Model, options: EnvironmentOptions, engine: Engine) -> En
     """Describe the environment of the model's conda.yaml, or of its conda-lock.yml."""
     from launcher.model.conda_yaml import read_conda_environment
 
+    if model.flavor == CRATE and model.requirements.conda_file is None:
+        raise ModelError(
+            f"{model.path} has no conda.yaml.",
+            "Leave --env-manager out: then R is found by RSCRIPT, R_HOME or PATH.",
+        )
     wanted = read_conda_environment(model.requirements)
+    specs = _with_r(wanted.specs) if model.flavor == CRATE else wanted.specs
     lines = _with_mlflow(model, options, wanted.pip, wanted.specs)
     lockfile = model.path / "conda-lock.yml"
     return EnvSpec(
@@ -111,8 +125,14 @@ def _conda_spec(model: Model, options: EnvironmentOptions, engine: Engine) -> En
         copied_packages=engine.packages if options.install_mlflow else (),
         lockfile=lockfile if lockfile.is_file() else None,
         conda_channels=wanted.channels,
-        conda_dependencies=wanted.specs,
+        conda_dependencies=specs,
     )
+
+
+def _with_r(specs: tuple[str, ...]) -> tuple[str, ...]:
+    """Add what runs crates, where it is not named: resolved with what the model asks for."""
+    named = {parse_conda_requirement(spec)[0] for spec in specs}
+    return (*specs, *(each for each in CONDA_PACKAGES if each not in named))
 
 
 def _with_mlflow(
@@ -174,6 +194,19 @@ def prepare_environment(
     return environment
 
 
+def describe_runtime(model: Model, environment: Environment, console: Console) -> dict[str, Any]:
+    """What a model runs in, as the server's configuration and /info have it.
+
+    :raises EnvironmentBuildError: it is a crate, and there is no R that can run it.
+    """
+    described = describe_environment(environment)
+    if model.flavor == CRATE:
+        r = r_for(environment)
+        console.step(f"R {r.version} ({r.rscript}, {len(r.packages)} packages)")
+        described["r"] = r.__dict__
+    return described
+
+
 @contextmanager
 def _build_errors() -> Iterator[None]:
     try:
@@ -190,6 +223,18 @@ def _mismatch_warning(environment: Environment) -> str:
     return f"this Python differs from what the model was logged with: {listed}"
 
 
+def refuse_without_requirements(model: Model, options: EnvironmentOptions) -> None:
+    """See that there is something to lock or to download.
+
+    :raises UsageError: it is a crate that runs in this machine's R.
+    """
+    if model.flavor == CRATE and not manager_of(options.env_manager).uses_conda_yaml:
+        raise UsageError(
+            "A crate asks for no Python packages, and R's come from this machine.",
+            "Give it a conda.yaml, and use --env-manager conda.",
+        )
+
+
 def fill_wheelhouse(
     model: Model, options: EnvironmentOptions, engine: Engine, folder: Path, console: Console
 ) -> None:
@@ -199,6 +244,7 @@ def fill_wheelhouse(
     """
     from envs import locking
 
+    refuse_without_requirements(model, options)
     with _build_errors():
         wheels = locking.fill_wheelhouse(
             environment_spec(model, options, engine),
@@ -222,12 +268,14 @@ def describe_plan(
     with _build_errors():
         plan = describe(spec)
     command = engine.command(plan.path / "bin" / "python", Path())
+    is_of_machine = model.flavor == CRATE and plan.env_manager == "local"
     return [
         f"model         {model.path}",
         f"environment   {plan.key} ({plan.env_manager}, Python"
         f" {spec.python or 'of the launcher'}), "
         + ("built already" if plan.is_built else "to be built"),
         f"path          {plan.path}",
+        *([f"R             {find_rscript()}"] if is_of_machine else []),
         *(f"requirement   {line}" for line in plan.requirements),
         f"command       {' '.join(command.argv)}",
         f"server        {server.host}:{server.port}, {server.workers} worker(s)",

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from launcher.commands.environment import EnvironmentOptions, fill_wheelhouse, prepare_environment
+from launcher.commands.environment import (
+    EnvironmentOptions,
+    describe_runtime,
+    fill_wheelhouse,
+    prepare_environment,
+)
 from launcher.commands.model_opening import ModelRequest
 from launcher.console import Console
 from launcher.engines.scoring_server import ScoringServer
@@ -27,21 +33,20 @@ def prepare(
     with stop_requests_raise():
         model = request.open(engine, console)
         environment = prepare_environment(model, options, engine, console)
+        runtime = describe_runtime(model, environment, console)
         if config is not None:
-            _write_config(config, request, model, environment)
+            _write_config(config, request, model, runtime)
     return environment
 
 
 def _write_config(
-    path: Path, request: ModelRequest, model: Model, environment: Environment
+    path: Path, request: ModelRequest, model: Model, runtime: Mapping[str, Any]
 ) -> None:
     """Write what a server in the environment is started with."""
-    from launcher.engines.deployment import describe_environment
     from launcher.engines.engine import Assignment, ServerOptions
     from launcher.engines.scoring_server import write_config
 
-    described = describe_environment(environment)
-    write_config(path, Assignment(model, request.uri, described, ServerOptions()))
+    write_config(path, Assignment(model, request.uri, runtime, ServerOptions()))
 
 
 def prepare_wheelhouse(

@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from envs.disk.home import launcher_home
 from launcher.artifacts import release_model
-from launcher.commands.environment import EnvironmentOptions, describe_plan, prepare_environment
+from launcher.commands.environment import (
+    EnvironmentOptions,
+    describe_plan,
+    describe_runtime,
+    prepare_environment,
+)
 from launcher.commands.model_opening import ModelRequest, open_model
 from launcher.console import Console, clear
-from launcher.engines.deployment import ModelDeployment, describe_environment
+from launcher.engines.deployment import ModelDeployment
 from launcher.engines.engine import Assignment, ServerOptions, refuse_options
 from launcher.engines.registry import engine_named
 from launcher.engines.scoring_server import ScoringServer
@@ -57,10 +62,12 @@ class ServeOptions:
     outcome_fd: int | None = None
     watch: float | None = None
     max_model_size: int | None = None
+    flavor: str | None = None
 
     def model_request(self) -> ModelRequest:
         """Which model is wanted, as a value of its own."""
-        return ModelRequest(self.model_uri, self.max_model_size, self.environment.build.is_offline)
+        is_offline = self.environment.build.is_offline
+        return ModelRequest(self.model_uri, self.max_model_size, is_offline, self.flavor)
 
 
 def serve(options: ServeOptions, console: Console) -> None:
@@ -203,14 +210,15 @@ class _Serving:
         source = options.model_request().resolve(console)
         self._revision = source.revision
         try:
-            model = open_model(source, self._engine, self._server, console)
+            model = open_model(source, self._engine, self._server, console, options.flavor)
             environment = prepare_environment(model, options.environment, self._engine, console)
+            runtime = describe_runtime(model, environment, console)
         except BaseException:
             release_model(source)
             raise
         return ModelDeployment(
             source,
-            Assignment(model, options.model_uri, describe_environment(environment), self._server),
+            Assignment(model, options.model_uri, runtime, self._server),
             environment,
             self._engine,
             folder=self._folder / f"deployment-{next(self._numbers)}",

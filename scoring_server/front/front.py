@@ -34,6 +34,8 @@ from .survival import survive
 # nobody waits for the end, longer.
 STOP_LINGER_SECONDS = 0.5
 DRAIN_LINGER_SECONDS = 10.0
+# Workers whose model runs in a process of its own get this long to end that.
+_ENDING_SECONDS = 2.0
 # How often the launcher hears how many requests have been answered, if that has changed.
 _SUMMARY_SECONDS = 1.0
 _LISTEN_BACKLOG = 2048
@@ -82,6 +84,7 @@ class Front(RequestHandler, Vitals):
             return await self._run()
         finally:
             if self._scratch is not None:
+                await self._processes.all_ended(_ENDING_SECONDS)
                 self._scratch.remove()
 
     async def _run(self) -> int:

@@ -206,11 +206,20 @@ class Processes:
         self._loop = connections.loop
         self._links: Dict[int, Link] = {}
         self._orphans = Orphans()
+        self._changed = asyncio.Event()
 
     def start(self) -> None:
         """Reap from now on. Call it within the running loop."""
         self._loop.add_signal_handler(signal.SIGCHLD, self._children_changed)
         self._orphans.adopt()
+
+    async def all_ended(self, seconds: float) -> None:
+        """Wait until none is left, but not longer than so many seconds."""
+        deadline = self._loop.time() + seconds
+        while self._links and self._loop.time() < deadline:
+            self._changed.clear()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), deadline - self._loop.time())
 
     def fork(self, link: Link, run: Callable[[ProcessEnd], NoReturn], wait: float = 0.0) -> None:
         """Fork the process behind a new link, and try that again as long as the system refuses.
@@ -277,6 +286,7 @@ class Processes:
             link.abort()
 
     def _children_changed(self) -> None:
+        self._changed.set()
         # Only our own, and what they left: what the model started before them is not ours to reap.
         has_ended = False
         for link in list(self._links.values()):

@@ -59,6 +59,11 @@ class LoadedModel:
         if predict_stream is not None:
             self.predict_stream = _with_optional_params(predict_stream)
 
+    def close(self) -> None:
+        """End the process that the model runs in, if it has one."""
+        if isinstance(self.implementation, RCrate):
+            self.implementation.close()
+
     def predict(self, data: Any, params: Optional[Dict[str, Any]] = None) -> Any:
         """The model's answer to data that the signature has been applied to.
 

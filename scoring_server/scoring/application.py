@@ -34,6 +34,10 @@ class Application(Handler):
         self.can_batch = config.server.max_batch_rows > 0 and model.predict_stream is None
         self._batcher = Batcher(self.scorer, config.server.max_batch_rows)
 
+    def close(self) -> None:
+        """End what the model runs in, if that is a process of its own."""
+        self.scorer.model.close()
+
     def answer(self, request: Request) -> Answer:
         """The answer to one request, whatever is wrong with it."""
         stages: Stages = []

@@ -140,6 +140,7 @@ class Worker:
         """Finish the request in hand; the front gives what waits behind it to another worker."""
         self._stopping = True
         if not any(self._begun.numbers()):
+            self._handler.close()
             os._exit(0)
 
     def _work_off(self, tasks: Any, slot: int) -> None:
@@ -170,6 +171,7 @@ class Worker:
             return
         self._stopping = True
         if not any(self._begun.numbers()):
+            self._handler.close()
             _exit(code)
 
     def _send_answer(self, message: Message, answer: Answer) -> None:
@@ -241,7 +243,10 @@ def run_worker(end: ProcessEnd, service: Service) -> NoReturn:
         if settings.worker_memory is not None:
             bound_process(settings.worker_memory)
         channel.write(LOADED, 0, (time.monotonic() - started,))
-        Worker(channel, end.begun, handler, service, settings.threads).run()
+        try:
+            Worker(channel, end.begun, handler, service, settings.threads).run()
+        finally:
+            handler.close()
         return 0
 
     _be_child(run, end.parent)

@@ -73,6 +73,7 @@ class RCrate:
     def _ask(self, request: Dict[str, Any]) -> Any:
         with self._turn:
             if self._process.has_ended:
+                self._process.close()
                 self._process = self._started()
             try:
                 return self._process.ask(request)

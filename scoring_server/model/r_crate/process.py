@@ -55,7 +55,8 @@ class RProcess:
     def __init__(self, rscript: str, crate: str, is_alone: bool = False) -> None:
         requests, self._requests = os.pipe()
         self._answers, answers = os.pipe()
-        options = ["--vanilla"] if is_alone else ["--no-save", "--no-restore"]
+        self._descriptors = [self._requests, self._answers]
+        options = ["--vanilla"] if is_alone else []
         try:
             self._process = subprocess.Popen(
                 [rscript, *options, "-e", _START, _SCRIPT, str(requests), str(answers), crate],
@@ -63,21 +64,23 @@ class RProcess:
                 # What the model prints goes where the server's log goes.
                 stdout=2,
                 pass_fds=(requests, answers),
-                env=_environ(is_alone),
+                env=_environ(),
             )
         except OSError as error:
-            os.close(self._requests)
-            os.close(self._answers)
+            while self._descriptors:
+                os.close(self._descriptors.pop())
             raise ModelLoadError("R cannot be started: {}".format(error)) from error
         finally:
             os.close(requests)
             os.close(answers)
         try:
-            self.version: str = self._answer()[0]
+            self._answer()
         except RError as error:
+            self.close()
             text = " ".join(str(error).split())
             raise ModelLoadError("R cannot load the crate: " + text, _hint(text)) from error
         except REndedError as error:
+            self.close()
             raise ModelLoadError("R {} before it had the crate".format(error.what)) from error
 
     @property
@@ -145,9 +148,9 @@ class RProcess:
         return REndedError(what)
 
     def close(self) -> None:
-        """End it."""
-        os.close(self._requests)
-        os.close(self._answers)
+        """End it; it may have ended before."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
         try:
             self._process.wait(_ENDING_SECONDS)
         except subprocess.TimeoutExpired:
@@ -155,12 +158,8 @@ class RProcess:
             self._process.wait()
 
 
-def _environ(is_alone: bool) -> Dict[str, str]:
+def _environ() -> Dict[str, str]:
     environ = dict(os.environ)
-    if is_alone:
-        environ = {name: value for name, value in environ.items() if not name.startswith("R_")}
-        # What R takes for the folder of the user's own packages.
-        environ["R_LIBS_USER"] = os.devnull
     if not any(environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG")):
         environ["LC_CTYPE"] = "C.UTF-8"
     # Messages of the memory's end are told by their words.
