@@ -7,7 +7,7 @@ input before the model sees it.
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Union
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from .casting import FrameCaster, are_dates
 from .datatypes import compile_check
 from .nested import compile_type
 from .params import Params
-from .plain_rows import PlainRows
+from .plain_rows import PlainRows, ValueRows
 from .schema import DATETIME, Array, DataType, Object, Schema, read_params
 from .tensors import enforce_tensors
 
@@ -47,7 +47,11 @@ class Signature:
         self.from_type_hint = from_type_hint
         self.frame_dtype = object if keeps_values and schema is None else None
         self.frame_caster = None if schema is None else FrameCaster(schema, dates=keeps_values)
-        self.plain_rows = None if from_type_hint else PlainRows.for_schema(schema)
+        self.plain_rows: Union[PlainRows, ValueRows, None] = None
+        if keeps_values and schema is None:
+            self.plain_rows = ValueRows()
+        elif not from_type_hint:
+            self.plain_rows = PlainRows.for_schema(schema)
         self.csv_caster = (
             None if schema is None else FrameCaster.for_csv(schema, dates=keeps_values)
         )

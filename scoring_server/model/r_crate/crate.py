@@ -6,11 +6,10 @@ import threading
 from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional
 
-import pandas as pd
-
 from ...config import CRATE, ServerConfig
 from ...errors import ModelLoadError
 from ...memory import bound_process
+from ...signature.plain_rows import Table
 from .process import RError, RProcess
 from .writing import as_table
 
@@ -68,7 +67,7 @@ class RCrate:
         """
         if isinstance(data, RForm):
             return JsonText(self._ask(data._asdict()).tolist()[0].encode("utf-8"))
-        return self._ask({"table": self._with_texts(as_table(data)), "params": params or None})
+        return self._ask({"table": self._table(data), "params": params or None})
 
     def _ask(self, request: Dict[str, Any]) -> Any:
         with self._turn:
@@ -82,8 +81,11 @@ class RCrate:
                     raise MemoryError(str(error)) from error
                 raise
 
-    def _with_texts(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Columns that are text by the signature, said to be so where all values are missing."""
+    def _table(self, data: Any) -> Any:
+        """The table; columns that are text by the signature are, even if all is missing."""
+        table = as_table(data)
+        if isinstance(table, Table):
+            return table
         for name in self._texts:
             if name in table.columns and bool(table[name].isna().all()):
                 table = table.assign(**{name: table[name].astype("string")})

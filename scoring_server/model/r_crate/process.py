@@ -7,7 +7,7 @@ import select
 import struct
 import subprocess
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 from ...errors import INTERNAL_ERROR, ModelLoadError, SpentError
 from .reading import load
@@ -24,6 +24,7 @@ _LENGTH = struct.Struct("=i")
 _HEAD = struct.Struct("=ii")
 _FAILED = 1
 _MOST = (1 << 31) - 1
+_READ_SIZE = 1 << 18
 # How often it is looked whether the process still lives: what the model has started may hold the
 # pipe open when R has ended.
 _LOOK_EVERY = 1.0
@@ -120,24 +121,29 @@ class RProcess:
             rest = rest[os.write(self._requests, rest) :]
 
     def _answer(self) -> Any:
-        size, kind = _HEAD.unpack(self._receive(_HEAD.size))
-        answer = load(self._receive(size))
+        data = self._receive(_READ_SIZE)
+        while len(data) < _HEAD.size:
+            data += self._receive(_HEAD.size - len(data))
+        size, kind = _HEAD.unpack_from(data)
+        pieces = [data[_HEAD.size :]]
+        size -= len(pieces[0])
+        while size > 0:
+            pieces.append(self._receive(size))
+            size -= len(pieces[-1])
+        answer = load(b"".join(pieces))
         if kind == _FAILED:
             raise RError(answer.tolist()[0])
         return answer
 
-    def _receive(self, size: int) -> bytes:
-        pieces: List[bytes] = []
-        while size:
-            while not select.select([self._answers], [], [], _LOOK_EVERY)[0]:
-                if self.has_ended:
-                    raise self._ended()
-            piece = os.read(self._answers, size)
-            if not piece:
+    def _receive(self, most: int) -> bytes:
+        """What has come, and some of it at least."""
+        while not select.select([self._answers], [], [], _LOOK_EVERY)[0]:
+            if self.has_ended:
                 raise self._ended()
-            pieces.append(piece)
-            size -= len(piece)
-        return b"".join(pieces)
+        data = os.read(self._answers, min(most, _READ_SIZE))
+        if not data:
+            raise self._ended()
+        return data
 
     def _ended(self) -> REndedError:
         self._process.kill()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 import decimal
-from typing import Any, Dict, List, Sequence
+from typing import Any, Iterable, List, Sequence, Tuple, Union
 
 import numpy as np
 import pandas as pd
 
 from ...errors import ScoringError, quote
+from ...signature.plain_rows import Table
 from .format import (
     CHARS,
     DOUBLE,
@@ -36,6 +37,7 @@ from .format import (
 _EPOCH = datetime.date(1970, 1, 1)
 _A_SECOND = {"s": 1, "ms": 1000, "us": 1000000, "ns": 1000000000}
 _MISSING = (type(None), type(pd.NaT), type(getattr(pd, "NA", None)))
+_CONTAINERS = (list, dict, tuple, np.ndarray, bytes, bytearray)
 _NA_TEXT = TWO_INTS.pack(CHARS, -1)
 
 
@@ -52,17 +54,19 @@ def dump(value: Any) -> bytes:
     return b"".join(pieces)
 
 
-def as_table(data: Any) -> pd.DataFrame:
+def as_table(data: Any) -> Union[Table, pd.DataFrame]:
     """What a request brought as a table; columns without names are V1, V2, ..., as in R.
 
     :raises ScoringError: it is none.
     """
+    if isinstance(data, Table):
+        return data
     if not isinstance(data, pd.DataFrame):
         try:
             data = _made_table(data)
         except (ValueError, TypeError) as error:
             raise ScoringError("a crate takes a table: {}".format(error)) from error
-    if all(isinstance(name, (int, np.integer)) for name in data.columns):
+    if not data.columns.empty and data.columns.dtype.kind in "iu":
         data = data.set_axis(["V{}".format(n + 1) for n in range(len(data.columns))], axis=1)
     return data
 
@@ -85,178 +89,7 @@ def _column_of(values: Any) -> Any:
     return values if isinstance(values, list) else [values]
 
 
-def _write_table(pieces: List[bytes], frame: pd.DataFrame) -> None:
-    names = [str(name) for name in frame.columns]
-    pieces.append(TWO_INTS.pack(LIST | HAS_CLASS | HAS_ATTRIBUTES, len(names)))
-    for position, name in enumerate(names):
-        column = frame.iloc[:, position]
-        if getattr(column.dtype, "tz", None) is not None:
-            column = column.dt.tz_convert("UTC").dt.tz_localize(None)
-        values = column.to_numpy() if isinstance(column.dtype, np.dtype) else column.astype(object)
-        if isinstance(column.dtype, pd.StringDtype):
-            _write_texts(pieces, [each if isinstance(each, str) else None for each in values])
-        else:
-            _write_vector(pieces, values, "column {}".format(quote(name)))
-    _write_attributes(
-        pieces,
-        {"names": names, "class": ["data.frame"], "row.names": [None, -len(frame)]},
-    )
-
-
-def _write(pieces: List[bytes], value: Any, where: str) -> None:
-    if value is None:
-        pieces.append(INT.pack(NULL))
-    elif isinstance(value, pd.DataFrame):
-        _write_table(pieces, value)
-    elif isinstance(value, dict):
-        pieces.append(TWO_INTS.pack(LIST | HAS_ATTRIBUTES, len(value)))
-        for name, item in value.items():
-            _write(pieces, item, "{}, {}".format(where, quote(name)))
-        _write_attributes(pieces, {"names": [str(name) for name in value]})
-    elif isinstance(value, (bytes, bytearray)):
-        pieces += [TWO_INTS.pack(RAW, len(value)), bytes(value)]
-    elif isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
-        _write_vector(pieces, value, where)
-    else:
-        _write_vector(pieces, [value], where)
-
-
-def _write_items(pieces: List[bytes], values: Sequence[Any], where: str) -> None:
-    pieces.append(TWO_INTS.pack(LIST, len(values)))
-    for item in values:
-        _write(pieces, item, where)
-
-
-def _write_vector(pieces: List[bytes], values: Any, where: str) -> None:
-    """Values of one type as a vector, of several kinds of containers as a list."""
-    if isinstance(values, np.ndarray) and values.ndim == 1:
-        if values.dtype.kind in "iu":
-            _write_integers(pieces, values, where)
-            return
-        if values.dtype.kind == "f":
-            _write_doubles(pieces, values)
-            return
-        if values.dtype.kind == "b":
-            _write_ints(pieces, LOGICAL, values)
-            return
-        if values.dtype.kind == "M":
-            _write_times(pieces, values)
-            return
-        if values.dtype.kind == "m":
-            attributes = {"class": ["difftime"], "units": ["secs"]}
-            _write_doubles(pieces, _seconds(values), attributes)
-            return
-        if values.dtype.kind == "U":
-            _write_texts(pieces, values.tolist())
-            return
-    _write_objects(pieces, list(values), where)
-
-
-def _write_objects(pieces: List[bytes], values: List[Any], where: str) -> None:
-    values = [each.item() if isinstance(each, np.generic) else each for each in values]
-    # NaN stands for what is missing, too, where pandas has made the column.
-    values = (
-        [None if isinstance(each, _MISSING) or each != each else each for each in values]
-        if (_are_scalars(values))
-        else values
-    )
-    kinds = {type(each) for each in values if each is not None}
-    if not kinds:
-        _write_ints(pieces, LOGICAL, [NA_INTEGER] * len(values))
-    elif kinds == {str}:
-        _write_texts(pieces, values)
-    elif kinds == {bool}:
-        _write_ints(pieces, LOGICAL, [NA_INTEGER if v is None else int(v) for v in values])
-    elif kinds <= {int, float, decimal.Decimal}:
-        _write_numbers(pieces, values, where)
-    elif kinds == {datetime.date}:
-        days = [np.nan if each is None else float((each - _EPOCH).days) for each in values]
-        _write_doubles(pieces, np.array(days), {"class": ["Date"]})
-    elif all(issubclass(kind, datetime.datetime) for kind in kinds):
-        times = pd.to_datetime(pd.Series(values, dtype=object), utc=True)
-        _write_times(pieces, times.dt.tz_localize(None).to_numpy())
-    elif kinds & {list, dict, tuple, np.ndarray, bytes, bytearray}:
-        _write_items(pieces, values, where)
-    else:
-        found = " and ".join(sorted(kind.__name__ for kind in kinds))
-        raise ScoringError("{} mixes {}: a vector in R has one type".format(where, found))
-
-
-def _are_scalars(values: List[Any]) -> bool:
-    return not any(isinstance(each, (list, dict, tuple, np.ndarray)) for each in values)
-
-
-def _write_numbers(pieces: List[bytes], values: List[Any], where: str) -> None:
-    known = [each for each in values if each is not None]
-    if all(type(each) is int and NA_INTEGER < each < -NA_INTEGER for each in known):
-        _write_ints(pieces, INTEGER, [NA_INTEGER if each is None else each for each in values])
-        return
-    doubles = []
-    for each in values:
-        if each is None:
-            doubles.append(np.nan)
-            continue
-        try:
-            double = float(each)
-        except OverflowError:
-            double = np.inf
-        if double != each:
-            raise _inexact(where, each)
-        doubles.append(double)
-    _write_doubles(pieces, np.array(doubles, np.float64))
-
-
-def _inexact(where: str, number: Any) -> ScoringError:
-    return ScoringError(
-        "{} has {}, which R's numbers cannot hold exactly: send it as text".format(
-            where, quote(str(number))
-        )
-    )
-
-
-def _write_integers(pieces: List[bytes], values: np.ndarray, where: str) -> None:
-    if not len(values) or (values.min() > NA_INTEGER and values.max() < -NA_INTEGER):
-        _write_ints(pieces, INTEGER, values)
-        return
-    doubles = values.astype(np.float64)
-    # Through Python's integers, which have no bounds.
-    for number, double in zip(values.tolist(), doubles.tolist()):
-        if number != double:
-            raise _inexact(where, number)
-    _write_doubles(pieces, doubles)
-
-
-def _write_ints(pieces: List[bytes], kind: int, values: Any) -> None:
-    pieces += [TWO_INTS.pack(kind, len(values)), np.asarray(values).astype(np.int32).tobytes()]
-
-
-def _write_doubles(pieces: List[bytes], values: np.ndarray, attributes: Any = None) -> None:
-    """Doubles, NA for NaN: requests have no other way to say that a number is missing."""
-    doubles = np.array(values, np.float64)
-    doubles[np.isnan(doubles)] = NA_DOUBLE
-    flags = DOUBLE | (HAS_ATTRIBUTES | HAS_CLASS if attributes else 0)
-    pieces += [TWO_INTS.pack(flags, len(doubles)), doubles.tobytes()]
-    if attributes:
-        _write_attributes(pieces, attributes)
-
-
-def _write_times(pieces: List[bytes], values: np.ndarray) -> None:
-    attributes = {"class": ["POSIXct", "POSIXt"], "tzone": ["UTC"]}
-    _write_doubles(pieces, _seconds(values), attributes)
-
-
-def _seconds(values: np.ndarray) -> np.ndarray:
-    """Times or spans in seconds, rounded once."""
-    steps = _A_SECOND[np.datetime_data(values.dtype)[0]]
-    counts = values.view(np.int64)
-    seconds = (counts // steps) + (counts % steps) / steps
-    seconds[np.isnat(values)] = np.nan
-    return seconds
-
-
-def _write_texts(pieces: List[bytes], values: Sequence[Any]) -> None:
-    pieces.append(TWO_INTS.pack(TEXTS, len(values)))
-    pieces.extend(map(_text, values))
+# --- attributes ------------------------------------------------------------------------------
 
 
 def _text(value: Any) -> bytes:
@@ -269,15 +102,199 @@ def _text(value: Any) -> bytes:
     return TWO_INTS.pack(flags, len(encoded)) + encoded
 
 
+def _texts(values: Sequence[Any]) -> bytes:
+    return TWO_INTS.pack(TEXTS, len(values)) + b"".join(map(_text, values))
+
+
 def _tag(name: str) -> bytes:
+    """The head of an attribute."""
     return INT.pack(PAIRLIST | HAS_TAG) + INT.pack(SYMBOL) + _text(name)
 
 
-_TAGS = {name: _tag(name) for name in ("names", "class", "row.names", "tzone", "units")}
+def _class(*names: str) -> bytes:
+    return _tag("class") + _texts(names)
 
 
-def _write_attributes(pieces: List[bytes], attributes: Dict[str, List[Any]]) -> None:
-    for name, values in attributes.items():
-        pieces.append(_TAGS[name])
+_END = INT.pack(NULL)
+_NAMES = _tag("names")
+_TABLE = _class("data.frame") + _tag("row.names") + TWO_INTS.pack(INTEGER, 2)
+_DATE = _class("Date") + _END
+_TIME = _class("POSIXct", "POSIXt") + _tag("tzone") + _texts(["UTC"]) + _END
+_SPAN = _class("difftime") + _tag("units") + _texts(["secs"]) + _END
+
+
+# --- values ----------------------------------------------------------------------------------
+
+
+def _write(pieces: List[bytes], value: Any, name: str) -> None:
+    """Append a value.
+
+    :param name: what it is, for messages.
+    """
+    if value is None:
+        pieces.append(_END)
+    elif isinstance(value, Table):
+        _write_table(pieces, value.names, zip(value.names, value.columns), value.rows)
+    elif isinstance(value, pd.DataFrame):
+        names = [str(each) for each in value.columns]
+        _write_table(pieces, names, zip(names, _values(value)), len(value))
+    elif isinstance(value, dict):
+        pieces.append(TWO_INTS.pack(LIST | HAS_ATTRIBUTES, len(value)))
+        for each, item in value.items():
+            _write(pieces, item, each)
+        pieces += [_NAMES, _texts([str(each) for each in value]), _END]
+    elif isinstance(value, (bytes, bytearray)):
+        pieces += [TWO_INTS.pack(RAW, len(value)), bytes(value)]
+    elif isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
+        _write_vector(pieces, value, name)
+    else:
+        _write_objects(pieces, [value], name)
+
+
+def _values(frame: pd.DataFrame) -> Iterable[Any]:
+    """The columns of a table as arrays, or as lists of texts."""
+    for _, column in frame.items():
+        dtype = column.dtype
+        if isinstance(dtype, np.dtype):
+            yield column.to_numpy()
+        elif isinstance(dtype, pd.StringDtype):
+            yield _Texts(each if isinstance(each, str) else None for each in column.astype(object))
+        elif getattr(dtype, "tz", None) is not None:
+            yield column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
+        else:
+            yield column.astype(object).to_numpy()
+
+
+class _Texts(List[Any]):
+    """Nothing but texts, even if all are missing."""
+
+
+def _write_table(
+    pieces: List[bytes], names: List[str], columns: Iterable[Tuple[str, Any]], rows: int
+) -> None:
+    pieces.append(TWO_INTS.pack(LIST | HAS_CLASS | HAS_ATTRIBUTES, len(names)))
+    for name, values in columns:
+        _write_vector(pieces, values, name)
+    pieces += [_NAMES, _texts(names), _TABLE, TWO_INTS.pack(NA_INTEGER, -rows), _END]
+
+
+def _write_vector(pieces: List[bytes], values: Any, name: str) -> None:
+    """Values of one type as a vector; of several, where they are containers, as a list."""
+    if isinstance(values, _Texts):
+        pieces.append(_texts(values))
+        return
+    kind = values.dtype.kind if isinstance(values, np.ndarray) and values.ndim == 1 else ""
+    if not kind or kind not in "iufbMmU":
         _write_objects(pieces, values, name)
-    pieces.append(INT.pack(NULL))
+    elif kind == "f":
+        _write_doubles(pieces, values)
+    elif kind == "b":
+        _write_ints(pieces, LOGICAL, values)
+    elif kind == "M":
+        _write_doubles(pieces, _seconds(values), _TIME)
+    elif kind == "m":
+        _write_doubles(pieces, _seconds(values), _SPAN)
+    elif kind == "U":
+        pieces.append(_texts(values.tolist()))
+    else:
+        _write_integers(pieces, values, name)
+
+
+def _write_objects(pieces: List[bytes], values: Sequence[Any], name: str) -> None:
+    kinds = set(map(type, values))
+    if kinds == {float}:
+        _write_doubles(pieces, np.array(values))
+        return
+    if kinds == {str}:
+        pieces.append(_texts(values))
+        return
+    if not all(kind in (int, bool) for kind in kinds):
+        values = [_plain(each) for each in values]
+        kinds = {type(each) for each in values if each is not None}
+    if not kinds:
+        _write_ints(pieces, LOGICAL, [NA_INTEGER] * len(values))
+    elif kinds == {bool}:
+        _write_ints(pieces, LOGICAL, [NA_INTEGER if v is None else int(v) for v in values])
+    elif kinds <= {int, float, decimal.Decimal}:
+        _write_numbers(pieces, values, name)
+    elif kinds == {str}:
+        pieces.append(_texts(values))
+    elif kinds == {datetime.date}:
+        days = [np.nan if each is None else float((each - _EPOCH).days) for each in values]
+        _write_doubles(pieces, np.array(days), _DATE)
+    elif all(issubclass(kind, datetime.datetime) for kind in kinds):
+        times = pd.to_datetime(pd.Series(values, dtype=object), utc=True)
+        _write_doubles(pieces, _seconds(times.dt.tz_localize(None).to_numpy()), _TIME)
+    elif kinds.intersection(_CONTAINERS):
+        pieces.append(TWO_INTS.pack(LIST, len(values)))
+        for item in values:
+            _write(pieces, item, name)
+    else:
+        found = " and ".join(sorted(kind.__name__ for kind in kinds))
+        raise ScoringError("{} mixes {}: a vector in R has one type".format(quote(name), found))
+
+
+def _plain(value: Any) -> Any:
+    """A value of Python's own types, None for what is missing (in pandas' columns NaN is)."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, _MISSING) or (isinstance(value, float) and value != value):
+        return None
+    return value
+
+
+def _write_numbers(pieces: List[bytes], values: Sequence[Any], name: str) -> None:
+    if all(each is None or type(each) is int for each in values):
+        known = [each for each in values if each is not None]
+        if min(known) > NA_INTEGER and max(known) < -NA_INTEGER:
+            _write_ints(pieces, INTEGER, [NA_INTEGER if v is None else v for v in values])
+            return
+    _write_doubles(pieces, np.array([_double(each, name) for each in values], np.float64))
+
+
+def _double(number: Any, name: str) -> float:
+    if number is None:
+        return np.nan
+    try:
+        double = float(number)
+    except OverflowError:
+        double = np.inf
+    # NaN is not itself.
+    if double != number and number == number:
+        raise ScoringError(
+            "{} has {}, which R's numbers cannot hold exactly: send it as text".format(
+                quote(name), quote(str(number))
+            )
+        )
+    return double
+
+
+def _write_integers(pieces: List[bytes], values: np.ndarray, name: str) -> None:
+    if not len(values) or (values.min() > NA_INTEGER and values.max() < -NA_INTEGER):
+        _write_ints(pieces, INTEGER, values)
+    else:
+        # Through Python's integers, which have no bounds.
+        _write_numbers(pieces, values.tolist(), name)
+
+
+def _write_ints(pieces: List[bytes], kind: int, values: Any) -> None:
+    pieces += [TWO_INTS.pack(kind, len(values)), np.asarray(values).astype(np.int32).tobytes()]
+
+
+def _write_doubles(pieces: List[bytes], values: np.ndarray, attributes: bytes = b"") -> None:
+    """Doubles, NA for NaN: requests have no other way to say that a number is missing."""
+    doubles = values.astype(np.float64)
+    missing = np.isnan(doubles)
+    if missing.any():
+        doubles[missing] = NA_DOUBLE
+    flags = DOUBLE | (HAS_ATTRIBUTES | HAS_CLASS if attributes else 0)
+    pieces += [TWO_INTS.pack(flags, len(doubles)), doubles.tobytes(), attributes]
+
+
+def _seconds(values: np.ndarray) -> np.ndarray:
+    """Times or spans in seconds, rounded once."""
+    steps = _A_SECOND[np.datetime_data(values.dtype)[0]]
+    counts = values.view(np.int64)
+    seconds = (counts // steps) + (counts % steps) / steps
+    seconds[np.isnat(values)] = np.nan
+    return seconds
