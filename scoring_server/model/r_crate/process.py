@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, Optional
 
 from ...errors import INTERNAL_ERROR, ModelLoadError, SpentError
-from .reading import load
+from .reading import NotReadable, load
 from .writing import dump
 
 _SCRIPT = str(Path(__file__).with_name("worker.R"))
@@ -21,7 +21,10 @@ _START = (
     " worker$run(given[[2]], given[[3]], given[[4]])})"
 )
 _LENGTH = struct.Struct("=i")
-_HEAD = struct.Struct("=ii")
+_HEAD = struct.Struct("=iii")
+# What an answer begins with: the model can reach the pipe, and write there what it likes.
+_MARK = 0x52434154
+_WROTE = "wrote into the server's own pipe"
 _FAILED = 1
 _MOST = (1 << 31) - 1
 _READ_SIZE = 1 << 18
@@ -124,13 +127,20 @@ class RProcess:
         data = self._receive(_READ_SIZE)
         while len(data) < _HEAD.size:
             data += self._receive(_HEAD.size - len(data))
-        size, kind = _HEAD.unpack_from(data)
+        mark, size, kind = _HEAD.unpack_from(data)
+        if mark != _MARK or size < 0:
+            raise self._ended(_WROTE)
         pieces = [data[_HEAD.size :]]
         size -= len(pieces[0])
         while size > 0:
             pieces.append(self._receive(size))
             size -= len(pieces[-1])
-        answer = load(b"".join(pieces))
+        try:
+            answer = load(b"".join(pieces))
+        except NotReadable:
+            raise self._ended(_WROTE) from None
+        if size < 0:
+            raise self._ended(_WROTE)
         if kind == _FAILED:
             raise RError(answer.tolist()[0])
         return answer
@@ -145,9 +155,12 @@ class RProcess:
             raise self._ended()
         return data
 
-    def _ended(self) -> REndedError:
+    def _ended(self, what: Optional[str] = None) -> REndedError:
+        """The error for its end, after which it has ended; `what` it was ended for."""
         self._process.kill()
         code = self._process.wait()
+        if what is not None:
+            return REndedError(what)
         what = "was killed by signal {}".format(-code) if code < 0 else "ended"
         if code > 0:
             what = "exited with code {}".format(code)

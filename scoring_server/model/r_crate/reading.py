@@ -45,7 +45,13 @@ def load(data: bytes) -> Any:
 
     :raises NotReadable: that is not what it is.
     """
-    return _Reader(data).read()
+    try:
+        return _Reader(data).read()
+    except NotReadable:
+        raise
+    # Whatever it is that damaged bytes lead to.
+    except Exception as error:
+        raise NotReadable("R's answer cannot be read: {!r}".format(error)) from error
 
 
 class _Reader:

@@ -1,13 +1,14 @@
 # Runs one crate: reads requests from a pipe, calls the function, writes answers to another pipe.
 #
 # A request is its length (a 4-byte integer) and what serialize() makes of a list: `table` and
-# `params`, or `form` and `text`. An answer has its kind after the length. Only base R is used, and
+# `params`, or `form` and `text`. An answer has a mark before its length, and its kind after that. Only base R is used, and
 # jsonlite for what is to be answered as MLflow's R server answers it (not its fromJSON(), which
 # reads URLs and files, too). Standard output is the log's: the pipes have descriptors of their own.
 # All of this is sourced into an environment of its own: the global one belongs to the model.
 
 ANSWERED <- 0L
 FAILED <- 1L
+MARK <- 0x52434154L
 LARGEST <- .Machine$integer.max
 
 # Classes that the other end makes something of.
@@ -134,7 +135,7 @@ send <- function(answers, outcome) {
   if (length(bytes) > LARGEST) {
     return(send(answers, list(FAILED, "the answer is larger than 2 GB")))
   }
-  writeBin(c(length(bytes), outcome[[1L]]), answers)
+  writeBin(c(MARK, length(bytes), outcome[[1L]]), answers)
   writeBin(bytes, answers)
   flush(answers)
 }
