@@ -15,7 +15,7 @@ from launcher.errors import EnvironmentBuildError
 if TYPE_CHECKING:
     from envs import Environment
 
-# suspendInterrupts() came with it, which keeps a terminal's Ctrl-C from requests in flight.
+# MLflow's R package needs no older one either; the crates of newer ones cannot be read by older.
 OLDEST = (3, 5)
 CONDA_PACKAGES = ("r-base", "r-jsonlite")
 _HOW_TO_GET = (

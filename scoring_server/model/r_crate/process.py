@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import struct
 import subprocess
 from pathlib import Path
@@ -61,6 +62,9 @@ class RProcess:
         self._answers, answers = os.pipe()
         self._descriptors = [self._requests, self._answers]
         options = ["--vanilla"] if is_alone else []
+        # The terminal's Ctrl-C is not for a worker: what it has in hand is answered first. R has a
+        # handler of its own where the signal is only ignored.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             self._process = subprocess.Popen(
                 [rscript, *options, "-e", _START, _SCRIPT, str(requests), str(answers), crate],
@@ -75,6 +79,7 @@ class RProcess:
                 os.close(self._descriptors.pop())
             raise ModelLoadError("R cannot be started: {}".format(error)) from error
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(requests)
             os.close(answers)
         try:

@@ -153,18 +153,15 @@ run <- function(requests, answers, path) {
   answers <- file(paste0("/dev/fd/", answers), "wb", raw = TRUE)
   # At once, to the log: nothing ever comes back to where R would write them.
   options(warn = 1L)
-  # The terminal's Ctrl-C is not for a worker: what it has in hand is answered first.
-  suspendInterrupts({
-    loaded <- attempt(load(path))
-    crate <- loaded[[2L]]
-    if (loaded[[1L]] == ANSWERED) {
-      loaded[[2L]] <- as.character(getRversion())
-    }
-    send(answers, loaded)
-    while (loaded[[1L]] == ANSWERED && length(size <- readBin(requests, "integer", 1L))) {
-      bytes <- readBin(requests, "raw", size)
-      send(answers, attempt(answer(crate, unserialize(bytes))))
-    }
-  })
+  loaded <- attempt(load(path))
+  crate <- loaded[[2L]]
+  if (loaded[[1L]] == ANSWERED) {
+    loaded[[2L]] <- as.character(getRversion())
+  }
+  send(answers, loaded)
+  while (loaded[[1L]] == ANSWERED && length(size <- readBin(requests, "integer", 1L))) {
+    bytes <- readBin(requests, "raw", size)
+    send(answers, attempt(answer(crate, unserialize(bytes))))
+  }
   quit("no", runLast = FALSE)
 }

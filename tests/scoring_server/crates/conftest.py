@@ -43,6 +43,7 @@ def loaded(crates: Path, tmp_path: Path) -> Iterator[Callable[..., Post]]:
             body: bytes, path: str = "/invocations", content_type: str = "application/json"
         ) -> Answer:
             match = table.find("POST", path)
+            assert match.route is not None
             headers = {"content-type": content_type} if content_type else {}
             request = Request(match.group, match.route, "POST", path, {}, "", headers, body)
             return application.answer(request)
