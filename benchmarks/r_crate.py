@@ -4,9 +4,10 @@
 
 R with jsonlite and httpuv has to be there. httpuv serves as MLflow's R package starts it
 (`httpuv::runServer`, one R process, the body read by jsonlite, the answer written by it); MLflow's
-package itself is not needed. Both answer `/predict` with the same crate, in turn, and are asked
-whether they answer the same first. Prints one line of JSON: requests a second, milliseconds at the
-median, processor milliseconds a request of all processes of the server, and the ratio of the rates.
+package itself is not needed. Both serve the same crate, take turns, and are asked first whether they
+answer the same to the same `/predict`. Prints one line of JSON: requests a second, milliseconds at
+the median, processor milliseconds a request of all processes of the server, for `/invocations` of
+the launcher, its `/predict`, and httpuv's; and the ratio of the first rate to the last.
 """
 
 from __future__ import annotations
@@ -93,10 +94,10 @@ def _answers(url: str) -> bool:
 def measure(process: psutil.Process, url: str, body: Path, seconds: float) -> dict[str, float]:
     """Load on one connection: rate, median and processor time a request."""
     kind = "application/json"
-    load(f"{url}/predict", body, kind, 1, 1)
+    load(url, body, kind, 1, 1)
     server = Running(process, url, 0.0)
     before = server.processor_seconds()
-    found = load(f"{url}/predict", body, kind, 1, seconds)
+    found = load(url, body, kind, 1, seconds)
     if found.errors:
         sys.exit(f"{found.errors} requests failed")
     taken = server.processor_seconds() - before
@@ -113,7 +114,19 @@ def compare(model: Path, body: Path, seconds: float, rounds: int) -> dict[str, A
     ports = {name: url.rpartition(":")[2] for name, url in urls.items()}
     serve = [sys.executable, "-m", "launcher", "serve", "-m", str(model), "-p", ports["launcher"]]
     httpuv = ["Rscript", "-e", HTTPUV, str(model / "crate.bin"), ports["httpuv"]]
-    rows: dict[str, list[dict[str, float]]] = {name: [] for name in urls}
+    own = body.with_suffix(".own.json")
+    row = json.loads(body.read_text())
+    own.write_text(
+        json.dumps(
+            {
+                "dataframe_split": {
+                    "columns": list(row),
+                    "data": [[each[0] for each in row.values()]],
+                }
+            }
+        )
+    )
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in (*urls, "launcher_predict")}
     home = str(model.parent / "home")
     with (
         serving(serve, urls["launcher"], home) as ours,
@@ -126,8 +139,10 @@ def compare(model: Path, body: Path, seconds: float, rounds: int) -> dict[str, A
         if len(answers) != 1:
             sys.exit(f"the answers differ: {answers}")
         for _ in range(rounds):
-            rows["launcher"].append(measure(ours, urls["launcher"], body, seconds))
-            rows["httpuv"].append(measure(theirs, urls["httpuv"], body, seconds))
+            url = urls["launcher"]
+            rows["launcher"].append(measure(ours, f"{url}/invocations", own, seconds))
+            rows["httpuv"].append(measure(theirs, f"{urls['httpuv']}/predict", body, seconds))
+            rows["launcher_predict"].append(measure(ours, f"{url}/predict", body, seconds))
     found: dict[str, Any] = {
         name: {key: round(statistics.median(row[key] for row in of), 3) for key in of[0]}
         for name, of in rows.items()
