@@ -4,10 +4,10 @@
 
 R with jsonlite and httpuv has to be there. httpuv serves as MLflow's R package starts it
 (`httpuv::runServer`, one R process, the body read by jsonlite, the answer written by it); MLflow's
-package itself is not needed. Both serve the same crate, take turns, and are asked first whether they
-answer the same to the same `/predict`. Prints one line of JSON: requests a second, milliseconds at
-the median, processor milliseconds a request of all processes of the server, for `/invocations` of
-the launcher, its `/predict`, and httpuv's; and the ratio of the first rate to the last.
+package itself is not needed. Both serve the same crate, take turns, and are asked first whether
+they answer the same to the same `/predict`. Prints one line of JSON: requests a second,
+milliseconds at the median, processor milliseconds a request of all processes of the server, for
+`/invocations` of the launcher, its `/predict`, and httpuv's; and the first rate beside the last.
 """
 
 from __future__ import annotations

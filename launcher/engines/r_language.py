@@ -22,6 +22,7 @@ _HOW_TO_GET = (
     "Install R 3.5 or newer with the package jsonlite (Debian: r-base-core and r-cran-jsonlite), "
     "or use --env-manager conda."
 )
+_HOW_TO_GET_IN_CONDA = "Correct the versions of r-base and r-jsonlite in the model's conda.yaml."
 _SECONDS = 120
 # A profile may print, too: what counts comes after this line.
 _MARK = "-- R of the launcher --"
@@ -87,7 +88,7 @@ def _rscript_in(prefix: Path) -> Path:
     path = prefix / "bin" / "Rscript"
     if not path.is_file():
         raise EnvironmentBuildError(
-            f"The conda environment {prefix} has no R.", "Add r-base to the model's conda.yaml."
+            f"The conda environment {prefix} has no R.", _HOW_TO_GET_IN_CONDA
         )
     return path
 
@@ -99,6 +100,7 @@ def inspect(rscript: Path, *, is_alone: bool, variables: Mapping[str, str]) -> R
     :raises EnvironmentBuildError: it does not run, is too old, or lacks jsonlite.
     """
     options = ["--vanilla"] if is_alone else []
+    how_to_get = _HOW_TO_GET_IN_CONDA if is_alone else _HOW_TO_GET
     try:
         done = subprocess.run(
             [str(rscript), *options, "-e", _PROBE],
@@ -111,11 +113,11 @@ def inspect(rscript: Path, *, is_alone: bool, variables: Mapping[str, str]) -> R
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise EnvironmentBuildError(f"{rscript} cannot be run: {error}.", _HOW_TO_GET) from error
+        raise EnvironmentBuildError(f"{rscript} cannot be run: {error}.", how_to_get) from error
     _, mark, text = done.stdout.partition(_MARK + "\n")
     if done.returncode != 0 or not mark:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise EnvironmentBuildError(f"{rscript} does not work: {last}.", _HOW_TO_GET)
+        raise EnvironmentBuildError(f"{rscript} does not work: {last}.", how_to_get)
     version, *lines = text.split("\n")
     packages = dict(line.split(" ", 1) for line in lines if " " in line)
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
@@ -124,7 +126,7 @@ def inspect(rscript: Path, *, is_alone: bool, variables: Mapping[str, str]) -> R
         )
     if "jsonlite" not in packages:
         how = (
-            "Add r-jsonlite to the model's conda.yaml."
+            how_to_get
             if is_alone
             else f"Install it: {rscript} -e 'install.packages(\"jsonlite\")' (Debian: "
             "apt-get install r-cran-jsonlite)."

@@ -83,9 +83,8 @@ def test_predict_scores_files(crates: Path, by_hand: list[float], tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"predictions": by_hand}
     # What pandas would make a float of reaches R as it was sent.
-    (tmp_path / "in.json").write_text(
-        '{"dataframe_records": [{"x": 9007199254740993}, {"x": null}]}'
-    )
+    records = [{"x": 2**53 + 1}, {"x": None}]
+    (tmp_path / "in.json").write_text(json.dumps({"dataframe_records": records}))
     done = run("predict", "-m", crates / "same", "-i", tmp_path / "in.json")
     assert done.returncode == 2
     assert "cannot hold exactly" in done.stderr
@@ -189,7 +188,14 @@ def test_r_of_a_conda_environment(
     python.write(channel.folder)
     channel.add(
         pip_package(python),
-        data_package("r-base", {"bin/Rscript": f'#!/bin/sh\nexec {RSCRIPT} "$@"\n'}),
+        Package(
+            "r-base",
+            "4.2.2",
+            noarch="generic",
+            built="2019-01-01",
+            files={"bin/Rscript": f'#!/bin/sh\nexec {RSCRIPT} "$@"\n'.encode()},
+            executable=frozenset({"bin/Rscript"}),
+        ),
         data_package("r-jsonlite", {"lib/R/library/jsonlite/here": "1"}),
     )
     model = tmp_path / "model"
