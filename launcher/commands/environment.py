@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envs import EnvError, Environment, EnvSpec
 from envs.managers.registry import manager_of
 from envs.spec import DEFAULT_BUILD_REQUIREMENTS, requirement_name
-from launcher.engines.deployment import describe_environment
 from launcher.engines.engine import Engine, ServerOptions
-from launcher.engines.r_language import CONDA_PACKAGES, find_rscript, r_for
 from launcher.errors import EnvironmentBuildError, ModelError, UsageError
 from launcher.model.mlmodel import CRATE, Model
-from launcher.model.requirements import parse_conda_requirement
 
 if TYPE_CHECKING:
     from launcher.console import Console
@@ -25,8 +21,7 @@ if TYPE_CHECKING:
 _MLFLOW_NAMES = ("mlflow", "mlflow-skinny")
 
 
-@dataclass(frozen=True)
-class BuildOptions:
+class BuildOptions(NamedTuple):
     """Keywords of `envs.prepare`; none of them decides what is in an environment.
 
     ``offline`` None stands for the variable LAUNCHER_OFFLINE.
@@ -43,13 +38,8 @@ class BuildOptions:
             return self.offline
         return os.environ.get("LAUNCHER_OFFLINE", "").lower() in ("1", "true", "yes")
 
-    def keywords(self) -> dict[str, Any]:
-        """Return them as `envs.prepare` takes them."""
-        return dict(self.__dict__)
 
-
-@dataclass(frozen=True)
-class EnvironmentOptions:
+class EnvironmentOptions(NamedTuple):
     """How the environment is to be made; ``as_of`` is auto, today or YYYY-MM-DD.
 
     ``build`` says where its parts may come from, and decides nothing of what is inside.
@@ -58,7 +48,7 @@ class EnvironmentOptions:
     env_manager: str = "virtualenv"
     install_mlflow: bool = False
     as_of: str = "auto"
-    build: BuildOptions = field(default_factory=BuildOptions)
+    build: BuildOptions = BuildOptions()
 
 
 def environment_spec(model: Model, options: EnvironmentOptions, engine: Engine) -> EnvSpec:
@@ -131,6 +121,9 @@ def _conda_spec(model: Model, options: EnvironmentOptions, engine: Engine) -> En
 
 def _with_r(specs: tuple[str, ...]) -> tuple[str, ...]:
     """Add what runs crates, where it is not named: resolved with what the model asks for."""
+    from launcher.engines.r_language import CONDA_PACKAGES
+    from launcher.model.requirements import parse_conda_requirement
+
     named = {parse_conda_requirement(spec)[0] for spec in specs}
     return (*specs, *(each for each in CONDA_PACKAGES if each not in named))
 
@@ -182,7 +175,7 @@ def prepare_environment(
         environment = prepare(
             environment_spec(model, options, engine),
             report=console.under_way,
-            **options.build.keywords(),
+            **options.build._asdict(),
         )
     if environment.mismatches:
         console.warn(_mismatch_warning(environment))
@@ -199,11 +192,15 @@ def describe_runtime(model: Model, environment: Environment, console: Console) -
 
     :raises EnvironmentBuildError: it is a crate, and there is no R that can run it.
     """
+    from launcher.engines.deployment import describe_environment
+
     described = describe_environment(environment)
     if model.flavor == CRATE:
+        from launcher.engines.r_language import r_for
+
         r = r_for(environment)
         console.step(f"R {r.version} ({r.rscript}, {len(r.packages)} packages)")
-        described["r"] = r.__dict__
+        described["r"] = r._asdict()
     return described
 
 
@@ -268,14 +265,18 @@ def describe_plan(
     with _build_errors():
         plan = describe(spec)
     command = engine.command(plan.path / "bin" / "python", Path())
-    is_of_machine = model.flavor == CRATE and plan.env_manager == "local"
+    rscript = []
+    if model.flavor == CRATE and plan.env_manager == "local":
+        from launcher.engines.r_language import find_rscript
+
+        rscript = [f"R             {find_rscript()}"]
     return [
         f"model         {model.path}",
         f"environment   {plan.key} ({plan.env_manager}, Python"
         f" {spec.python or 'of the launcher'}), "
         + ("built already" if plan.is_built else "to be built"),
         f"path          {plan.path}",
-        *([f"R             {find_rscript()}"] if is_of_machine else []),
+        *rscript,
         *(f"requirement   {line}" for line in plan.requirements),
         f"command       {' '.join(command.argv)}",
         f"server        {server.host}:{server.port}, {server.workers} worker(s)",

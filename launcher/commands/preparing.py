@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from envs.disk.home import close_home
 from launcher.commands.environment import (
     EnvironmentOptions,
     describe_runtime,
@@ -15,6 +16,7 @@ from launcher.commands.environment import (
 from launcher.commands.model_opening import ModelRequest
 from launcher.console import Console
 from launcher.engines.scoring_server import ScoringServer
+from launcher.model.mlmodel import CRATE
 from launcher.supervision.stop_signals import stop_requests_raise
 
 if TYPE_CHECKING:
@@ -30,10 +32,12 @@ def prepare(
     :raises LauncherError: with the exit code that belongs to what went wrong.
     """
     engine = ScoringServer()
+    close_home(console.warn)
     with stop_requests_raise():
         model = request.open(engine, console)
         environment = prepare_environment(model, options, engine, console)
-        runtime = describe_runtime(model, environment, console)
+        if config is not None or model.flavor == CRATE:
+            runtime = describe_runtime(model, environment, console)
         if config is not None:
             _write_config(config, request, model, runtime)
     return environment
@@ -57,6 +61,7 @@ def prepare_wheelhouse(
     :raises LauncherError: with the exit code that belongs to what went wrong.
     """
     engine = ScoringServer()
+    close_home(console.warn)
     with stop_requests_raise():
         model = request.open(engine, console)
         fill_wheelhouse(model, options, engine, folder, console)

@@ -6,9 +6,8 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from launcher.errors import EnvironmentBuildError
 
@@ -33,8 +32,7 @@ writeLines(c("{_MARK}", as.character(getRversion()), paste(found[, 1], found[, 2
 """
 
 
-@dataclass(frozen=True)
-class R:
+class R(NamedTuple):
     """An R that runs crates.
 
     :param rscript: absolute path of its ``Rscript``.

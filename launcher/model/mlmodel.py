@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from launcher.errors import ModelError
 from launcher.model.requirements import (
@@ -27,8 +26,7 @@ PYTHON_FUNCTION, CRATE = "python_function", "crate"
 SERVABLE_FLAVORS = (PYTHON_FUNCTION, CRATE)
 
 
-@dataclass(frozen=True)
-class Model:
+class Model(NamedTuple):
     """An MLflow Model as its folder describes it.
 
     ``signature`` holds the decoded ``inputs``, ``outputs`` and ``params`` lists (each a list or

@@ -20,7 +20,6 @@ from ..route_table import Match
 from ..routes import FRONT, Request, Vitals
 from ..service import Service
 from ..status import StatusChannel
-from ..worker.scratch import Scratch
 from .accepting import Acceptor
 from .connection import Connection
 from .connections import Connections
@@ -69,8 +68,10 @@ class Front(RequestHandler, Vitals):
         self._acceptor = Acceptor(
             self._connections, tls, lambda: Connection(self._connections, self)
         )
-        self._scratch: Optional[Scratch] = None
+        self._scratch = None
         if service.config.model.traits.has_process:
+            from ..worker.scratch import Scratch
+
             self._scratch = Scratch(self._settings.scratch, os.getpid())
         self._processes = Processes(self._connections, self._scratch)
         self._dispatcher = Dispatcher(service, self._processes, status)
@@ -157,7 +158,7 @@ class Front(RequestHandler, Vitals):
         if head.length is not None and head.length > self._settings.max_body:
             raise HttpError(413, too_large(self._settings.max_body).message)
         if head.headers.get("expect") and self._dispatcher.is_full:
-            raise HttpError(503, "the queue is full")
+            raise HttpError(503, "The queue is full; try again later.")
         return match
 
     def handle(self, request: PendingRequest) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from ..errors import ScoringError, type_name
+from ..errors import ScoringError, reason, type_name
 from ..formats import json_body
 from ..formats.parsing import CSV, FORMAT_KEYS, JSON, MEDIA_TYPES, ModelInput
 from ..model.r_crate.crate import JsonText, RForm
@@ -57,11 +57,11 @@ def _for_r(form: str, body: bytes) -> ModelInput:
     if form != CSV and (body.strip() or form != "columns"):
         document = json_body.loads(body)
         if not isinstance(document, (dict, list)):
-            raise ScoringError("expected an object or a list, got " + type_name(document))
+            raise ScoringError("Expected an object or a list, got {}.".format(type_name(document)))
     try:
         return ModelInput(RForm(form, body.decode("utf-8")), fits=True)
     except UnicodeDecodeError as error:
-        raise ScoringError("the body is not UTF-8: {}".format(error)) from error
+        raise ScoringError("The body is not UTF-8: {}.".format(reason(error))) from error
 
 
 def _form_of_type(request: Request) -> Optional[str]:
@@ -77,7 +77,7 @@ def _form_of_type(request: Request) -> Optional[str]:
     if kind == CSV:
         return CSV
     if request.route.path == _INVOCATION:
-        raise ScoringError("R reads JSON and CSV", status=415)
+        raise ScoringError("R reads JSON and CSV.", status=415)
     return None
 
 

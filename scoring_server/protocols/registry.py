@@ -6,12 +6,14 @@ from typing import List
 
 from ..config import CRATE, ServerConfig
 from ..routes import RouteGroup
-from .crate import CrateProtocol
 from .mlflow import MlflowProtocol
 from .own_routes import OwnRoutes
 
 
 def route_groups(config: ServerConfig) -> List[RouteGroup]:
     """The groups of routes for a model; the first reports the errors of paths that none has."""
-    is_crate = config.model.flavor == CRATE
-    return [OwnRoutes(config), CrateProtocol(config) if is_crate else MlflowProtocol(config)]
+    if config.model.flavor == CRATE:
+        from .crate import CrateProtocol
+
+        return [OwnRoutes(config), CrateProtocol(config)]
+    return [OwnRoutes(config), MlflowProtocol(config)]

@@ -37,7 +37,6 @@ from .channel import (
     encode,
 )
 from .lifeline import die_with_parent
-from .scratch import Scratch
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +50,10 @@ MOST_TOGETHER = 256
 class ProcessEnd(NamedTuple):
     """What a process just forked is given.
 
-    `connection` is its end of the channel, `mark` that of the messages, `begun` where it notes
-    what it has in hand, `parent` the front's process id.
+    :param connection: its end of the channel.
+    :param mark: that of the messages.
+    :param begun: where it notes what it has in hand.
+    :param parent: the front's process id.
     """
 
     connection: socket.socket
@@ -176,7 +177,7 @@ class Worker:
 
     def _send_answer(self, message: Message, answer: Answer) -> None:
         if isinstance(answer.body, bytes) and len(answer.body) > MAX_BODY:
-            error = ScoringError("the answer is larger than 2 GB", INTERNAL_ERROR)
+            error = ScoringError("The answer is larger than 2 GB.", INTERNAL_ERROR)
             answer = self._request(message).group.error(error)
         meta = (answer.status, answer.headers, list(answer.stages))
         if isinstance(answer.body, bytes):
@@ -194,7 +195,7 @@ class Worker:
         except (BrokenPipeError, ConnectionResetError):
             raise
         except Exception:
-            logger.exception("a stream broke off")
+            logger.exception("A stream broke off.")
             self._send(END, message.number, ("broken",))
         finally:
             pieces.close()
@@ -233,6 +234,8 @@ def run_worker(end: ProcessEnd, service: Service) -> NoReturn:
         channel = Channel(end.connection, end.mark, stay_awake=leaves_a_processor(settings))
         started = time.monotonic()
         if service.config.model.traits.has_process:
+            from .scratch import Scratch
+
             Scratch(settings.scratch, end.parent).claim()
         try:
             handler = service.load()

@@ -36,9 +36,9 @@ class RCrate:
         path = Path(config.model.path, flavor.get("model") or "crate.bin")
         r = config.environment.r or {}
         if not path.is_file():
-            raise ModelLoadError("the model has no file {}".format(path.name), stage="config")
+            raise ModelLoadError("The model has no file {}.".format(path.name), stage="config")
         if not r.get("rscript"):
-            raise ModelLoadError("the configuration names no R to run the crate", stage="config")
+            raise ModelLoadError("The configuration names no R to run the crate.", stage="config")
         self._arguments = (r["rscript"], str(path), bool(r.get("is_alone")))
         self._memory = config.server.worker_memory
         signature = config.model.signature

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-from ...errors import INTERNAL_ERROR, ModelLoadError, SpentError
+from ...errors import INTERNAL_ERROR, ModelLoadError, ScoringError, SpentError, reason
 from .reading import NotReadable, load
 from .writing import dump
 
@@ -77,7 +77,7 @@ class RProcess:
         except OSError as error:
             while self._descriptors:
                 os.close(self._descriptors.pop())
-            raise ModelLoadError("R cannot be started: {}".format(error)) from error
+            raise ModelLoadError("R cannot be started: {}.".format(reason(error))) from error
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(requests)
@@ -86,11 +86,13 @@ class RProcess:
             self._answer()
         except RError as error:
             self.close()
-            text = " ".join(str(error).split())
-            raise ModelLoadError("R cannot load the crate: " + text, _hint(text)) from error
+            text = " ".join(reason(error).split())
+            raise ModelLoadError(
+                "R cannot load the crate: {}.".format(text), _hint(text)
+            ) from error
         except REndedError as error:
             self.close()
-            raise ModelLoadError("R {} before it had the crate".format(error.what)) from error
+            raise ModelLoadError("R {} before it had the crate.".format(error.what)) from error
 
     @property
     def pid(self) -> int:
@@ -112,7 +114,7 @@ class RProcess:
         """
         data = dump(request)
         if len(data) > _MOST:
-            raise RError("the table is larger than 2 GB")
+            raise ScoringError("The table is larger than 2 GB.", status=413)
         try:
             self._send(_LENGTH.pack(len(data)), data)
         except BrokenPipeError:
@@ -193,5 +195,5 @@ def _environ() -> Dict[str, str]:
 
 def _hint(message: str) -> Optional[str]:
     if "there is no package called" in message:
-        return "install that package in R"
+        return "Install that package in R."
     return None

@@ -96,7 +96,7 @@ table_of <- function(form, text) {
     json <- json$dataframe_split
   }
   if (!"data" %in% names(json)) {
-    stop("the body has no columns and data")
+    stop("The body has no columns and data.")
   }
   table <- data.frame(json$data, row.names = json$index)
   if (!is.null(json$columns)) {
@@ -133,7 +133,7 @@ attempt <- function(expression) {
 send <- function(answers, outcome) {
   bytes <- serialize(outcome[[2L]], NULL, xdr = FALSE, version = 2L)
   if (length(bytes) > LARGEST) {
-    return(send(answers, list(FAILED, "the answer is larger than 2 GB")))
+    return(send(answers, list(FAILED, "The answer is larger than 2 GB.")))
   }
   writeBin(c(MARK, length(bytes), outcome[[1L]]), answers)
   writeBin(bytes, answers)

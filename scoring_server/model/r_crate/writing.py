@@ -9,7 +9,7 @@ from typing import Any, Iterable, List, Sequence, Tuple, Union
 import numpy as np
 import pandas as pd
 
-from ...errors import ScoringError, quote
+from ...errors import ScoringError, quote, reason
 from ...signature.plain_rows import Table
 from .format import (
     CHARS,
@@ -65,7 +65,7 @@ def as_table(data: Any) -> Union[Table, pd.DataFrame]:
         try:
             data = _made_table(data)
         except (ValueError, TypeError) as error:
-            raise ScoringError("a crate takes a table: {}".format(error)) from error
+            raise ScoringError("A crate takes a table: {}.".format(reason(error))) from error
     if not data.columns.empty and data.columns.dtype.kind in "iu":
         data = data.set_axis(["V{}".format(n + 1) for n in range(len(data.columns))], axis=1)
     return data
@@ -97,7 +97,7 @@ def _text(value: Any) -> bytes:
         return _NA_TEXT
     encoded: bytes = value.encode("utf-8")
     if b"\0" in encoded:
-        raise ScoringError("a text has the character U+0000, which R's texts cannot hold")
+        raise ScoringError("A text has the character U+0000, which R's texts cannot hold.")
     flags = CHARS | (IS_ASCII if len(encoded) == len(value) else IS_UTF8)
     return TWO_INTS.pack(flags, len(encoded)) + encoded
 
@@ -231,7 +231,9 @@ def _write_objects(pieces: List[bytes], values: Sequence[Any], name: str) -> Non
             _write(pieces, item, name)
     else:
         found = " and ".join(sorted(kind.__name__ for kind in kinds))
-        raise ScoringError("{} mixes {}: a vector in R has one type".format(quote(name), found))
+        raise ScoringError(
+            "Column {} mixes {}: a vector in R has one type.".format(quote(name), found)
+        )
 
 
 def _plain(value: Any) -> Any:
@@ -262,7 +264,7 @@ def _double(number: Any, name: str) -> float:
     # NaN is not itself.
     if double != number and number == number:
         raise ScoringError(
-            "{} has {}, which R's numbers cannot hold exactly: send it as text".format(
+            "Column {} has {}, which R's numbers cannot hold exactly: send it as text.".format(
                 quote(name), quote(str(number))
             )
         )

@@ -159,7 +159,7 @@ def test_what_cannot_be_loaded_says_why(crates: Path, tmp_path: Path) -> None:
     for name, words in (
         ("no_function", "it is no function, but of class crate"),
         ("damaged", "R cannot load the crate"),
-        ("missing", "the model has no file crate.bin"),
+        ("missing", "The model has no file crate.bin"),
     ):
         folder = crates / name
         if name == "damaged" and not folder.exists():
