@@ -7,11 +7,9 @@ and a server of neighbouring versions understand each other.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Type, TypeVar
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, TypeVar
 
 Part = TypeVar("Part")
 
@@ -25,8 +23,7 @@ class ConfigError(ValueError):
     """The configuration file cannot be read or lacks what the server cannot do without."""
 
 
-@dataclass(frozen=True)
-class SignatureConfig:
+class SignatureConfig(NamedTuple):
     """A model's signature as `MLmodel` has it, its JSON texts decoded; None where absent."""
 
     inputs: Optional[List[Dict[str, Any]]] = None
@@ -49,13 +46,17 @@ class FlavorTraits(NamedTuple):
 _TRAITS = {CRATE: FlavorTraits(has_process=True, keeps_values=True)}
 
 
-@dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(NamedTuple):
     """The model: its folder and what its `MLmodel` file says."""
 
     path: str = ""
     uri: Optional[str] = None
     name: Optional[str] = None
+    # What clients may call it in a path, its own name first; none: the folder's.
+    names: Sequence[str] = ()
+    # Its version in the registry, and the aliases by which that was asked for.
+    version: Optional[str] = None
+    aliases: Sequence[str] = ()
     uuid: Optional[str] = None
     model_id: Optional[str] = None
     run_id: Optional[str] = None
@@ -63,7 +64,7 @@ class ModelConfig:
     utc_time_created: Optional[str] = None
     # The one that it is served as.
     flavor: str = FLAVOR
-    flavors: Dict[str, Dict[str, Any]] = field(default_factory=dict)
+    flavors: Dict[str, Dict[str, Any]] = {}  # noqa: RUF012 - nobody changes it
     signature: Optional[SignatureConfig] = None
     is_signature_from_type_hint: bool = False
     type_hint_from_example: bool = False
@@ -76,8 +77,7 @@ class ModelConfig:
         return _TRAITS.get(self.flavor, FlavorTraits())
 
 
-@dataclass(frozen=True)
-class EnvironmentConfig:
+class EnvironmentConfig(NamedTuple):
     """The environment that the launcher chose for the model; `/info` reports it."""
 
     env_manager: Optional[str] = None
@@ -90,8 +90,7 @@ class EnvironmentConfig:
     r: Optional[Dict[str, Any]] = None
 
 
-@dataclass(frozen=True)
-class ServerSettings:
+class ServerSettings(NamedTuple):
     """How to serve. Times are in seconds, sizes in bytes; None stands for no limit."""
 
     host: str = "127.0.0.1"
@@ -137,14 +136,13 @@ class ServerSettings:
     reloads: int = 0
 
 
-@dataclass(frozen=True)
-class ServerConfig:
+class ServerConfig(NamedTuple):
     """All of the configuration file."""
 
     config_version: int = 1
-    model: ModelConfig = field(default_factory=ModelConfig)
-    environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
-    server: ServerSettings = field(default_factory=ServerSettings)
+    model: ModelConfig = ModelConfig()
+    environment: EnvironmentConfig = EnvironmentConfig()
+    server: ServerSettings = ServerSettings()
 
     @classmethod
     def read(cls, path: str) -> ServerConfig:
@@ -183,7 +181,7 @@ class ServerConfig:
         )
 
 
-def _part(kind: Type[Part], values: Optional[Dict[str, Any]]) -> Part:
+def _part(kind: Callable[..., Part], values: Optional[Dict[str, Any]]) -> Part:
     """Make one part, leaving out the keys that this version does not know."""
-    known = {item.name for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    known = kind._fields  # type: ignore[attr-defined]
     return kind(**{key: value for key, value in (values or {}).items() if key in known})

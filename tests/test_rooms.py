@@ -30,7 +30,7 @@ ORDER = {
         "console cpu_limits errors quantities __init__",
     ],
     "envs": [
-        "__init__ preparing locking inventory",
+        "__init__ preparing locking inventory exclusion",
         "managers",
         "pip",
         "store",

@@ -35,6 +35,7 @@ class ScoringServer(Engine):
     undated = ("orjson",)
     packages = (FOLDER,)
     options = frozenset(ServerOptions._fields)
+    side_by_side = True
 
     def check(self, model: Model, options: ServerOptions) -> None:
         """See that the model has the flavor, and a crate is given no option that R has not.
@@ -58,7 +59,7 @@ class ScoringServer(Engine):
         path = folder / "config.json"
         write_config(path, assignment, restarts=restarts, reloads=reloads, scratch=folder)
 
-    def command(self, python: Path, folder: Path) -> Command:
+    def command(self, python: Path, folder: Path, model: Model) -> Command:  # noqa: ARG002
         """Our copy of the server, which takes the socket and announces what it does."""
         return _command(python, folder)
 
@@ -94,7 +95,7 @@ def _command(python: Path, folder: Path, *arguments: str) -> Command:
         environ={},
         descriptors=_descriptors,
         drain_signal=signal.SIGUSR1,
-        side_by_side=True,
+        side_by_side=ScoringServer.side_by_side,
     )
 
 
@@ -123,6 +124,7 @@ def write_config(
         server_config(
             assignment.model,
             uri=assignment.uri,
+            identity=assignment.identity,
             environment=dict(assignment.environment),
             server=settings,
         ),

@@ -59,7 +59,7 @@ class Supervisor:
                     self._turn()
             finally:
                 for model in models:
-                    model.close()
+                    self._call(model.close)
                 self.selector.close()
                 self._inbox.close()
 

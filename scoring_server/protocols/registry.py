@@ -7,13 +7,15 @@ from typing import List
 from ..config import CRATE, ServerConfig
 from ..routes import RouteGroup
 from .mlflow import MlflowProtocol
+from .open_inference.protocol import OpenInferenceProtocol
 from .own_routes import OwnRoutes
 
 
 def route_groups(config: ServerConfig) -> List[RouteGroup]:
     """The groups of routes for a model; the first reports the errors of paths that none has."""
+    scoring: RouteGroup = MlflowProtocol(config)
     if config.model.flavor == CRATE:
         from .crate import CrateProtocol
 
-        return [OwnRoutes(config), CrateProtocol(config)]
-    return [OwnRoutes(config), MlflowProtocol(config)]
+        scoring = CrateProtocol(config)
+    return [OwnRoutes(config), scoring, OpenInferenceProtocol(config)]

@@ -207,6 +207,21 @@ def test_a_handler_that_fails_is_logged_and_the_loop_goes_on(tmp_path: Path) -> 
     assert any("which goes on: ZeroDivisionError" in line for line in life.reported)
 
 
+def test_what_cannot_be_closed_at_the_end_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = TinyDeployment(announcing(tmp_path))
+
+    def fail() -> None:
+        raise OSError("read-only by now")
+
+    monkeypatch.setattr(deployment, "close", fail)
+    life = Life(tmp_path, deployment)
+    life.observer.at_readiness = [life.stop]
+    life.run()
+    assert "OSError: read-only by now" in life.logged
+
+
 def test_several_models_live_behind_one_loop(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
