@@ -46,6 +46,7 @@ class Signature:
         self.schema = schema
         self.params = params
         self.from_type_hint = from_type_hint
+        self.keeps_values = keeps_values
         self.frame_dtype = object if keeps_values and schema is None else None
         self.frame_caster = None if schema is None else FrameCaster(schema, dates=keeps_values)
         self.plain_rows: Union[PlainRows, ValueRows, None] = None

@@ -127,6 +127,7 @@ def test_what_a_crate_cannot_have_is_refused(crates: Path) -> None:
         (["--install-mlflow"], "R needs no MLflow"),
         (["--flavor", "python_function"], "has no python_function flavor (it has: crate)"),
         (["--env-manager", "conda"], "has no conda.yaml"),
+        (["--enable-mlserver"], "MLServer serves models with the python_function flavor only"),
     ):
         done = run("serve", "-m", crates / "lm", "-p", "0", *options)
         assert (done.returncode, words in done.stderr) == (2, True), done.stderr

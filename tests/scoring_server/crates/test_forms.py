@@ -66,6 +66,19 @@ def test_forms_with_bare_answers(loaded: Callable[..., Any]) -> None:
     assert "predictions" in json.loads(post(b"a,b\n1,2.5\n", content_type="text/csv").body)
 
 
+def test_the_open_inference_protocol(loaded: Callable[..., Any]) -> None:
+    post = loaded("same")
+    tensor = {"name": "x", "shape": [2], "datatype": "INT64", "data": [1, 2]}
+    texts = {"name": "s", "shape": [2], "datatype": "BYTES", "data": ["a", "\u00e4"]}
+    for inputs in ([tensor], [tensor, texts]):
+        answer = post(json.dumps({"inputs": inputs}).encode(), "/v2/models/same/infer")
+        assert answer.status == 200, answer.body
+        outputs = json.loads(answer.body)["outputs"]
+        assert {each["name"]: each["data"] for each in outputs} == {
+            each["name"]: each["data"] for each in inputs
+        }
+
+
 def test_what_is_no_form_is_refused(loaded: Callable[..., Any], tmp_path: Path) -> None:
     post = loaded("same")
     (tmp_path / "secret.json").write_text('{"secret": 1}')
