@@ -101,11 +101,12 @@ def _serve(
     config: ServerConfig, options: argparse.Namespace, status: StatusChannel, lifeline: Lifeline
 ) -> int:
     model, seconds = None, 0.0
+    is_shared = config.server.preload is not False and not config.model.traits.has_process
     with _few_collections():
         from .model.fork_safety import fork_hazards, load_again_in_workers
         from .serving import make_service, serve
 
-        if config.server.preload is not False and not options.load_in_workers:
+        if is_shared and not options.load_in_workers:
             model, seconds = _load(config, status)
     # A fork takes only the thread that forks along; a watching thread would be lost in it.
     lifeline.stop()

@@ -23,6 +23,7 @@ def describe_environment(environment: Environment) -> dict[str, Any]:
         "as_of": environment.as_of,
         "key": environment.key,
         "python": environment.python_version,
+        "r": None,
     }
 
 

@@ -67,7 +67,7 @@ class Assignment(NamedTuple):
 
     :param uri: the model's URI as given.
     :param environment: the environment as /info has it: ``env_manager``, ``as_of``, ``key`` and
-        ``python``.
+        ``python``, for a crate also ``r``.
     """
 
     model: Model

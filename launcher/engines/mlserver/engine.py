@@ -12,7 +12,7 @@ from pathlib import Path
 from launcher.engines.engine import Assignment, Engine, ServerOptions
 from launcher.engines.mlserver.settings import START, model_name, write_settings
 from launcher.errors import ModelError, UsageError
-from launcher.model.mlmodel import Model
+from launcher.model.mlmodel import PYTHON_FUNCTION, Model
 from launcher.supervision.process import Command
 
 VERSION = "1.7.1"
@@ -49,9 +49,9 @@ class MLServer(Engine):
         :raises ModelError: it has no python_function flavor.
         :raises UsageError: options that MLServer has in another form only.
         """
-        if not model.pyfunc:
+        if not model.pyfunc or model.flavor != PYTHON_FUNCTION:
             raise ModelError(
-                f"{model.path} has no python_function flavor "
+                f"{model.path} has no python_function flavor to be served as "
                 f"(it has: {', '.join(sorted(model.flavors))}).",
                 "MLServer serves models with the python_function flavor only.",
             )

@@ -75,9 +75,10 @@ class InputReader:
         return Decoded(_listed(self._decode(inputs[0], wanted)))
 
     def _guess(self, inputs: Sequence[Tensor]) -> str:
-        if len(inputs) == 1:
-            return ARRAY
         is_table = all(each.size == each.rows == inputs[0].rows for each in inputs)
+        # A model that takes nothing but tables gets one whose column has the tensor's name.
+        if len(inputs) == 1 and not (is_table and self.signature.keeps_values):
+            return ARRAY
         return TABLE if is_table else DICT
 
     def _decode(self, tensor: Tensor, otherwise: Optional[str] = None) -> Values:
