@@ -115,6 +115,8 @@ class ServerConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
     server: ServerSettings = field(default_factory=ServerSettings)
+    # In an image: environment variables change the settings (see `container.variables`).
+    settings_from_environment: bool = False
 
     @classmethod
     def read(cls, path: str) -> ServerConfig:
@@ -144,6 +146,7 @@ class ServerConfig:
             model=_part(ModelConfig, model),
             environment=_part(EnvironmentConfig, document.get("environment")),
             server=_part(ServerSettings, document.get("server")),
+            settings_from_environment=bool(document.get("settings_from_environment")),
         )
 
 
