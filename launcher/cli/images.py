@@ -59,6 +59,10 @@ _image_options = together(
     ),
     click.option("--enable-mlserver", is_flag=True, help="Serve with MLServer (not supported)."),
     click.option(
+        "--platform", metavar="linux/amd64|linux/arm64",
+        help="The platform of the image; its lock is for that.  [default: this machine's]",
+    ),
+    click.option(
         "--sbom/--no-sbom", default=True, show_default=True,
         help="Put a bill of materials (CycloneDX) into the image.",
     ),
@@ -120,8 +124,9 @@ def build_docker(
     from launcher.images.builders import BuildRequest, build, find_builder
 
     program = find_builder(builder)  # before anything is fetched
+    platform = given["platform"]
     context = _context(given)
-    request = BuildRequest((name, *tags), None, labels, build_args, push, options)
+    request = BuildRequest((name, *tags), platform, labels, build_args, push, options)
     build(context, program, request)
     click.echo(f"image: {name}")
 
@@ -132,6 +137,7 @@ def _context(given: dict[str, Any]) -> BuildContext:
     from launcher.commands.model_opening import ModelRequest
     from launcher.console import Console
     from launcher.engines.registry import engine_named
+    from launcher.images.launcher_image import launcher_context
     from launcher.images.model_image import ImageOptions, model_context
     from launcher.supervision.stop_signals import stop_requests_raise
 
@@ -146,8 +152,11 @@ def _context(given: dict[str, Any]) -> BuildContext:
     options: ImageOptions = take(ImageOptions, given, environment=environment)
     console = Console()
     with stop_requests_raise():
-        request = ModelRequest(given["model_uri"], given["max_model_size"], build.is_offline)
-        context = model_context(request, options, console)
+        if given["model_uri"] is None:
+            context = launcher_context(options, console)
+        else:
+            request = ModelRequest(given["model_uri"], given["max_model_size"], build.is_offline)
+            context = model_context(request, options, console)
     for note in context.notes:
         console.warn(note)
     return context

@@ -130,6 +130,7 @@ def launcher_dockerfile(recipe: Recipe) -> str:
             "UV_CACHE_DIR": f"{CACHE}/uv",
             "UV_PYTHON_INSTALL_DIR": f"{CACHE}/python",
             "MLFLOW_HOST": "0.0.0.0",
+            "LAUNCHER_SERVE_WORKERS": "auto",
         }),
         f'VOLUME ["{CACHE}"]',
         *_face(recipe, [python, "-m", "launcher.cli.container"]),

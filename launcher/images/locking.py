@@ -8,12 +8,12 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from envs import EnvSpec, EnvStore
+from envs import EnvError, EnvSpec, EnvStore
 from envs.managers.virtualenv.planning import plan
 from envs.pip.indexes import IndexSettings
 from envs.pip.lockfiles import PYLOCK, check_fresh, read_lockfile, resolve_missing, write_pylock
@@ -71,20 +71,28 @@ def _is_wheel(package: Package) -> bool:
     return archive is not None and (archive.path or archive.url or "").endswith(".whl")
 
 
-def lock(spec: EnvSpec, report: Report, *, offline: bool | None = None) -> Lock:
+def lock(spec: EnvSpec, machine: str, report: Report, *, offline: bool | None = None) -> Lock:
     """Resolve a spec as ``launcher lock`` does, or take the lockfile that it names.
 
+    :param machine: the processor that it is for, as uname has it; the system is Linux.
     :raises EnvError: that cannot be done.
     """
     context = context_for(EnvStore(), report, offline=offline)
     planned = plan(spec, context)
     context.log.secrets.update(planned.pip.wanted.secrets)
+    is_this = (sys.platform, os.uname().machine) == ("linux", machine)
     if spec.lockfile is None:
+        request = replace(planned.request, machine=None if is_this else machine)
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder, PYLOCK)
-            resolution = write_pylock(planned.request, target, planned.interpreter, context)
+            resolution = write_pylock(request, target, planned.interpreter, context)
             texts = {PYLOCK: target.read_text(encoding="utf-8")}
         as_of, dates = resolution.as_of, resolution.dates
+    elif not is_this:
+        raise EnvError(
+            f"{spec.lockfile} cannot be read for another platform than this machine's.",
+            hint=f"Build on a machine of linux/{machine}, or take the lockfile out of a copy.",
+        )
     else:
         texts, as_of, dates = _carried(spec.lockfile, planned, context), "lock", ()
     files: dict[str, Path] = {}

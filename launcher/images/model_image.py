@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 PYTHONS = tuple(f"3.{minor}" for minor in range(7, 15))
 # Flavors whose models run in a Java virtual machine.
 _JAVA_FLAVORS = {"spark", "h2o", "mleap", "johnsnowlabs"}
+_MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 SBOM = "/opt/launcher/sbom.cdx.json"
 
 
@@ -50,6 +52,7 @@ class ImageOptions:
     :param base_image: None for ``python:X.Y-slim`` of the model's Python.
     :param install_java: None: where the model's flavor needs it.
     :param mlflow_home: a checkout of MLflow to install in place of a release.
+    :param platform: "linux/amd64" or "linux/arm64", None for this machine's processor.
     :param sbom: whether the image has a bill of materials.
     """
 
@@ -57,7 +60,23 @@ class ImageOptions:
     base_image: str | None = None
     install_java: bool | None = None
     mlflow_home: Path | None = None
+    platform: str | None = None
     sbom: bool = True
+
+    @property
+    def machine(self) -> str:
+        """The processor, as uname has it.
+
+        :raises UsageError: it is none that can be resolved for.
+        """
+        if self.platform is None:
+            return {"arm64": "aarch64"}.get(os.uname().machine, os.uname().machine)
+        if self.platform not in _MACHINES:
+            raise UsageError(
+                f"An image cannot be made for {self.platform}.",
+                f"Give one of {', '.join(_MACHINES)}, each in a build of its own.",
+            )
+        return _MACHINES[self.platform]
 
 
 def model_context(request: ModelRequest, options: ImageOptions, console: Console) -> BuildContext:
@@ -88,8 +107,9 @@ def model_context(request: ModelRequest, options: ImageOptions, console: Console
 
 def _locked(spec: EnvSpec, options: ImageOptions, console: Console) -> Lock:
     _check_python(spec.python, options.base_image)
+    offline = options.environment.build.offline
     try:
-        return lock(spec, console.under_way, offline=options.environment.build.offline)
+        return lock(spec, options.machine, console.under_way, offline=offline)
     except EnvError as error:
         raise EnvironmentBuildError(error.message, error.hint, log_path=error.log_path) from error
 
@@ -190,7 +210,7 @@ class _ModelImage:
         return BuildContext(local_dockerfile(recipe), self._config(described), self._files(), base)
 
     def _title(self) -> str:
-        return f"Serves the model {self._name}. Made by mlmodel-launcher {launcher_version()}."
+        return f"Serves the model {self._name}. By mlmodel-launcher {launcher_version()}."
 
     def _config(self, environment: dict[str, Any]) -> dict[str, str]:
         """What the scoring server is started with, and changes by its variables."""

@@ -25,6 +25,7 @@ _AFTER = {"port": ("PORT",)}
 # What the launcher counts and finds out, and no one sets.
 _NOT_SETTINGS = ("processors", "restarts", "reloads")
 _SIZES = ("max_body", "max_held", "worker_memory")
+_CHOICES = {"loader": ("auto", "mlflow"), "log_format": ("text", "json")}
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
@@ -63,6 +64,8 @@ def _value(field: str, kind: str, name: str, text: str) -> Any:
         value = read(text)
         if field == "workers" and value < 1:
             raise ValueError("below 1")
+        if value not in _CHOICES.get(field, (value,)):
+            raise ValueError("none of the choices")
     except ValueError as error:
         raise ConfigError(
             "the variable {} is {!r}, which is no value of --{}".format(
