@@ -117,8 +117,7 @@ def launcher_dockerfile(recipe: Recipe) -> str:
         *_WITH_SECRET.splitlines(),
         f" && uv/bin/uv pip install --quiet --no-cache --compile-bytecode --python {python} \\",
         f"    --no-deps --require-hashes -r {LAUNCHER_LOCK}",
-        *_server_stage_lines(python),
-        f"RUN install -d -m 1777 {CACHE}",
+        *_server_stage_lines(python, f" && install -d -m 1777 {CACHE}"),
         "",
         "FROM ${BASE_IMAGE}",
         *(_JAVA if recipe.java else ()),
@@ -191,11 +190,11 @@ def _installation(recipe: Recipe, python: str) -> list[str]:
     return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
 
 
-def _server_stage_lines(python: str) -> list[str]:
+def _server_stage_lines(python: str, then: str = "") -> list[str]:
     """The server's files with their bytecode: the image may not be written to."""
     return [
         f"COPY {SERVER_FILES}/ {SERVER}/",
-        f"RUN {python} -m compileall -q --invalidation-mode unchecked-hash {SERVER}",
+        f"RUN {python} -m compileall -q --invalidation-mode unchecked-hash {SERVER}{then}",
     ]
 
 
