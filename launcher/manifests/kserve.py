@@ -93,8 +93,8 @@ def serving_runtime(service: Service) -> list[Document]:
 
 def _container(service: Service) -> Document:
     found = container(service, CONTAINER)
-    # Knative, which may run it, sets the variable PORT by it, refuses hooks, and waits for the first
-    # readiness in place of a startup probe.
+    # Knative, which may run it, sets the variable PORT by it, refuses hooks, and waits for the
+    # first readiness in place of a startup probe.
     found["ports"] = [{"containerPort": PORT, "protocol": "TCP"}]
     found["readinessProbe"]["httpGet"]["port"] = PORT
     for name in ("startupProbe", "livenessProbe", "lifecycle"):
