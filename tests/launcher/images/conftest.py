@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import http.server
 import threading
@@ -16,10 +17,13 @@ from tests.envs.conftest import make_wheel
 PASSWORD = "sesame-8123"
 
 
-@pytest.fixture
-def private_index(tmp_path: Path) -> Iterator[str]:
-    """An index of one package, apple 1.0, that wants a password; its URL has it."""
-    make_wheel(tmp_path / "index" / "apple", "apple", "1.0")
+@contextlib.contextmanager
+def serve_index(folder: Path) -> Iterator[str]:
+    """An index of one package, apple 1.0, that wants a password; its URL has it.
+
+    :param folder: for the package.
+    """
+    make_wheel(folder / "apple", "apple", "1.0")
     wanted = "Basic " + base64.b64encode(f"me:{PASSWORD}".encode()).decode()
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -35,9 +39,18 @@ def private_index(tmp_path: Path) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    handler = functools.partial(Handler, directory=str(tmp_path / "index"))
+    handler = functools.partial(Handler, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever).start()
-    yield f"http://me:{PASSWORD}@127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    try:
+        yield f"http://me:{PASSWORD}@127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def private_index(tmp_path: Path) -> Iterator[str]:
+    """The URL of such an index."""
+    with serve_index(tmp_path / "index") as url:
+        yield url
