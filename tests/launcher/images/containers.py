@@ -44,10 +44,10 @@ class Images:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.graph = folder / "graph"
         settings = folder / "storage.conf"
         settings.write_text(
-            f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/graph"\n'
-            f'runroot = "{folder}/run"\n'
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{self.graph}"\nrunroot = "{folder}/run"\n'
         )
         self.environ = {**os.environ, "CONTAINERS_STORAGE_CONF": str(settings)}
 
@@ -133,8 +133,7 @@ class Images:
     def remove(self) -> None:
         """Remove all of it."""
         self.run("podman", "rmi", "--all", "--force")
-        for mount in sorted(self.folder.rglob("graph/overlay"), reverse=True):
-            subprocess.run(["umount", mount], check=False, capture_output=True)
+        subprocess.run(["umount", self.graph / "overlay"], check=False, capture_output=True)
 
 
 class Container:
