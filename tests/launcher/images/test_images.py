@@ -253,7 +253,8 @@ def test_what_it_says_of_itself(images: Images, built: str) -> None:
     assert len(config["Labels"]["mlmodel.lock-sha256"]) == 64
 
 
-def test_the_password_of_the_index_is_in_no_layer(images: Images, built: str) -> None:
+@pytest.mark.usefixtures("built")
+def test_the_password_of_the_index_is_in_no_layer(images: Images) -> None:
     """Of the image, and of the stage that installs its packages, which only this machine has."""
     stages = images.run("podman", "images", "--all", "--quiet").split()
     assert len(set(stages)) > 3
