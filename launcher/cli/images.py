@@ -66,6 +66,10 @@ _image_options = together(
         "--sbom/--no-sbom", default=True, show_default=True,
         help="Put a bill of materials (CycloneDX) into the image.",
     ),
+    click.option(
+        "--extra", "extras", multiple=True, type=click.Choice(["conda", "s3", "gcs", "azure"]),
+        help="Without -m: put what these models need into the image, too; repeatable.",
+    ),
     as_of_option,
     offline_option,
 )  # fmt: skip
@@ -153,7 +157,7 @@ def _context(given: dict[str, Any]) -> BuildContext:
     console = Console()
     with stop_requests_raise():
         if given["model_uri"] is None:
-            context = launcher_context(options, console)
+            context = launcher_context(options, given["extras"], console)
         else:
             request = ModelRequest(given["model_uri"], given["max_model_size"], build.is_offline)
             context = model_context(request, options, console)

@@ -27,15 +27,15 @@ from launcher.images.model_image import ImageOptions, launcher_version
 if TYPE_CHECKING:
     from launcher.console import Console
 
-# Models come from anywhere, and conda's environments are built here as well.
-_EXTRAS = ("conda", "s3", "gcs", "azure")
 
-
-def launcher_context(options: ImageOptions, console: Console) -> BuildContext:
+def launcher_context(
+    options: ImageOptions, extras: tuple[str, ...], console: Console
+) -> BuildContext:
     """The context for an image without a model.
 
     Its Python is the one that runs this launcher: the packages are resolved for that.
 
+    :param extras: of the launcher's own optional packages: "conda", "s3", "gcs", "azure".
     :raises EnvironmentBuildError: they cannot be resolved.
     """
     python = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -44,7 +44,7 @@ def launcher_context(options: ImageOptions, console: Console) -> BuildContext:
     offline = options.environment.build.offline
     try:
         uv = installer(indexes, console.under_way, offline=offline)
-        packages = pinned(_requirements(), indexes, console.under_way, offline=offline)
+        packages = pinned(_requirements(extras), indexes, console.under_way, offline=offline)
     except EnvError as error:
         raise EnvironmentBuildError(error.message, error.hint, log_path=error.log_path) from error
     recipe = Recipe(
@@ -74,15 +74,15 @@ def launcher_context(options: ImageOptions, console: Console) -> BuildContext:
     )
 
 
-def _requirements() -> tuple[str, ...]:
-    """What the launcher needs, its extras for every kind of model included."""
+def _requirements(extras: tuple[str, ...]) -> tuple[str, ...]:
+    """What the launcher needs."""
     from packaging.requirements import Requirement
 
     lines = []
     for text in requires("mlmodel-launcher") or ():
         requirement = Requirement(text)
         marker = requirement.marker
-        if marker is None or any(marker.evaluate({"extra": each}) for each in ("", *_EXTRAS)):
+        if marker is None or any(marker.evaluate({"extra": each}) for each in ("", *extras)):
             requirement.marker = None
             lines.append(str(requirement))
     return tuple(dict.fromkeys(lines))

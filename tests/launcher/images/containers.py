@@ -44,6 +44,9 @@ class Images:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # In memory where that can be: what makes images waits for the disk at each file.
+        memory = ["mount", "-t", "tmpfs", "-o", "size=6g", "tmpfs", str(folder)]
+        subprocess.run(memory, check=False, capture_output=True)
         self.graph = folder / "graph"
         settings = folder / "storage.conf"
         settings.write_text(
@@ -133,7 +136,8 @@ class Images:
     def remove(self) -> None:
         """Remove all of it."""
         self.run("podman", "rmi", "--all", "--force")
-        subprocess.run(["umount", self.graph / "overlay"], check=False, capture_output=True)
+        for mount in (self.graph / "overlay", self.folder):
+            subprocess.run(["umount", mount], check=False, capture_output=True)
 
 
 class Container:

@@ -211,7 +211,7 @@ def test_without_the_library_the_bill_of_materials_says_how_to_get_it(
 
 
 def test_the_image_without_a_model_has_the_launcher(run: Run, tmp_path: Path) -> None:
-    ended = run("generate-dockerfile", "-d", tmp_path / "image")
+    ended = run("generate-dockerfile", "-d", tmp_path / "image", "--extra", "conda")
     assert ended.returncode == 0, ended.stderr
     text = (tmp_path / "image" / "Dockerfile").read_text()
     assert '"-m", "launcher.cli.container"' in text
@@ -221,6 +221,7 @@ def test_the_image_without_a_model_has_the_launcher(run: Run, tmp_path: Path) ->
     locked = (tmp_path / "image" / "environment" / "launcher.txt").read_text()
     assert re.search(r"^click==", locked, re.MULTILINE)
     assert re.search(r"^py-rattler==", locked, re.MULTILINE)
+    assert not re.search(r"^(s3fs|pytest)==", locked, re.MULTILINE)
 
 
 def test_an_image_for_another_processor_has_its_wheels(run: Run, tmp_path: Path) -> None:
