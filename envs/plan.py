@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class Plan(Protocol):
@@ -22,8 +21,7 @@ class Plan(Protocol):
     def requirements(self) -> tuple[str, ...]: ...
 
 
-@dataclass(frozen=True)
-class Contents:
+class Contents(NamedTuple):
     """What a manager has built.
 
     :param python: the interpreter, relative to the environment's prefix ("bin/python").

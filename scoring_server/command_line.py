@@ -120,7 +120,7 @@ def _predict(
             progress=progress,
         )
     except OSError as error:
-        return _fail(status, "Reading or writing failed: {}".format(error), None)
+        return _fail(status, "Reading or writing failed: {}.".format(error), None)
     status.send(Done(rows))
     return 0
 

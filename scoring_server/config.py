@@ -82,9 +82,10 @@ class ServerSettings:
     graceful_timeout: float = 30.0
     max_body: int = DEFAULT_MAX_BODY
     # Bytes that all connections may hold together, from a request's first byte to the last of
-    # its answer; None: those of four largest bodies, and 64 MB at least.
+    # its answer, as far as that has come from the worker whole; None: those of four largest bodies,
+    # and 64 MB at least.
     max_held: Optional[int] = None
-    # Bytes that a worker may take beyond what it has once it has the model.
+    # Bytes that a worker may take beyond what it has once it has the model; loading is not bounded.
     worker_memory: Optional[int] = None
     debug: bool = False
     # "auto" reads the files of known flavors without MLflow, "mlflow" leaves all to MLflow.
@@ -120,24 +121,30 @@ class ServerConfig:
 
     @classmethod
     def read(cls, path: str) -> ServerConfig:
-        """Read the configuration file; raises `ConfigError` where it cannot be used."""
+        """Read the configuration file.
+
+        :raises ConfigError: it cannot be used.
+        """
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ConfigError("cannot read the configuration {}: {}".format(path, error)) from error
+            raise ConfigError("Cannot read the configuration: {}.".format(error)) from error
         return cls.from_dict(document)
 
     @classmethod
     def from_dict(cls, document: Dict[str, Any]) -> ServerConfig:
-        """Make the configuration from the decoded JSON; raises `ConfigError`."""
+        """Make the configuration from the decoded JSON.
+
+        :raises ConfigError: it cannot be used.
+        """
         if not isinstance(document, dict):
-            raise ConfigError("the configuration is not a JSON object")
+            raise ConfigError("The configuration is not a JSON object.")
         version = document.get("config_version", 1)
         if version != 1:
-            raise ConfigError("configuration version {!r} is not known here".format(version))
+            raise ConfigError("Configuration version {!r} is not known here.".format(version))
         model = dict(document.get("model") or {})
         if not model.get("path"):
-            raise ConfigError("the configuration names no model path")
+            raise ConfigError("The configuration names no model path.")
         model["signature"] = (
             _part(SignatureConfig, model["signature"]) if model.get("signature") else None
         )

@@ -36,8 +36,10 @@ _quoting.maxlevel = 3
 class ScoringError(Exception):
     """A request that cannot be answered; becomes the HTTP answer as it is.
 
-    `status` is the HTTP status, `error_code` one of MLflow's names, `message` one line for the
-    client, `stack_trace` the text that is added in debug mode only.
+    :param message: one line for the client.
+    :param error_code: one of MLflow's names.
+    :param status: the HTTP status; None for that of the code.
+    :param stack_trace: added in debug mode only.
     """
 
     def __init__(
@@ -68,8 +70,9 @@ class OutOfMemoryError(ScoringError):
 class ModelLoadError(Exception):
     """A model that cannot be loaded.
 
-    `message` is one line that says what is wrong, `hint` one that says what to do (or None),
-    `stage` is "config" (the model cannot be served), "import" (a module is missing) or "load".
+    :param message: one line that says what is wrong.
+    :param hint: one line that says what to do, or None.
+    :param stage: "config" (the model cannot be served), "import" (a module is missing) or "load".
     """
 
     def __init__(self, message: str, hint: Optional[str] = None, stage: str = "load") -> None:
@@ -93,23 +96,23 @@ def code_of_status(status: int) -> str:
 
 def too_large(limit: int) -> ScoringError:
     """The error for a body over the limit, in bytes."""
-    message = "the body is larger than {} bytes (--max-body)".format(limit)
+    message = "The body is larger than {} bytes (--max-body).".format(limit)
     return ScoringError(message, status=413)
 
 
 def no_token() -> ScoringError:
     """The error for a request that lacks the token."""
-    return ScoringError("a valid bearer token is needed", UNAUTHENTICATED, 401)
+    return ScoringError("A valid bearer token is needed.", UNAUTHENTICATED, 401)
 
 
 def internal_error(error: BaseException) -> ScoringError:
     """What a client is told of a failure of the server's own."""
-    message = "internal error: {}".format(type(error).__name__)
+    message = "Internal error: {}.".format(type(error).__name__)
     return ScoringError(message, INTERNAL_ERROR)
 
 
 def schema_error(message: str) -> ScoringError:
-    """The input does not fit the model's signature."""
+    """The error for input or params that do not fit the model's signature."""
     return ScoringError(message, INVALID_PARAMETER_VALUE)
 
 
@@ -124,8 +127,8 @@ def from_model_exception(error: BaseException) -> ScoringError:
     if is_mlflow_exception(error):
         code = str(getattr(error, "error_code", INTERNAL_ERROR))
         status = int(error.get_http_status_code())  # type: ignore[attr-defined]
-    text = str(error) or repr(error)
-    message = "The model raised {}: {}".format(type(error).__name__, text)
+    # To their end the words are the model's own: no full stop of ours.
+    message = "The model raised {}: {}".format(type(error).__name__, str(error) or repr(error))
     return ScoringError(message, code, status, stack_trace=trace)
 
 
@@ -134,6 +137,11 @@ def is_mlflow_exception(error: BaseException) -> bool:
     return hasattr(error, "get_http_status_code") and any(
         kind.__name__ == "MlflowException" for kind in type(error).__mro__
     )
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, without a full stop: for the end of a sentence."""
+    return (str(error) or repr(error)).rstrip(". \n")
 
 
 def quote(value: Any) -> str:

@@ -7,42 +7,60 @@ event or a field is written twice; it imports nothing but the standard library.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Type
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Type
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass
+else:
+
+    def dataclass(kind):
+        """For type checkers an event is a dataclass; at run time `Event` does with less.
+
+        Dataclasses compile their methods when they are made: for ten of them that took longer than
+        any other of our modules that the start of a server waits for.
+        """
+        return kind
 
 
-@dataclass(frozen=True)
 class Event:
-    """Something that a server process has to say."""
+    """Something that a server process has to say; its fields are its annotations."""
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        self.__dict__.update(zip(self.fields(), values), **named)
+
+    @classmethod
+    def fields(cls) -> Dict[str, str]:
+        """Names and types, as they are written."""
+        fields: Dict[str, str] = getattr(cls, "__annotations__", {})
+        return fields
 
 
-@dataclass(frozen=True)
+@dataclass
 class Loading(Event):
     """It begins to load the model."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Loaded(Event):
     """It has loaded the model, which took so many seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class NotForkable(Event):
     """The loaded model does not survive a fork: each worker loads its own."""
 
     reasons: List[str]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ready(Event):
     """It listens, and a worker has the model."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Failed(Event):
     """It cannot go on: what is wrong, what to do about it, and the traceback for the log."""
 
@@ -51,7 +69,7 @@ class Failed(Event):
     traceback: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Progress(Event):
     """A file is being scored: bytes of it that were read, rows that were scored."""
 
@@ -59,14 +77,14 @@ class Progress(Event):
     rows: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class Done(Event):
     """The file has been scored."""
 
     rows: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class Summary(Event):
     """What `launcher ps` shows: invocations answered, process ids of the workers, queue length."""
 
@@ -75,7 +93,7 @@ class Summary(Event):
     queue: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class WorkerCrashed(Event):
     """A worker died by itself; `early`: it had answered nothing."""
 
@@ -83,7 +101,7 @@ class WorkerCrashed(Event):
     early: bool
 
 
-@dataclass(frozen=True)
+@dataclass
 class Draining(Event):
     """It takes no more connections: they are the next server's."""
 
@@ -105,7 +123,8 @@ _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 def encode(event: Event) -> bytes:
     """The event as a line of the status pipe."""
-    return json.dumps({"event": _NAMES[type(event)], **dataclasses.asdict(event)}).encode() + b"\n"
+    values = {field: getattr(event, field) for field in event.fields()}
+    return json.dumps({"event": _NAMES[type(event)], **values}).encode() + b"\n"
 
 
 def decode(line: bytes) -> Event:
@@ -125,18 +144,13 @@ def decode(line: bytes) -> Event:
     if kind is None:
         raise ValueError("not an event: {!r}".format(line[:200]))
     values = {}
-    for field in dataclasses.fields(kind):
-        if field.name in document:
-            values[field.name] = document[field.name]
-        elif field.default is dataclasses.MISSING:
-            raise ValueError("the event {} has no {}".format(name, field.name))
-    wrong = [
-        field.name
-        for field in dataclasses.fields(kind)
-        if field.name in values and not _fits(values[field.name], str(field.type))
-    ]
-    if wrong:
-        raise ValueError("the event {} has an odd {}".format(name, wrong[0]))
+    for field, annotation in kind.fields().items():
+        if field in document:
+            values[field] = document[field]
+            if not _fits(values[field], annotation):
+                raise ValueError("the event {} has an odd {}".format(name, field))
+        elif not hasattr(kind, field):
+            raise ValueError("the event {} has no {}".format(name, field))
     return kind(**values)
 
 

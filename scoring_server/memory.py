@@ -15,14 +15,14 @@ _PAGE = resource.getpagesize()
 
 @contextmanager
 def at_most(more: int) -> Iterator[bool]:
-    """Within the block this process may take ``more`` bytes beyond what it has now.
+    """Within the block this process may take `more` bytes beyond what it has now.
 
     What libraries allocate counts as well (RLIMIT_DATA, see getrlimit(2)): beyond the bound an
-    allocation fails, which Python and most libraries tell by ``MemoryError``; a library that
+    allocation fails, which Python and most libraries tell by `MemoryError`; a library that
     aborts instead ends the process. All threads of the process share the bound. Nothing is
     bounded where the system is not Linux.
 
-    The value is whether it is this bound that holds: False where that of the process is tighter.
+    :returns: whether it is this bound that holds: False where that of the process is tighter.
     """
     if not _IS_LINUX:
         yield True
@@ -40,7 +40,7 @@ def at_most(more: int) -> Iterator[bool]:
 
 
 def bound_process(more: int) -> None:
-    """From now on this process may take ``more`` bytes beyond what it has now, as in `at_most`."""
+    """From now on this process may take `more` bytes beyond what it has now, as in `at_most`."""
     if _IS_LINUX:
         soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
         bounds = [each for each in (soft, hard) if each != resource.RLIM_INFINITY]
@@ -65,7 +65,7 @@ def _taken() -> int:
 
 
 def is_for_want_of_memory(error: Optional[BaseException]) -> bool:
-    """Whether an error is a ``MemoryError``, or was made of one."""
+    """Whether an error is a `MemoryError`, or was made of one."""
     while error is not None and not isinstance(error, MemoryError):
         error = error.__cause__
     return error is not None

@@ -18,8 +18,10 @@ OTHER = "other"
 class Match(NamedTuple):
     """What the table says about a method and a path.
 
-    `place` is the route's in the table. Without a route (404, 405), `allowed` are the methods that
-    the path has.
+    :param place: the route's in the table; -1 without a route (404, 405).
+    :param label: the route's in the metrics.
+    :param params: those of the route's path.
+    :param allowed: without a route, the methods that the path has.
     """
 
     place: int
@@ -37,7 +39,7 @@ class Match(NamedTuple):
     def refusal(self, method: str, path: str) -> Answer:
         """The answer where no route takes the request: 405 with `Allow`, or 404."""
         status = HTTPStatus.METHOD_NOT_ALLOWED if self.allowed else HTTPStatus.NOT_FOUND
-        message = "{} {}: {}".format(method[:20], path[:200], status.phrase)
+        message = "{} {}: {}.".format(method[:20], path[:200], status.phrase)
         answer = self.group.error(ScoringError(message, code_of_status(status), status.value))
         if self.allowed:
             answer.headers.append(("Allow", ", ".join(self.allowed)))
@@ -62,7 +64,7 @@ class RouteTable:
             methods = self._methods_of(route.path)
             for method in methods_of(route):
                 if method in methods:
-                    raise ValueError("two routes take {} {}".format(method, route.path))
+                    raise ValueError("Two routes take {} {}.".format(method, route.path))
                 methods[method] = match
 
     def _methods_of(self, path: str) -> Dict[str, Match]:

@@ -38,7 +38,8 @@ class Vitals:
 class Answer(NamedTuple):
     """An HTTP answer.
 
-    `body` is all of it or, for a stream, its pieces. `stages` are what answering took.
+    :param body: all of it or, for a stream, its pieces.
+    :param stages: what answering took.
     """
 
     status: int
@@ -51,9 +52,12 @@ class Answer(NamedTuple):
 class Route:
     """Requests that are answered alike.
 
-    `path` may have parameters, as in ``/v2/models/<name>/infer``: each stands for one segment. It
-    is the route's label in the metrics, too. `methods` with GET have HEAD as well. `is_open` ones
-    need no token. `handle` answers where no model is needed (`answered_by` is not WORKER).
+    :param path: may have parameters, as in `/v2/models/<name>/infer`: each stands for one segment.
+        It is the route's label in the metrics, too.
+    :param methods: with GET they have HEAD as well.
+    :param answered_by: FRONT, PAGES or WORKER.
+    :param handle: answers where no model is needed (`answered_by` is not WORKER).
+    :param is_open: whether it needs no token.
     """
 
     path: str
@@ -77,7 +81,10 @@ class RouteGroup:
 class Request(NamedTuple):
     """A complete request and the route that takes it.
 
-    `params` are those of the route's path, `headers` have lower-case names.
+    :param path: as it was sent, percent-encoded.
+    :param params: those of the route's path.
+    :param query: what comes after the path's question mark.
+    :param headers: by lower-case name.
     """
 
     group: Any  # RouteGroup; a WireProtocol where a worker answers

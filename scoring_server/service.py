@@ -31,9 +31,9 @@ class Handler:
 class Service(NamedTuple):
     """The configuration, the routes, and what makes the handlers.
 
-    `load` gives a worker its handler and `load_pages` the pages' process its own. `load_seconds`
-    is how long loading the model took; None where each worker loads it. `load` may raise
-    `ModelLoadError`.
+    :param load: gives a worker its handler, or raises `ModelLoadError`.
+    :param load_pages: gives the pages' process its handler.
+    :param load_seconds: how long loading the model took; None where each worker loads it.
     """
 
     config: ServerConfig

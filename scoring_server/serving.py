@@ -104,5 +104,5 @@ def _tls(config: ServerConfig) -> Optional[ssl.SSLContext]:
     try:
         context.load_cert_chain(settings.tls_cert, settings.tls_key)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError("cannot use the certificate: {}".format(error)) from error
+        raise ConfigError("Cannot use the certificate: {}.".format(error)) from error
     return context

@@ -48,7 +48,7 @@ def pages_handler(config: ServerConfig, table: RouteTable) -> Handler:
     """What answers the pages' routes behind the front, which has looked at the token."""
 
     def refuse(request: Request) -> Answer:
-        raise AssertionError("predictions go to the workers: " + request.path)
+        raise AssertionError("Predictions go to the workers: " + request.path)
 
     return _Pages(_build(config, table, _ProcessVitals(config, 0.0), refuse))
 

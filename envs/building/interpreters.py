@@ -15,10 +15,9 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envs.building.context import Context
 from envs.errors import EnvError
@@ -47,8 +46,7 @@ print(json.dumps({
 """
 
 
-@dataclass(frozen=True)
-class Interpreter:
+class Interpreter(NamedTuple):
     """A Python that has run and told what it is.
 
     :param path: the real file of the base interpreter, never a shim or a virtual environment's.
@@ -69,8 +67,7 @@ class Interpreter:
         return ".".join(self.version.split(".")[:2])
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A Python that discovery saw: its version is what discovery was told."""
 
     path: str
@@ -281,7 +278,7 @@ class _Memory:
         from envs.disk.files import write_json
 
         self.entries[wanted] = {
-            "interpreter": asdict(interpreter),
+            "interpreter": interpreter._asdict(),
             "file": _stamp(Path(interpreter.path)),
             "places": _places(),
         }

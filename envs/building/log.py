@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from envs.disk.files import DISK_FULL, READ_ONLY
@@ -23,7 +22,6 @@ def without_credentials(text: str, secrets: Iterable[str] = ()) -> str:
     return _USERINFO.sub("****@", text)
 
 
-@dataclass
 class BuildLog:
     """What the commands of one build printed: in a file, and its last lines in memory.
 
@@ -31,9 +29,10 @@ class BuildLog:
     :param secrets: texts that are masked before a line goes anywhere.
     """
 
-    path: Path | None
-    secrets: set[str] = field(default_factory=set)
-    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
+    def __init__(self, path: Path | None, secrets: set[str] | None = None) -> None:
+        self.path = path
+        self.secrets = set() if secrets is None else secrets
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
 
     def write(self, text: str) -> str:
         """Append one line; return it as it was written, credentials masked."""

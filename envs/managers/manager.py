@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from envs.building.context import Context, Report
 from envs.building.environ import clean_environ
@@ -20,8 +19,7 @@ from envs.store.store import EnvStore
 PlanT = TypeVar("PlanT", bound=Plan)
 
 
-@dataclass(frozen=True)
-class Description:
+class Description(NamedTuple):
     """What `Manager.prepare` would make of a spec.
 
     :param key: the environment's key.
@@ -38,8 +36,7 @@ class Description:
     is_built: bool
 
 
-@dataclass(frozen=True)
-class WrittenLockfile:
+class WrittenLockfile(NamedTuple):
     """A lockfile that was written.
 
     :param path: the file.

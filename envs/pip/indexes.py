@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from envs.building.log import without_credentials
@@ -39,8 +38,7 @@ UV_SETTINGS = (
 )
 
 
-@dataclass(frozen=True)
-class IndexSettings:
+class IndexSettings(NamedTuple):
     """Package indexes and how files are chosen from them, credentials included.
 
     Fields are pip's options of the same names; ``find_links`` holds absolute paths and URLs.
@@ -61,8 +59,7 @@ class IndexSettings:
         Options in a requirements file win over variables, lists are joined, as in pip.
         """
         links = tuple(_absolute_link(link) for link in environ.get("PIP_FIND_LINKS", "").split())
-        return replace(
-            self,
+        return self._replace(
             index_url=self.index_url or environ.get("PIP_INDEX_URL") or None,
             extra_index_urls=_joined(
                 self.extra_index_urls, environ.get("PIP_EXTRA_INDEX_URL", "").split()

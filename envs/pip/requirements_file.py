@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from envs.building.log import without_credentials
@@ -57,8 +56,7 @@ _LOCAL = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Requirements:
+class Requirements(NamedTuple):
     """A requirements file with everything it includes.
 
     :param lines: requirement lines for an installer: variables filled in, paths absolute. They
@@ -73,7 +71,7 @@ class Requirements:
 
     lines: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
-    indexes: IndexSettings = field(default_factory=IndexSettings)
+    indexes: IndexSettings = IndexSettings()
     canonical: tuple[str, ...] = ()
     canonical_constraints: tuple[str, ...] = ()
     secrets: frozenset[str] = frozenset()

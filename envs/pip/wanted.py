@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envs.pip.requirements_file import Requirements, flatten
 from envs.spec import EnvSpec, normalize_name, requirement_name
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 _PINNED = re.compile(r"^[^;]*(==|@)")
 
 
-@dataclass(frozen=True)
-class PipRequirements:
+class PipRequirements(NamedTuple):
     """Requirements, and up to when uploads count.
 
     :param wanted: all requirements, flattened.

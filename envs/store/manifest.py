@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from envs.disk import keyed_cache
 from envs.disk.locks import Mark
@@ -16,8 +16,7 @@ from envs.plan import Contents
 MANIFEST_VERSION = 1
 
 
-@dataclass(frozen=True)
-class Mismatch:
+class Mismatch(NamedTuple):
     """A requirement that an environment does not fulfil.
 
     :param requirement: the line, e.g. "numpy==1.26.4".

@@ -24,9 +24,9 @@ def resolve_model(
     Called again it tells, by another `revision`, that what is behind a moving URI has changed.
     A fetched model stays in the cache while this process lives, or until `release_model`.
 
-    `report` is given lines for a person. With `offline` nothing is asked over the network: only
-    what was fetched before is found. `max_model_size` is in bytes, after unpacking.
-
+    :param report: is given lines for a person.
+    :param offline: ask nothing over the network: only what was fetched before is found.
+    :param max_model_size: in bytes, after unpacking.
     :raises ModelURIError: the URI leads to no model, or to one that is refused.
     """
     try:
@@ -58,12 +58,10 @@ def release_model(source: ModelSource) -> None:
 def _path_of(uri: str) -> Path | None:
     """Return the path that `uri` is or means, None for a URI of another kind."""
     scheme = scheme_of(uri)
-    if scheme == "file":
-        return local.path_of_file_uri(uri)
+    if scheme in ("", "file"):
+        return local.path_of(uri)
     # A colon is an ordinary character in the name of a file that is there.
-    if not scheme or ("//" not in uri and Path(uri).exists()):
-        return local.expand(uri)
-    return None
+    return local.expand(uri) if "//" not in uri and Path(uri).exists() else None
 
 
 def _is_archive(path: Path) -> bool:

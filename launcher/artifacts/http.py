@@ -113,29 +113,28 @@ class Client:
 
         :raises ModelURIError: it is longer, and as `call` does.
         """
-
-        def read() -> bytes:
-            with self.open(url, {}) as response:
-                return whole_body(response, url, limit)
-
-        return self.call(read, url)
+        return self._read(url, lambda response: whole_body(response, url, limit))
 
     def start_of(self, url: str, count: int) -> bytes:
         """Return the first `count` bytes of a body.
 
         :raises ModelURIError: as `call` does.
         """
+        return self._read(url, lambda response: start_of_body(response, count))
 
+    def _read(self, url: str, take: Callable[[requests.Response], bytes]) -> bytes:
         def read() -> bytes:
             with self.open(url, {}) as response:
-                return start_of_body(response, count)
+                return take(response)
 
         return self.call(read, url)
 
     def open(self, url: str, headers: Mapping[str, str]) -> requests.Response:
         """Return an answer whose body is still to be read; close it.
 
-        One attempt: raises HTTPStatusError and the exceptions of requests.
+        It is one attempt: exceptions of requests come out of it as well.
+
+        :raises HTTPStatusError: its status is 400 or more.
         """
         return self._send("GET", url, headers={"Accept-Encoding": "identity", **headers})
 

@@ -74,8 +74,7 @@ def open_tracking_store(uri: str, report: Report) -> TrackingStore:
     if scheme in ("", "file") and uri not in ("databricks", "databricks-uc", "uc"):
         from launcher.artifacts.tracking.mlruns import FolderStore
 
-        path_of = local.path_of_file_uri if scheme == "file" else local.expand
-        return FolderStore(path_of(uri))
+        return FolderStore(local.path_of(uri))
     raise ModelURIError(
         f"The tracking URI {redact(uri)!r} is of a kind that is not supported.",
         "Give a server (http://…), sqlite:///file.db or a folder; for another database, the "

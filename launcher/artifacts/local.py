@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.artifacts.source import ModelSource, ModelURIError, NotAModel, refuse_size
+from launcher.artifacts.uris import scheme_of
 
 SEARCH_DEPTH = 4
 SEARCH_FOLDERS = 2_000
@@ -46,6 +47,14 @@ def expand(path: str) -> Path:
         ) from None
 
 
+def path_of(location: str) -> Path:
+    """Return the absolute path that a `file:` URI or a path means.
+
+    :raises ModelURIError: it names another machine, or an unknown user's home.
+    """
+    return path_of_file_uri(location) if scheme_of(location) == "file" else expand(location)
+
+
 def open_folder(uri: str, path: Path, max_model_size: int | None = None) -> ModelSource:
     """Return the model in the folder `path`.
 
@@ -78,9 +87,10 @@ def _opened(uri: str, path: Path, max_model_size: int | None) -> ModelSource:
 
 
 def require_mlmodel(folder: Path, called: str) -> None:
-    """Raise ModelURIError unless `folder` is a model, naming the folders in it that are.
+    """Refuse a folder that is no model, naming the folders in it that are.
 
-    `called` is the beginning of a sentence: what the user knows the folder as.
+    :param called: the beginning of a sentence: what the user knows the folder as.
+    :raises ModelURIError: it has no file MLmodel.
     """
     if (folder / "MLmodel").is_file():
         return

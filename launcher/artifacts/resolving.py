@@ -96,7 +96,7 @@ def _ask(uri: str, context: Context) -> ModelSource:
 
 
 def _in_place(lead: Lead, context: Context) -> ModelSource:
-    path = _local_path(lead.location)
+    path = local.path_of(lead.location)
     if not path.is_dir() and scheme_of(tracking_uri()) in ("http", "https"):
         raise ModelURIError(
             f"The files of {lead.uri!r} are in the folder {str(path)!r} of the tracking server's "
@@ -183,7 +183,7 @@ def _open_archive(uri: str, context: Context) -> ModelSource:
     from launcher.artifacts.transfer.packed import open_local
 
     lead = Lead(uri, uri)
-    return _source(lead, open_local(_local_path(uri), lead, context))
+    return _source(lead, open_local(local.path_of(uri), lead, context))
 
 
 def _source(lead: Lead, entry: Entry) -> ModelSource:
@@ -197,7 +197,7 @@ def _not_in_run(lead: Lead, context: Context, error: NotAModel) -> NotAModel:
     assert lead.around is not None
     root, logged = lead.around
     if scheme_of(root) in _LOCAL:
-        found = list(local.model_folders(_local_path(root)))
+        found = list(local.model_folders(local.path_of(root)))
     else:
         store = _open_store(root, context)
         paths = [file.path for file in store.list_files()]
@@ -248,12 +248,6 @@ def _uri_key(uri: str) -> str:
     asked = [redact(tracking_uri()), redact(registry_uri())]
     folder = str(Path.cwd()) if any(not a.startswith("http") for a in asked) else ""
     return key_of("uri", uri, *asked, folder)
-
-
-def _local_path(location: str) -> Path:
-    if scheme_of(location) == "file":
-        return local.path_of_file_uri(location)
-    return local.expand(location)
 
 
 def _require_supported(uri: str) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from launcher.errors import ModelError
 from launcher.quantities import format_size
@@ -17,8 +17,7 @@ def silent(_line: str) -> None:
     """Report to nobody."""
 
 
-@dataclass(frozen=True)
-class ModelSource:
+class ModelSource(NamedTuple):
     """A model on this machine's disk, and where it came from."""
 
     uri: str
@@ -49,7 +48,10 @@ class NotAModel(ModelURIError):
 
 
 def refuse_size(size: int, max_model_size: int | None) -> None:
-    """Raise ModelURIError when `size` (bytes) is more than is allowed."""
+    """Refuse a model of more bytes than are allowed.
+
+    :raises ModelURIError: `size` is more.
+    """
     if max_model_size is not None and size > max_model_size:
         raise ModelURIError(
             f"The model is larger than the allowed {format_size(max_model_size)}.",

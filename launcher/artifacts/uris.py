@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from launcher.artifacts.source import ModelURIError
@@ -19,16 +19,14 @@ LONGEST_NAME = 255
 _MODELS_FORMS = "models:/NAME/VERSION, models:/NAME@alias, models:/NAME/latest or models:/m-ID"
 
 
-@dataclass(frozen=True)
-class RunURI:
+class RunURI(NamedTuple):
     """`runs:/RUN_ID/path`; the path is relative and may be empty."""
 
     run_id: str
     path: str
 
 
-@dataclass(frozen=True)
-class RegistryURI:
+class RegistryURI(NamedTuple):
     """`models:/…`: either the ID of a logged model, or a name and one way to choose a version.
 
     With none of `version`, `alias` and `stage` the highest version is meant.
@@ -86,7 +84,10 @@ def parse_models_uri(uri: str) -> RegistryURI:
 
 
 def require_inside(path: str, uri: str) -> str:
-    """Return the relative `path`, or raise ModelURIError when it leads out of its folder."""
+    """Return the relative `path` of `uri`.
+
+    :raises ModelURIError: it leads out of its folder.
+    """
     parts = path.split("/") if path else []
     if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
         raise ModelURIError(
@@ -97,9 +98,9 @@ def require_inside(path: str, uri: str) -> str:
 
 
 def require_storable(path: str, location: str) -> str:
-    """Return the relative `path` of a file that `location` has, or raise ModelURIError.
+    """Return the relative `path` of a file that `location` has.
 
-    It must be one that a disk can have: inside of its folder, not too deep, not too long.
+    :raises ModelURIError: no disk should have it: outside of its folder, too deep, too long.
     """
     try:
         require_inside(path, location)

@@ -224,7 +224,7 @@ def lock(
         written = write_lockfile(spec, model.path, report=console.under_way, offline=is_offline)
         clear()
     if as_json:
-        print_json({**written.__dict__, "path": str(written.path)})
+        print_json({**written._asdict(), "path": str(written.path)})
     else:
         click.echo(f"{written.path}: {written.packages} packages as of {written.as_of}")
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from launcher.quantities import parse_age, parse_size
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class _Quantity(click.ParamType[float]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from launcher.commands.environment import EnvironmentOptions
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Value = TypeVar("Value")
 Decorator = Callable[[Function], Function]
 
 
@@ -112,14 +112,13 @@ def take_environment_options(given: dict[str, Any]) -> EnvironmentOptions:
         click.echo("--no-conda is deprecated; use --env-manager local.", err=True)
         given["env_manager"] = "local"
     build = take(BuildOptions, given)
-    options: EnvironmentOptions = take(EnvironmentOptions, given, build=build)
-    return options
+    return take(EnvironmentOptions, given, build=build)
 
 
-def take(kind: Callable[..., Any], given: dict[str, Any], **others: Any) -> Any:
-    """Take the fields of a dataclass out of the options of a command, and make one of them.
+def take(kind: Callable[..., Value], given: dict[str, Any], **others: Any) -> Value:
+    """Take the fields of a NamedTuple out of the options of a command, and make one of them.
 
     :param others: fields that are no options.
     """
-    names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: given.pop(name) for name in names & given.keys()}, **others)
+    names = given.keys() & set(kind._fields)  # type: ignore[attr-defined]
+    return kind(**{name: given.pop(name) for name in names}, **others)

@@ -106,13 +106,14 @@ def _workers(value: str) -> int:
 )  # fmt: skip
 @click.option(
     "--max-held", type=SIZE, metavar="SIZE",
-    help="Bytes that requests and answers of all connections may take together; more get 503.  "
-    "[default: four largest bodies, 64MB at least]",
+    help="Bytes that requests and answers of all connections may take together; more get 503. An "
+    "answer counts once the worker has made it.  [default: four largest bodies, 64MB at least]",
 )  # fmt: skip
 @click.option(
     "--worker-memory", type=SIZE, metavar="SIZE",
     help="Memory that a worker may take beyond the loaded model, such as 2GB; the request that "
-    "wants more gets 500, and the worker is replaced.  [default: no limit]",
+    "wants more gets 500, and the worker is replaced. Loading is not bounded.  "
+    "[default: no limit]",
 )  # fmt: skip
 @click.option(
     "--token-file", type=FILE,

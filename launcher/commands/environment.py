@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from envs import EnvError, Environment, EnvSpec
 from envs.managers.registry import manager_of
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 _MLFLOW_NAMES = ("mlflow", "mlflow-skinny")
 
 
-@dataclass(frozen=True)
-class BuildOptions:
+class BuildOptions(NamedTuple):
     """Keywords of `envs.prepare`; none of them decides what is in an environment.
 
     ``offline`` None stands for the variable LAUNCHER_OFFLINE.
@@ -40,13 +38,8 @@ class BuildOptions:
             return self.offline
         return os.environ.get("LAUNCHER_OFFLINE", "").lower() in ("1", "true", "yes")
 
-    def keywords(self) -> dict[str, Any]:
-        """Return them as `envs.prepare` takes them."""
-        return dict(self.__dict__)
 
-
-@dataclass(frozen=True)
-class EnvironmentOptions:
+class EnvironmentOptions(NamedTuple):
     """How the environment is to be made; ``as_of`` is auto, today or YYYY-MM-DD.
 
     ``build`` says where its parts may come from, and decides nothing of what is inside.
@@ -55,7 +48,7 @@ class EnvironmentOptions:
     env_manager: str = "virtualenv"
     install_mlflow: bool = False
     as_of: str = "auto"
-    build: BuildOptions = field(default_factory=BuildOptions)
+    build: BuildOptions = BuildOptions()
 
 
 def environment_spec(model: Model, options: EnvironmentOptions, engine: Engine) -> EnvSpec:
@@ -162,7 +155,7 @@ def prepare_environment(
         environment = prepare(
             environment_spec(model, options, engine),
             report=console.under_way,
-            **options.build.keywords(),
+            **options.build._asdict(),
         )
     if environment.mismatches:
         console.warn(_mismatch_warning(environment))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from launcher.artifacts import ModelSource, release_model, resolve_model
 from launcher.engines.engine import Engine, ServerOptions
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     from launcher.console import Console
 
 
-@dataclass(frozen=True)
-class ModelRequest:
+class ModelRequest(NamedTuple):
     """Which model is wanted; ``max_size`` in bytes after unpacking, None for no limit.
 
     With ``offline`` only what has been fetched before is found.

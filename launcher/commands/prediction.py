@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from envs.disk.home import launcher_home
+from envs.disk.home import close_home, launcher_home
 from launcher.commands.environment import EnvironmentOptions, prepare_environment
 from launcher.commands.model_opening import ModelRequest
 from launcher.console import Console
@@ -52,6 +52,7 @@ def predict(
     arguments = ["--input-format", content_type or format_of(input_path)]
     arguments += ["--output-format", format_of(output_path)]
     arguments += ["--input", str(Path(input_path).absolute())] if input_path else []
+    close_home(console.warn)
     with stop_requests_raise(), _whole_output(output_path) as output:
         arguments += ["--output", str(output)] if output else []
         engine = ScoringServer()

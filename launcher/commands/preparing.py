@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envs.disk.home import close_home
 from launcher.commands.environment import EnvironmentOptions, fill_wheelhouse, prepare_environment
 from launcher.commands.model_opening import ModelRequest
 from launcher.console import Console
@@ -24,6 +25,7 @@ def prepare(
     :raises LauncherError: with the exit code that belongs to what went wrong.
     """
     engine = ScoringServer()
+    close_home(console.warn)
     with stop_requests_raise():
         model = request.open(engine, console)
         environment = prepare_environment(model, options, engine, console)
@@ -52,6 +54,7 @@ def prepare_wheelhouse(
     :raises LauncherError: with the exit code that belongs to what went wrong.
     """
     engine = ScoringServer()
+    close_home(console.warn)
     with stop_requests_raise():
         model = request.open(engine, console)
         fill_wheelhouse(model, options, engine, folder, console)

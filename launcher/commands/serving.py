@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from envs.disk.home import launcher_home
+from envs.disk.home import close_home, launcher_home
 from launcher.artifacts import release_model
 from launcher.commands.environment import EnvironmentOptions, describe_plan, prepare_environment
 from launcher.commands.model_opening import ModelRequest, open_model
@@ -35,16 +34,15 @@ if TYPE_CHECKING:
     from launcher.commands.model_watch import ModelWatch
 
 
-@dataclass(frozen=True)
-class ServeOptions:
+class ServeOptions(NamedTuple):
     """What ``launcher serve`` was asked for. Times in seconds.
 
     :param liveness_timeout: 0 for no end of patience.
     """
 
     model_uri: str
-    server: ServerOptions = field(default_factory=ServerOptions)
-    environment: EnvironmentOptions = field(default_factory=EnvironmentOptions)
+    server: ServerOptions = ServerOptions()
+    environment: EnvironmentOptions = EnvironmentOptions()
     engine: str = ScoringServer.name
     name: str | None = None
     ready_file: Path | None = None
@@ -74,6 +72,7 @@ def serve(options: ServeOptions, console: Console) -> None:
         try:
             refuse_options(engine_named(options.engine), server)
             check_access(server, console)
+            close_home(console.warn)
             with bind_socket(server.host, server.port) as listening, run_folder() as folder:
                 _Serving(options, console, folder, listening, outcome).run()
         except StopRequested:
@@ -111,7 +110,7 @@ class _Serving:
         self._options = options
         self._engine = engine_named(options.engine)
         # As it is: the port that was asked for may have been 0.
-        self._server = replace(options.server, port=listening.getsockname()[1])
+        self._server = options.server._replace(port=listening.getsockname()[1])
         self._console = console
         self._folder = folder
         self._listening = listening

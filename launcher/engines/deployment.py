@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,7 @@ def command_in(environment: Environment, command: Command, warn: Callable[[str],
     """
     from envs import environ
 
-    return replace(command, environ=environ(environment, warn=warn))
+    return command._replace(environ=environ(environment, warn=warn))
 
 
 class ModelDeployment:

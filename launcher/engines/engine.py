@@ -8,17 +8,15 @@ the model's requirements, and its process is supervised like any other.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from launcher.errors import UsageError
 from launcher.model.mlmodel import Model
 from launcher.supervision.process import Command
 
 
-@dataclass(frozen=True)
-class ServerOptions:
+class ServerOptions(NamedTuple):
     """How a server is to serve. Times in seconds, sizes in bytes; None stands for no limit.
 
     ``batch_wait`` is the time that a request waits for others although the model is idle;
@@ -50,8 +48,7 @@ class ServerOptions:
     debug: bool = False
 
 
-@dataclass(frozen=True)
-class Assignment:
+class Assignment(NamedTuple):
     """What a server is to serve, and how.
 
     :param uri: the model's URI as given.
@@ -113,8 +110,7 @@ def refuse_options(engine: Engine, options: ServerOptions) -> None:
 
     :raises UsageError: it lacks one.
     """
-    for each in fields(ServerOptions):
-        given = getattr(options, each.name)
-        if given != each.default and each.name not in engine.options:
-            flag = "--" + each.name.replace("_", "-")
+    for name, default in ServerOptions._field_defaults.items():
+        if getattr(options, name) != default and name not in engine.options:
+            flag = "--" + name.replace("_", "-")
             raise UsageError(f"The engine {engine.name} has no {flag}.", "Leave it out.")

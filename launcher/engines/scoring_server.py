@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ class ScoringServer(Engine):
     # Not of the model's day: earlier releases overflow the stack on deeply nested JSON.
     undated = ("orjson",)
     packages = (FOLDER,)
-    options = frozenset(each.name for each in fields(ServerOptions))
+    options = frozenset(ServerOptions._fields)
 
     def check(self, model: Model, options: ServerOptions) -> None:  # noqa: ARG002 - has them all
         """See that the model has the python_function flavor.
@@ -92,7 +91,7 @@ def write_config(
     :raises OSError: that cannot be done.
     """
     counted = {"processors": available_cpus(), "restarts": restarts, "reloads": reloads}
-    settings: dict[str, Any] = {**asdict(assignment.options), **counted}
+    settings: dict[str, Any] = {**assignment.options._asdict(), **counted}
     write_json(
         path,
         server_config(

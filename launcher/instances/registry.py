@@ -11,10 +11,9 @@ import re
 import select
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envs.disk.locks import holder_of, remove_lock_file, sign, try_exclusive
 from launcher.errors import UsageError
@@ -31,8 +30,7 @@ _STATUS_TIMEOUT = 2.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
-@dataclass(frozen=True)
-class Instance:
+class Instance(NamedTuple):
     """A launcher that serves. ``created`` is its process's creation time, seconds since 1970."""
 
     pid: int
@@ -56,7 +54,7 @@ class Instance:
         """Make it known."""
         from envs.disk.files import write_json
 
-        write_json(folder / INSTANCE_FILE, asdict(self))
+        write_json(folder / INSTANCE_FILE, self._asdict())
 
     def process(self) -> psutil.Process | None:
         """The running process; None where it has ended (and its id may be another's)."""
@@ -93,10 +91,10 @@ def _read_instance(path: Path) -> Instance | None:
 
     It has just begun or ended then, or it is no server's. Fields of another version are left out.
     """
-    known = {each.name for each in fields(Instance)}
     try:
         document = json.loads(path.read_bytes())
-        instance = Instance(**{name: value for name, value in document.items() if name in known})
+        known = document.keys() & set(Instance._fields)
+        instance = Instance(**{name: document[name] for name in known})
     except (FileNotFoundError, ValueError, TypeError, AttributeError):
         return None
     numbers = isinstance(instance.pid, int) and isinstance(instance.created, float)

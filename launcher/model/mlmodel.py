@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from launcher.errors import ModelError
 from launcher.model.requirements import ModelRequirements, read_model_requirements, read_yaml
@@ -19,8 +18,7 @@ MLMODEL_FILE = "MLmodel"
 SERVABLE_FLAVORS = ("python_function", "crate")
 
 
-@dataclass(frozen=True)
-class Model:
+class Model(NamedTuple):
     """An MLflow Model as its folder describes it.
 
     ``signature`` holds the decoded ``inputs``, ``outputs`` and ``params`` lists (each a list or

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from envs.errors import EnvError
 from launcher.errors import ModelError
@@ -33,18 +32,16 @@ _PYPI_NAMES = {
     "numpy-base": "numpy",
     "mlflow-base": "mlflow",
 }
+# These two are compiled for models that have nothing but a conda.yaml.
 # conda packages that are no Python packages; a wheel brings its own copy of what it needs.
-_NOT_PYTHON = re.compile(
+_NOT_PYTHON = (
     r"^(_.*|lib.*|mkl|blas|openblas|cudatoolkit|cudnn|cuda-.*|nccl|openjdk|r-.*|gcc.*|gxx.*|"
     r"ca-certificates|openssl|nomkl|sysroot.*|ld_impl.*|bzip2|zlib|xz|sqlite|tk|ncurses|readline)$"
 )
-_CONDA_SPEC = re.compile(
-    r"^(?:[^\s:]+::)?(?P<name>[A-Za-z0-9_.\-]+)\s*(?P<rest>[=<>!~].*|\s+\S.*)?$"
-)
+_CONDA_SPEC = r"^(?:[^\s:]+::)?(?P<name>[A-Za-z0-9_.\-]+)\s*(?P<rest>[=<>!~].*|\s+\S.*)?$"
 
 
-@dataclass(frozen=True)
-class ModelRequirements:
+class ModelRequirements(NamedTuple):
     """What goes into the model's environment.
 
     ``python`` is a version such as '3.7.16' or '3.8', or None; ``lines`` are lines of a
@@ -167,7 +164,7 @@ def _from_conda(path: Path, file: Path, fallback: str | None) -> ModelRequiremen
             python = _python_version(versions) or fallback
         elif name in BUILD_PACKAGES:
             build.append(f"{name}{versions}")
-        elif _NOT_PYTHON.match(name):
+        elif re.match(_NOT_PYTHON, name):
             dropped.append(str(dependency))
         else:
             lines.append(f"{_PYPI_NAMES.get(name, name)}{versions}")
@@ -199,7 +196,7 @@ def parse_conda_requirement(text: str) -> tuple[str, str]:
     :returns: ('scikit-learn', '==0.23.2'); the specifier is '' where any version will do.
     :raises ModelError: not a match specification.
     """
-    found = _CONDA_SPEC.match(" ".join(text.split("#")[0].split("[")[0].split()))
+    found = re.match(_CONDA_SPEC, " ".join(text.split("#")[0].split("[")[0].split()))
     if not found:
         raise ModelError(f"conda.yaml: the requirement {text!r} cannot be read.")
     name = found["name"].lower()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from launcher.supervision.process import Command
 from scoring_server.events import Event
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """Times in seconds; ``restarts`` within one ``window``.
 
     ``liveness`` without an answer, asked ``probe_every`` so many at most, is a server's end.

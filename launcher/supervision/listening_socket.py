@@ -15,9 +15,11 @@ def bind_socket(host: str, port: int) -> socket.socket:
     :returns: the bound socket.
     :raises UsageError: the port is taken or not permitted, or the host is not one of this machine.
     """
+    # For text Python imports its codec of international names first.
+    name = host.encode() if host.isascii() else host
     try:
         family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror as error:
         raise UsageError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import time
@@ -130,6 +129,7 @@ def new_log_path(folder: Path, name: str) -> Path:
     if folder.is_dir():
         found = sorted(path for path in folder.iterdir() if ours.fullmatch(path.name))
         for old in found[: -KEPT_LOGS or None]:
-            for each in (old, *folder.glob(f"{glob.escape(old.name)}.*")):
+            # Names have no characters of patterns in them.
+            for each in (old, *folder.glob(f"{old.name}.*")):
                 each.unlink(missing_ok=True)
     return folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"

@@ -8,14 +8,13 @@ import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Bytes of a line on the status pipe: the longest is a traceback. A model may write there, too.
 _LONGEST_STATUS = 1 << 20
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """What to run: ``argv`` starts with an absolute path; ``environ`` is complete.
 
     ``descriptors`` makes the arguments that hand down descriptors, from their numbers: the

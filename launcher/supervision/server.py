@@ -6,8 +6,7 @@ import selectors
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from launcher.supervision.log import ServerLog
 from launcher.supervision.process import Command, ServerProcess
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 _PROBE_INTERVAL = 0.1
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """Why a server did not become ready: what is wrong, and what to do."""
 
     message: str

@@ -10,7 +10,6 @@ from __future__ import annotations
 import selectors
 import signal
 import time
-import traceback
 from collections.abc import Callable
 from functools import partial
 
@@ -113,6 +112,8 @@ class Supervisor:
         except LauncherError:
             raise
         except Exception as error:  # noqa: BLE001 - a service does not end because of it
+            import traceback  # here: the server starts without it
+
             self._paused_until = time.monotonic() + _PAUSE
             self._log.keep(traceback.format_exc().encode())
             self._report(

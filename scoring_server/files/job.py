@@ -32,14 +32,16 @@ def run_batch(
     output_format: str = "json",
     progress: Optional[Progress] = None,
 ) -> int:
-    """Score a file; returns the number of rows.
+    """Score a file; where that fails there is no output file.
 
-    `input` and `output` are paths, None for standard input and output (`output` may also be an
-    open binary file); the formats are "csv",
-    "json" and "parquet" (JSON input is one document of the server's formats, or JSON lines; JSON
-    output is {"predictions": ...}). `progress` is called after every chunk with the bytes read so
-    far and the rows scored so far. Raises `ScoringError` where the input, the model or an answer
-    does not fit, `OSError` where a file cannot be used; then there is no output file.
+    :param input: a path; None for standard input.
+    :param output: a path or an open binary file; None for standard output.
+    :param input_format: "csv", "parquet" or "json": one document of the server's, or JSON lines.
+    :param output_format: "csv", "parquet" or "json": {"predictions": ...}.
+    :param progress: called after every chunk with the bytes read and the rows scored so far.
+    :returns: the number of rows.
+    :raises ScoringError: the input, the model or an answer does not fit.
+    :raises OSError: a file cannot be used.
     """
     scorer = Scorer(config, model)
     rows = 0
@@ -51,7 +53,7 @@ def run_batch(
                 writer.write(scorer.predict(model_input), model_input)
             except ScoringError as error:
                 if chunk.first_row is not None:
-                    error.message = "rows from {}: {}".format(chunk.first_row, error.message)
+                    error.message = "Rows from {}: {}".format(chunk.first_row, error.message)
                 raise
             rows += chunk.rows
             if progress is not None:

@@ -10,10 +10,10 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Dict, Iterator, List, Optional
 
-from ..errors import ScoringError
+from ..errors import ScoringError, reason
 from ..formats import json_body
 from ..formats.csv_body import cast_csv, read_csv
-from ..formats.parquet_body import read_parquet
+from ..formats.parquet_body import read_parquet, unreadable
 from ..formats.parsing import CSV, JSON, PARQUET, ModelInput, parse_json, parse_json_text
 from ..signature.signature import Signature
 
@@ -24,7 +24,11 @@ SAMPLE_BYTES = 256 * 1024
 
 @dataclass
 class Chunk:
-    """Some rows of the input; `first_row` counts from 1, None where the input is one document."""
+    """Some rows of the input.
+
+    :param bytes_read: of the whole input, up to now.
+    :param first_row: counted from 1; None where the input is one document.
+    """
 
     model_input: ModelInput
     rows: int
@@ -50,14 +54,18 @@ class _CountingReader(io.RawIOBase):
 
 
 def read_inputs(source: BinaryIO, format: str, signature: Signature) -> Iterator[Chunk]:
-    """The chunks of an input in one of the formats; raises `ScoringError`."""
+    """The chunks of an input.
+
+    :param format: "csv", "json" or "parquet".
+    :raises ScoringError: the format is not known, or the input does not have it.
+    """
     if format == CSV:
         return _read_csv(source, signature)
     if format == JSON:
         return _read_json(source, signature)
     if format == PARQUET:
         return _read_parquet(source)
-    raise ScoringError("the input format {!r} is not known".format(format))
+    raise ScoringError("The input format {!r} is not known.".format(format))
 
 
 def _read_csv(source: BinaryIO, signature: Signature) -> Iterator[Chunk]:
@@ -75,11 +83,8 @@ def _read_csv(source: BinaryIO, signature: Signature) -> Iterator[Chunk]:
             yield Chunk(ModelInput(data), len(frame), counter.count, first_row)
             first_row += len(frame)
     except (ValueError, TypeError) as error:
-        raise ScoringError(
-            "rows from {}: the input is not CSV that fits the signature: {}".format(
-                first_row, error
-            )
-        ) from error
+        message = "Rows from {} are not CSV that fits the signature: {}."
+        raise ScoringError(message.format(first_row, reason(error))) from error
 
 
 def _read_json(source: BinaryIO, signature: Signature) -> Iterator[Chunk]:
@@ -137,9 +142,7 @@ def _read_parquet(source: BinaryIO) -> Iterator[Chunk]:
         try:
             file = pyarrow.parquet.ParquetFile(source)
         except (ValueError, OSError) as error:
-            raise ScoringError(
-                "the input is not a readable Parquet file: {}".format(error)
-            ) from error
+            raise unreadable(error) from error
         total, done = max(1, file.metadata.num_rows), 0
         size = source.seek(0, io.SEEK_END)
         rows = max(1, min(1 << 20, CHUNK_BYTES * total // max(1, _uncompressed(file.metadata))))

@@ -16,11 +16,14 @@ COLUMN = "predictions"
 
 
 def open_writer(format: str, target: BinaryIO) -> Any:
-    """The writer for a format, with `write(predictions, model_input)` and `close()`."""
+    """The writer for a format, with `write(predictions, model_input)` and `close()`.
+
+    :raises ScoringError: the format is not known, or needs a package that is missing.
+    """
     try:
         return {CSV: _CsvWriter, JSON: _JsonWriter, PARQUET: _ParquetWriter}[format](target)
     except KeyError:
-        raise ScoringError("the output format {!r} is not known".format(format)) from None
+        raise ScoringError("The output format {!r} is not known.".format(format)) from None
 
 
 class _JsonWriter:
@@ -37,14 +40,14 @@ class _JsonWriter:
         if model_input.is_raw or not isinstance(plain, (list, tuple)):
             if self._chunks > 1:
                 raise ScoringError(
-                    "the model's answers ({}) cannot be joined: score the input in smaller"
-                    " files".format(type(predictions).__name__)
+                    "The model's answers ({}) cannot be joined: score the input in smaller"
+                    " files.".format(type(predictions).__name__)
                 )
             self._target.write(dumps(plain if model_input.is_raw else {"predictions": plain}))
             self._end = b"\n"
             return
         if self._end == b"\n":
-            raise ScoringError("the model's answers are not all lists and cannot be joined")
+            raise ScoringError("The model's answers are not all lists and cannot be joined.")
         items = dumps(plain)[1:-1]
         if self._chunks == 1:
             self._target.write(b'{"predictions": [')
@@ -82,7 +85,7 @@ class _ParquetWriter:
             import pyarrow.parquet
         except ImportError as error:
             raise ScoringError(
-                "Parquet output needs the package pyarrow in the model's environment"
+                "Parquet output needs the package pyarrow in the model's environment."
             ) from error
         self._pyarrow = pyarrow
 

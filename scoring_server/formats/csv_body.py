@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 import pandas as pd
 
-from ..errors import ScoringError, quote, schema_error
+from ..errors import ScoringError, quote, reason, schema_error
 from ..signature.schema import DATETIME, DataType
 from ..signature.signature import Signature
 
@@ -22,15 +22,16 @@ MAX_NUMERIC_LINE = 1000000
 
 
 def parse_csv(body: bytes, header: Optional[bool], signature: Signature) -> pd.DataFrame:
-    """Read a CSV body; raises `ScoringError`.
+    """Read a CSV body.
 
-    `header` says whether the first line has names (RFC 4180's `header` parameter); None leaves it
-    to the body: one single line of nothing but numbers is a row, everything else has a header.
+    :param header: whether the first line has names (RFC 4180's `header` parameter); None leaves it
+        to the body: one single line of nothing but numbers is a row, everything else has a header.
+    :raises ScoringError: it is not CSV, or does not fit the signature.
     """
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ScoringError("the body is not UTF-8: {}".format(error)) from error
+        raise ScoringError("The body is not UTF-8: {}.".format(error)) from error
     if header is None:
         header = not _is_one_numeric_line(text)
     # Of bytes: pandas would encode text again.
@@ -44,17 +45,17 @@ def parse_csv(body: bytes, header: Optional[bool], signature: Signature) -> pd.D
     except ScoringError:
         raise
     except Exception as error:
-        raise ScoringError("the body is not CSV that can be read: {}".format(error)) from error
+        raise ScoringError("The body is not readable CSV: {}.".format(reason(error))) from error
     return cast_csv(frame, signature)
 
 
 def read_csv(source: Any, signature: Signature, **options: Any) -> Any:
-    """`pandas.read_csv` with the signature's types; raises what pandas raises."""
+    """`pandas.read_csv` with the signature's types."""
     return pd.read_csv(source, dtype=csv_dtypes(signature), **options)
 
 
 def _wanted_columns(text: str, signature: Signature) -> Optional[List[Any]]:
-    """The names of the columns to read, None for all of them; raises `ScoringError`."""
+    """The names of the columns to read, None for all of them."""
     schema = signature.schema
     known = len(schema) if schema is not None and schema.is_named else 0
     # Counted in place: to cut the first line off would copy all others.
@@ -64,17 +65,20 @@ def _wanted_columns(text: str, signature: Signature) -> Optional[List[Any]]:
     names = next(csv.reader(io.StringIO(text)), [])
     if schema is None or not schema.is_named or schema.is_tensor:
         if len(names) > MAX_COLUMNS:
-            raise ScoringError("the body has more than {} columns".format(MAX_COLUMNS))
+            raise ScoringError("The body has more than {} columns.".format(MAX_COLUMNS))
         return None
     present = set(names)
     missing = [name for name in schema.required_names if name not in present]
     if missing:
-        raise schema_error("missing inputs {}".format(quote(missing)))
+        raise schema_error("The inputs {} are missing.".format(quote(missing)))
     return [name for name in schema.names if name in present]
 
 
 def cast_csv(frame: pd.DataFrame, signature: Signature) -> pd.DataFrame:
-    """Cast what `read_csv` cannot: times and the columns of tensors; raises `ScoringError`."""
+    """Cast what `read_csv` cannot: times and the columns of tensors.
+
+    :raises ScoringError: a column cannot be cast.
+    """
     if signature.csv_caster is None:
         return frame
     return signature.csv_caster.cast(frame)
@@ -95,17 +99,17 @@ def csv_dtypes(signature: Signature) -> Optional[Dict[Any, Any]]:
 
 
 def _refuse_other_width(text: str, signature: Signature) -> None:
-    """Raise `ScoringError` for rows without a header that have not the signature's columns."""
+    """Refuse rows without a header that have not the signature's columns."""
     schema = signature.schema
     width = len(next(csv.reader(io.StringIO(text)), []))
     if schema is not None and schema.is_named and 0 < width != len(schema):
         raise ScoringError(
-            "without a header, expected {} columns ({}), got {}".format(
+            "Expected {} columns without a header ({}), got {}.".format(
                 len(schema), quote(schema.names), width
             )
         )
     if width > MAX_COLUMNS:
-        raise ScoringError("the body has more than {} columns".format(MAX_COLUMNS))
+        raise ScoringError("The body has more than {} columns.".format(MAX_COLUMNS))
 
 
 def _read_rows(source: Any, signature: Signature) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import INTERNAL_ERROR, ScoringError
+from ..errors import INTERNAL_ERROR, ScoringError, reason
 from . import json_body
 
 if json_body.orjson is not None:
@@ -30,7 +30,7 @@ if json_body.orjson is not None:
 def encode_answer(predictions: Any, is_raw: bool = False) -> bytes:
     """The body of an answer: {"predictions": ...}, or the predictions alone for a raw payload.
 
-    Raises `ScoringError` (INTERNAL_ERROR) where the model returned what JSON cannot hold.
+    :raises ScoringError: the model returned what JSON cannot hold (INTERNAL_ERROR).
     """
     plain = top_level(predictions)
     return dumps(plain if is_raw else {"predictions": plain})
@@ -39,7 +39,7 @@ def encode_answer(predictions: Any, is_raw: bool = False) -> bytes:
 def top_level(predictions: Any) -> Any:
     """Lists, records and the like in place of arrays, DataFrames and Series."""
     if isinstance(predictions, np.ndarray):
-        return _array(predictions)
+        return predictions.tolist()
     if isinstance(predictions, pd.Series):
         predictions = pd.DataFrame(predictions)
     if isinstance(predictions, pd.DataFrame):
@@ -55,12 +55,11 @@ def _records(frame: pd.DataFrame) -> Any:
     return [dict(zip(names, row)) for row in zip(*columns)]
 
 
-def _array(values: np.ndarray) -> Any:
-    return values.tolist()
-
-
 def dumps(value: Any) -> bytes:
-    """Encode a value; raises `ScoringError` (INTERNAL_ERROR)."""
+    """Encode a value.
+
+    :raises ScoringError: JSON cannot hold it (INTERNAL_ERROR).
+    """
     try:
         if json_body.orjson is not None:
             try:
@@ -74,12 +73,13 @@ def dumps(value: Any) -> bytes:
             return json.dumps(_without_nan(value), allow_nan=False).encode("ascii")
     except (TypeError, ValueError, RecursionError) as error:
         raise ScoringError(
-            "the model's answer cannot be encoded as JSON: {}".format(error), INTERNAL_ERROR
+            "The model's answer cannot be encoded as JSON: {}.".format(reason(error)),
+            INTERNAL_ERROR,
         ) from error
 
 
 def _default(value: Any) -> Any:
-    """What a value that JSON does not know is written as; `TypeError` where it is not known."""
+    """What a value that JSON does not know is written as; json wants `TypeError` for others."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):

@@ -1,8 +1,7 @@
-"""JSON text to Python values and back: orjson where the environment has it, else the standard
-library, with the same values either way.
+"""JSON text to Python values: by orjson where the environment has it, else the standard library.
 
-What orjson reads differently (numbers beyond 64 bits, `NaN`, lone surrogates, UTF-16) is left to
-the standard library, which is what MLflow uses.
+The values are the same either way: what orjson reads differently (numbers beyond 64 bits, `NaN`,
+lone surrogates, UTF-16) is left to the standard library, which is what MLflow uses.
 """
 
 from __future__ import annotations
@@ -38,7 +37,10 @@ _HUGE_NUMBER = b"0" * (MAX_DIGITS + 1)
 
 
 def loads(body: bytes) -> Any:
-    """Decode a JSON body; raises `ScoringError` (BAD_REQUEST) where it is not JSON."""
+    """Decode a JSON body.
+
+    :raises ScoringError: it is not JSON, or beyond what is read of it (BAD_REQUEST).
+    """
     digits = body.translate(_DIGITS_TO_ZERO)
     if orjson is not None and _LONG_NUMBER not in digits:
         try:
@@ -50,23 +52,24 @@ def loads(body: bytes) -> Any:
             return json.loads(body, parse_int=_bounded_int)
         return json.loads(body)
     except RecursionError as error:
-        raise ScoringError("the body is nested too deeply") from error
+        raise ScoringError("The body is nested too deeply.") from error
     except UnicodeDecodeError as error:
-        raise ScoringError("the body is not UTF-8: {}".format(error)) from error
+        raise ScoringError("The body is not UTF-8: {}.".format(error)) from error
     except ValueError as error:
-        raise ScoringError("the body is not JSON: {}".format(error)) from error
+        raise ScoringError("The body is not JSON: {}.".format(error)) from error
 
 
 def _bounded_int(text: str) -> int:
     if len(text) > MAX_DIGITS:
-        raise ScoringError("the body has a number of more than {} digits".format(MAX_DIGITS))
+        raise ScoringError("The body has a number of more than {} digits.".format(MAX_DIGITS))
     return int(text)
 
 
 def check_duplicates(body: bytes, document: Dict[str, Any], keys: Iterable[str]) -> None:
-    """Refuse a body whose top level has one of `keys` twice; raises `ScoringError`.
+    """Refuse a body whose top level has one of `keys` twice: a decoder keeps the last, silently.
 
-    A decoder keeps the last of them, silently. `document` is what `loads` made of the body.
+    :param document: what `loads` made of the body.
+    :raises ScoringError: there is one.
     """
     doubtful = [key for key in keys if key in document and body.count(_quoted(key)) > 1]
     if not doubtful:
@@ -80,7 +83,7 @@ def check_duplicates(body: bytes, document: Dict[str, Any], keys: Iterable[str])
     json.loads(body, object_pairs_hook=remember)
     for key in doubtful:
         if found.count(key) > 1:
-            raise ScoringError("the body has the key {!r} twice".format(key))
+            raise ScoringError("The body has the key {!r} twice.".format(key))
 
 
 def _quoted(key: str) -> bytes:

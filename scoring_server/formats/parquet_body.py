@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import ScoringError
+from ..errors import ScoringError, reason
 
 MISSING_STATUS = 415
 TOO_LARGE = 413
@@ -20,7 +20,11 @@ BATCH_ROWS = 65536
 
 
 def read_parquet(body: bytes, max_decoded: int) -> pd.DataFrame:
-    """Read a Parquet body that decodes to at most `max_decoded` bytes; raises `ScoringError`."""
+    """Read a Parquet body.
+
+    :param max_decoded: most bytes that it may decode to.
+    :raises ScoringError: it is no Parquet file, decodes to more, or pyarrow is missing.
+    """
     try:
         import pyarrow
         import pyarrow.parquet
@@ -32,7 +36,12 @@ def read_parquet(body: bytes, max_decoded: int) -> pd.DataFrame:
     except ScoringError:
         raise
     except Exception as error:
-        raise ScoringError("the body is not a readable Parquet file: {}".format(error)) from error
+        raise unreadable(error) from error
+
+
+def unreadable(error: Exception) -> ScoringError:
+    """The error for what is no Parquet file, or a damaged one."""
+    return ScoringError("The data is not a readable Parquet file: {}.".format(reason(error)))
 
 
 def _read_with_pandas(body: bytes) -> pd.DataFrame:
@@ -40,10 +49,10 @@ def _read_with_pandas(body: bytes) -> pd.DataFrame:
         return pd.read_parquet(io.BytesIO(body))
     except ImportError as error:
         raise ScoringError(
-            "Parquet needs the package pyarrow in the model's environment", status=MISSING_STATUS
+            "Parquet needs the package pyarrow in the model's environment.", status=MISSING_STATUS
         ) from error
     except Exception as error:
-        raise ScoringError("the body is not a readable Parquet file: {}".format(error)) from error
+        raise unreadable(error) from error
 
 
 def _read_within(pyarrow: Any, file: Any, limit: int) -> Any:
@@ -83,5 +92,5 @@ def _width(kind: Any) -> Any:
 
 def _too_large(limit: int) -> ScoringError:
     return ScoringError(
-        "the Parquet file decodes to more than {} bytes".format(limit), status=TOO_LARGE
+        "The Parquet file decodes to more than {} bytes.".format(limit), status=TOO_LARGE
     )

@@ -12,7 +12,7 @@ from typing import Any, Dict, Optional
 
 import pandas as pd
 
-from ..errors import ScoringError, quote, type_name
+from ..errors import ScoringError, quote, reason, type_name
 from ..signature.casting import cast_inputs, cast_instances
 from ..signature.signature import Signature
 from . import json_body
@@ -35,7 +35,11 @@ UNSUPPORTED_MEDIA_TYPE = 415
 
 @dataclass(frozen=True)
 class ContentType:
-    """A `Content-Type` header that is understood: the format and CSV's `header` parameter."""
+    """A `Content-Type` header that is understood.
+
+    :param format: CSV, JSON or PARQUET.
+    :param header: CSV's parameter: whether there is one; None where it is not said.
+    """
 
     format: str
     header: Optional[bool] = None
@@ -45,9 +49,9 @@ class ContentType:
 class ModelInput:
     """A parsed request.
 
-    `is_raw` payloads are not rows of anything: they are passed on as they are, and so is the
-    answer. `stream` says that the client wants the answer in pieces, where the model can. `fits`
-    says that the data is what the signature wants, so that it need not be enforced.
+    :param is_raw: it is not rows of anything: it is passed on as it is, and so is the answer.
+    :param stream: the client wants the answer in pieces, where the model can.
+    :param fits: the data is what the signature wants, so that it need not be enforced.
     """
 
     data: Any
@@ -58,9 +62,12 @@ class ModelInput:
 
 
 def parse_content_type(value: Optional[str]) -> ContentType:
-    """Read a `Content-Type` header; raises `ScoringError` with status 415."""
+    """Read a `Content-Type` header.
+
+    :raises ScoringError: it names no format that is read here (status 415).
+    """
     if not value:
-        raise _unsupported("the request has no Content-Type")
+        raise _unsupported("The request has no Content-Type")
     media_type, *parameters = [part.strip() for part in value.split(";")]
     found = MEDIA_TYPES.get(media_type.lower())
     if found is None:
@@ -72,13 +79,13 @@ def parse_content_type(value: Optional[str]) -> ContentType:
         if name == "charset":
             if text not in ("utf-8", "utf8"):
                 raise _unsupported(
-                    "only the charset UTF-8 is supported, not {}".format(quote(text))
+                    "Only the charset UTF-8 is supported, not {}".format(quote(text))
                 )
         elif name == "header" and found == CSV and text in ("present", "absent"):
             header = text == "present"
         else:
             raise _unsupported(
-                "the Content-Type parameter {} is not known".format(quote(parameter))
+                "The Content-Type parameter {} is not known".format(quote(parameter))
             )
     return ContentType(found, header)
 
@@ -86,16 +93,17 @@ def parse_content_type(value: Optional[str]) -> ContentType:
 def _unsupported(message: str) -> ScoringError:
     accepted = ", ".join(MEDIA_TYPES)
     return ScoringError(
-        "{}; send one of {}".format(message, accepted), status=UNSUPPORTED_MEDIA_TYPE
+        "{}; send one of {}.".format(message, accepted), status=UNSUPPORTED_MEDIA_TYPE
     )
 
 
 def parse(
     body: bytes, content_type: ContentType, signature: Signature, max_decoded: int
 ) -> ModelInput:
-    """Turn a body into the model's input; raises `ScoringError`.
+    """Turn a body into the model's input.
 
-    `max_decoded` is how many bytes a compressed table (Parquet) may grow to.
+    :param max_decoded: how many bytes a compressed table (Parquet) may grow to.
+    :raises ScoringError: it has not the format, or does not fit the signature.
     """
     if content_type.format == JSON:
         return parse_json_text(body, signature)
@@ -105,7 +113,7 @@ def parse(
 
 
 def parse_json_text(body: bytes, signature: Signature) -> ModelInput:
-    """Turn a JSON body into the model's input; raises `ScoringError`."""
+    """Turn a JSON body into the model's input; raises as `parse` does."""
     document = json_body.loads(body)
     if isinstance(document, dict):
         json_body.check_duplicates(body, document, (*FORMAT_KEYS, "params"))
@@ -113,11 +121,11 @@ def parse_json_text(body: bytes, signature: Signature) -> ModelInput:
 
 
 def parse_json(document: Any, signature: Signature) -> ModelInput:
-    """Turn a decoded JSON body into the model's input; raises `ScoringError`."""
+    """Turn a decoded JSON body into the model's input; raises as `parse` does."""
     if _is_list_of_records(document):
         document = {"dataframe_records": document}
     if not isinstance(document, dict):
-        raise ScoringError("expected {}, got {}".format(_expected(), type_name(document)))
+        raise ScoringError("Expected {}, got {}.".format(_expected(), type_name(document)))
     if any(key in document for key in RAW_KEYS):
         names = signature.params.names
         return ModelInput(
@@ -130,15 +138,15 @@ def parse_json(document: Any, signature: Signature) -> ModelInput:
     if signature.from_type_hint:
         if "inputs" not in document:
             raise ScoringError(
-                'this model\'s signature comes from type hints: send {{"inputs": ...}},'
-                " got the keys {}".format(quote(list(document))),
+                'This model\'s signature comes from type hints: send {{"inputs": ...}},'
+                " got the keys {}.".format(quote(list(document))),
                 "INVALID_PARAMETER_VALUE",
             )
         return ModelInput(document["inputs"], params)
     keys = [key for key in FORMAT_KEYS if key in document]
     if len(keys) != 1:
         raise ScoringError(
-            "expected {}, got the keys {}".format(_expected(), quote(list(document)))
+            "Expected {}, got the keys {}.".format(_expected(), quote(list(document)))
         )
     form, value = keys[0], document[keys[0]]
     if signature.plain_rows is not None:
@@ -162,37 +170,41 @@ def _expected() -> str:
 
 def _parse_split(value: Any, signature: Signature) -> pd.DataFrame:
     if not isinstance(value, dict):
-        raise ScoringError("dataframe_split must be an object, got {}".format(type_name(value)))
+        raise ScoringError(
+            "Expected an object as dataframe_split, got {}.".format(type_name(value))
+        )
     if "data" not in value or set(value) - {"columns", "data", "index"}:
         raise ScoringError(
-            "dataframe_split takes data and optionally columns and index, got {}".format(
+            "Expected data and optionally columns and index in dataframe_split, got {}.".format(
                 quote(sorted(value))
             )
         )
     data, index = value["data"], value.get("index")
     # pandas would fill a whole table with one value that was sent once.
     if not isinstance(data, (list, dict)):
-        raise ScoringError("dataframe_split: data must be rows, got {}".format(type_name(data)))
+        raise ScoringError("In dataframe_split data must be rows, got {}.".format(type_name(data)))
     if isinstance(index, list) and isinstance(data, list) and len(index) != len(data):
         raise ScoringError(
-            "dataframe_split has {} rows but an index of {}".format(len(data), len(index))
+            "The dataframe_split has {} rows but an index of {}.".format(len(data), len(index))
         )
     try:
         frame = pd.DataFrame(index=index, columns=value.get("columns"), data=data)
     except Exception as error:
-        raise ScoringError("dataframe_split is not a table: {}".format(error)) from error
+        raise ScoringError("The dataframe_split is no table: {}.".format(reason(error))) from error
     if any(isinstance(name, (list, dict)) for name in frame.columns):
-        raise ScoringError("the columns of dataframe_split must be names")
+        raise ScoringError("The columns of dataframe_split must be names.")
     return _cast(frame, signature)
 
 
 def _parse_records(value: Any, signature: Signature) -> pd.DataFrame:
     if not isinstance(value, list):
-        raise ScoringError("dataframe_records must be a list, got {}".format(type_name(value)))
+        raise ScoringError("Expected a list as dataframe_records, got {}.".format(type_name(value)))
     try:
         frame = pd.DataFrame(data=value)
     except Exception as error:
-        raise ScoringError("dataframe_records is not a table: {}".format(error)) from error
+        raise ScoringError(
+            "The dataframe_records are no table: {}.".format(reason(error))
+        ) from error
     return _cast(frame, signature)
 
 

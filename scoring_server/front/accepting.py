@@ -77,7 +77,7 @@ class Acceptor:
 
     def _wait(self, error: OSError) -> None:
         """There are no descriptors, or no memory, for one more: make room, and try again."""
-        logger.warning("No connection can be accepted; tried again at once: %s", error)
+        logger.warning("No connection can be accepted; tried again at once: %s.", error)
         self._connections.close_one()
         self._loop.remove_reader(self._connections.listener)
         self._loop.call_later(_RETRY_SECONDS, self._resume)
@@ -89,7 +89,7 @@ class Acceptor:
             # It has gone, speaks no TLS, or took too long to.
             connection.close()
         except Exception:
-            logger.exception("a connection could not be taken")
+            logger.exception("A connection could not be taken.")
             connection.close()
         finally:
             self._connections.pending.pop(connection, None)

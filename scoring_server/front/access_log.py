@@ -58,7 +58,7 @@ class AccessLog:
             left_out = self._unknown - _UNKNOWN_A_SECOND
             self._unknown_since, self._unknown = now, 0
             if left_out > 0:
-                self._lines.append(self._remark(left_out, "refused requests were not logged"))
+                self._lines.append(self._remark(left_out, "refused requests were not logged."))
         self._unknown += 1
         return self._unknown > _UNKNOWN_A_SECOND
 
@@ -105,7 +105,7 @@ class AccessLog:
             self._timer = None
         lines, self._lines = self._lines, []
         if self._dropped:
-            lines.insert(0, self._remark(self._dropped, "lines of the access log were dropped"))
+            lines.insert(0, self._remark(self._dropped, "lines of the access log were dropped."))
         piece = b""
         for number, line in enumerate(lines):
             if len(piece) + len(line) > _PIECE:

@@ -88,7 +88,7 @@ class Connection(Client):
         # Who has sent all it wants to may still read the answer.
         self._has_ended = True
         if self._state in (HEAD, BODY):
-            self.refuse(HttpError(400, "the request ended before it was complete"))
+            self.refuse(HttpError(400, "The request ended before it was complete."))
         # So may who has sent further requests, which `_go_on` is about to read.
         return self._state in (WAITING, STREAMING) or (self._state == IDLE and bool(self._buffer))
 
@@ -175,7 +175,7 @@ class Connection(Client):
             return
         end = buffer.find(HEAD_END)
         if end > MAX_HEAD or (end < 0 and len(buffer) > MAX_HEAD):
-            raise HttpError(431, "the head is larger than {} bytes".format(MAX_HEAD))
+            raise HttpError(431, "The head is larger than {} bytes.".format(MAX_HEAD))
         if end < 0:
             self._hold(len(buffer))
             self._connections.check_held()
@@ -220,7 +220,7 @@ class Connection(Client):
         if self._chunked.take(self._buffer):
             self._complete(self._chunked.body)
         else:
-            self._progress(size, self._chunked.size + len(self._buffer))
+            self._progress(size, len(self._chunked.body) + len(self._buffer))
 
     def _progress(self, size: int, held: int) -> None:
         """A part of a body is here: its sender has its time anew, within the bounds.
@@ -235,7 +235,7 @@ class Connection(Client):
         self._spare_seconds = min(self._spare_seconds + gained, RATE_SECONDS)
         try:
             if self._spare_seconds < 0:
-                raise HttpError(408, "the body came too slowly")
+                raise HttpError(408, "The body came too slowly.")
             self._hold(held)
             self._connections.check_held()
         except HttpError as error:

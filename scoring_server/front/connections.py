@@ -54,8 +54,9 @@ class Connections:
         self.shake_hands = settings.tls_cert is not None
         self._date = ""
         self._date_until = 0.0
-        self.reading = Deadlines(self.loop, READ_SECONDS, self._read_too_slowly)
-        self.idle = Deadlines(self.loop, KEEP_ALIVE_SECONDS, self._idle_too_long)
+        late = HttpError(408, "The request did not come in time.")
+        self.reading = Deadlines(self.loop, READ_SECONDS, lambda client: client.refuse(late))
+        self.idle = Deadlines(self.loop, KEEP_ALIVE_SECONDS, lambda client: client.close())
         self.lingering = Deadlines(self.loop, LINGER_SECONDS, self._lingers_too_long)
         self._slow_readers = Deadlines(self.loop, SLOW_READER_SECONDS, self._reads_too_slowly)
         self._changed = asyncio.Event()
@@ -68,7 +69,7 @@ class Connections:
         """A client has connected."""
         self.open.add(client)
         if len(self.open) > self.most_open and not self.close_one():
-            client.refuse(HttpError(503, "too many connections"))
+            client.refuse(HttpError(503, "There are too many connections; try again later."))
         else:
             self.idle.add(client)
 
@@ -112,9 +113,12 @@ class Connections:
         self._changed.set()
 
     def check_held(self, more: int = 0) -> None:
-        """Raise `HttpError` where all that is held, and `more`, is beyond the bound."""
+        """Check that all that is held, and `more` bytes, are within the bound.
+
+        :raises HttpError: they are not (503).
+        """
         if self.held + more > self.most_held:
-            raise HttpError(503, "too much is being sent at once: {} bytes".format(self.held))
+            raise HttpError(503, "Too much is being sent at once: {} bytes.".format(self.held))
 
     # --- clients that read slowly --------------------------------------------------------------
 
@@ -150,14 +154,6 @@ class Connections:
             deadlines.add(client)
         else:
             client.transport.abort()
-
-    @staticmethod
-    def _read_too_slowly(client: Client) -> None:
-        client.refuse(HttpError(408, "the request did not come in time"))
-
-    @staticmethod
-    def _idle_too_long(client: Client) -> None:
-        client.close()
 
     # --- the end -------------------------------------------------------------------------------
 

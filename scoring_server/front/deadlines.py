@@ -13,10 +13,13 @@ logger = logging.getLogger(__name__)
 
 
 class Deadlines:
-    """Calls `expire(item)` for each item that has not been removed `seconds` after it was added.
+    """Lets items expire that have not been removed in time.
 
     All last equally long, so that the first added is the first due: a dict keeps that order, and
     adding and removing cost next to nothing.
+
+    :param seconds: how long after it was added an item is due.
+    :param expire: called with each item that is.
     """
 
     def __init__(
@@ -58,5 +61,5 @@ class Deadlines:
                 self._expire(item)
             except Exception:
                 # The deadlines of all others depend on this going on.
-                logger.exception("what has taken too long could not be ended")
+                logger.exception("What has taken too long could not be ended.")
                 give_up(item)

@@ -61,7 +61,7 @@ class Dispatcher(WorkerEvents):
         if link is not None:
             link.send(request)
         elif self.is_full:
-            self.answer_error(request, 503, "the queue is full")
+            self.answer_error(request, 503, "The queue is full; try again later.")
             return
         else:
             self._queue.append(request)
@@ -71,7 +71,7 @@ class Dispatcher(WorkerEvents):
     def put_page(self, request: PendingRequest) -> None:
         """Give a request to the pages' process, or refuse it with 503."""
         if self.pages.is_full:
-            self.answer_error(request, 503, "too many requests for pages wait")
+            self.answer_error(request, 503, "Too many requests for pages wait; try again later.")
             return
         self.pages.put(request)
         self._page_deadlines.add(request)
@@ -137,7 +137,7 @@ class Dispatcher(WorkerEvents):
                 self._pass_on(request, message)
             except Exception:
                 # The process has done its part.
-                logger.exception("an answer could not be written")
+                logger.exception("An answer could not be written.")
                 give_up(request)
         if is_last:
             self.dispatch()
@@ -166,7 +166,7 @@ class Dispatcher(WorkerEvents):
             self._forget(request)
             if request.status:
                 continue
-            message = "the process that answered this request {}".format(reason)
+            message = "The process that answered this request {}.".format(reason)
             self.answer_error(request, 500, message, INTERNAL_ERROR)
 
     def returned(self, requests: List[PendingRequest]) -> None:
@@ -191,17 +191,17 @@ class Dispatcher(WorkerEvents):
         is_page = is_for_pages(request.match)
         limit = "{:g} s".format(_PAGE_SECONDS if is_page else self._settings.timeout or 0)
         if link is None:
-            message = "the model was busy with other requests for " + limit
+            message = "The model was busy with other requests for {}.".format(limit)
             self._gone_in_queue += 1
         else:
-            message = "the {} took longer than {}".format(
+            message = "The {} took longer than {}.".format(
                 "page" if is_page else "prediction", limit
             )
         if not request.status:
             self._give_up(request, message)
         # One that has begun none of them reads its channel no more.
         if link is not None and (is_page or request in link.begun() or not link.begun()):
-            logger.warning("process %d: %s; it is replaced", link.pid, message)
+            logger.warning("Process %d is replaced: %s", link.pid, message)
             link.owner.replace(link, "timeout", kill=is_page or not link.has_hope)
         self.dispatch()
 

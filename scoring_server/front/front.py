@@ -143,7 +143,7 @@ class Front(RequestHandler, Vitals):
         if head.length is not None and head.length > self._settings.max_body:
             raise HttpError(413, too_large(self._settings.max_body).message)
         if head.headers.get("expect") and self._dispatcher.is_full:
-            raise HttpError(503, "the queue is full")
+            raise HttpError(503, "The queue is full; try again later.")
         return match
 
     def handle(self, request: PendingRequest) -> None:

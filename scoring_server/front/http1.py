@@ -63,10 +63,12 @@ class HttpError(Exception):
 
 
 class Head:
-    """A request's head.
+    """A request's head; `length` is the body's in bytes, None for a chunked one.
 
-    `headers` has lower-case names; values that came several times are joined by commas.
-    `length` is the body's length in bytes, None for a chunked body.
+    :param target: as the request line has it.
+    :param version: "1.0" or "1.1".
+    :param headers: by lower-case name; values that came several times are joined by commas.
+    :raises HttpError: they contradict each other, or are not for this server.
     """
 
     __slots__ = ("headers", "keep_alive", "length", "method", "path", "query", "version")
@@ -167,9 +169,7 @@ def _body_length(version: str, headers: Dict[str, str]) -> Optional[int]:
 
 
 class ChunkedBody:
-    """Decodes a chunked body as it comes, in time and memory linear in its bytes.
-
-    `body` is what has been decoded so far.
+    """Decodes a chunked body into `body` as it comes, in time and memory linear in its bytes.
 
     :param limit: most bytes that the decoded body may have.
     """
@@ -182,16 +182,12 @@ class ChunkedBody:
         self._size_line = _FIRST_CHUNK
         self._is_in_trailers = False
 
-    @property
-    def size(self) -> int:
-        """How many bytes have been decoded."""
-        return len(self.body)
-
     def take(self, buffer: bytearray) -> bool:
-        """Take what can be decoded from the front of `buffer`; True once the body is complete.
+        """Take what can be decoded from the front of `buffer`.
 
         Trailers are checked as header fields are, and dropped.
 
+        :returns: whether the body is complete.
         :raises HttpError: the body is malformed or beyond the limit.
         """
         used = 0

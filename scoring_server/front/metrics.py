@@ -49,8 +49,10 @@ class Histogram:
 class Figures(NamedTuple):
     """What is not counted but looked up when the figures are asked for.
 
-    `processes` are (kind, process id), `replaced` the workers that were replaced, by reason, `held`
-    the bytes that connections hold.
+    :param processes: kind and process id of each.
+    :param replaced: how many workers were replaced, by reason.
+    :param held: bytes that connections hold.
+    :param held_limit: most bytes that they may.
     """
 
     queued: int
@@ -64,10 +66,7 @@ class Figures(NamedTuple):
 
 
 class Metrics:
-    """Counts requests, and the stages that answering them took.
-
-    `total` are the predictions that were answered.
-    """
+    """Counts requests, and the stages that answering them took; `total` are the predictions."""
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings

@@ -58,7 +58,7 @@ class Pages(LinkOwner):
             link.retire()
 
     def replace(self, link: Link, reason: str, *, kill: bool) -> None:  # noqa: ARG002
-        logger.warning("the pages' process %d is ended: %s", link.pid, reason)
+        logger.warning("The pages' process %d is ended: %s.", link.pid, reason)
         if self.link is link:
             self.link = None
         link.kill()

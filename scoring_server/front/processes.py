@@ -14,7 +14,8 @@ import signal
 import socket
 import time
 import traceback
-from typing import Any, Callable, Dict, List, NoReturn, Optional
+from collections import deque
+from typing import Any, Callable, Deque, Dict, List, NoReturn, Optional
 
 from ..worker import channel
 from ..worker.orphans import Orphans
@@ -25,6 +26,8 @@ from .request import PendingRequest
 logger = logging.getLogger(__name__)
 
 _SOCKET_BUFFER = 1 << 20
+# Bytes of a body that a transport is given at a time; what it cannot write at once, it copies.
+_PIECE = 1 << 18
 # A process that somebody stopped (SIGSTOP) is given this long to be continued.
 _STOPPED_SECONDS = 5.0
 # One that has ended its channel is given this long to end itself.
@@ -82,7 +85,8 @@ class Link(asyncio.Protocol):
         self.mark = channel.new_mark()
         self.fault = ""
         self._decoder = channel.Decoder(self.mark)
-        self._early: List[bytes] = []
+        self._unsent: Deque[Any] = deque()
+        self._takes_more = False
         self.pid = 0
         self.connection: Any = None
         self.outstanding: Dict[int, PendingRequest] = {}
@@ -91,9 +95,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        early, self._early = self._early, []
-        for data in early:
-            transport.write(data)
+        self.resume_writing()
         if self.is_retiring:
             self.retire()
 
@@ -104,7 +106,7 @@ class Link(asyncio.Protocol):
             for message in self._decoder.feed(data):
                 self.owner.take(self, message)
         except channel.NotAMessage as error:
-            logger.warning("process %d wrote into its channel: %s", self.pid, error)
+            logger.warning("Process %d wrote into its channel: %s.", self.pid, error)
             self.fail("wrote into the server's own channel", "channel")
 
     def eof_received(self) -> bool:
@@ -148,10 +150,27 @@ class Link(asyncio.Protocol):
         self._write(b"".join(channel.encode(self.mark, channel.CANCEL, request.number)))
 
     def _write(self, data: bytes) -> None:
-        if self.transport is None:
-            self._early.append(data)
-        else:
+        if self._takes_more and len(data) <= _PIECE:
             self.transport.write(data)
+        else:
+            self._unsent.append(data)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Write what the transport takes: a body that waits here is not copied."""
+        while self._takes_more and self._unsent:
+            data = self._unsent.popleft()
+            if len(data) > _PIECE:
+                data = memoryview(data)
+                self._unsent.appendleft(data[_PIECE:])
+            self.transport.write(data[:_PIECE])
+
+    def pause_writing(self) -> None:
+        self._takes_more = False
+
+    def resume_writing(self) -> None:
+        self._takes_more = True
+        self._go_on()
 
     def drain(self) -> None:
         """Take what it wrote before it ended."""
@@ -228,12 +247,12 @@ class Processes:
         try:
             self._fork(link, run)
         except OSError as error:
-            logger.warning("No process can be started; tried again in %.1f s: %s", retry, error)
+            logger.warning("No process can be started; tried again in %.1f s: %s.", retry, error)
             following = min(2 * retry, _RETRY_LONGEST)
             self._loop.call_later(retry, self._try_to_fork, link, run, following)
 
     def _fork(self, link: Link, run: Callable[[ProcessEnd], NoReturn]) -> None:
-        """Raises `OSError` with nothing left behind."""
+        """Fork now; where that fails (`OSError`) nothing is left behind."""
         noted = channel.Begun(link.requests)
         parent = os.getpid()
         ours, theirs = socket.socketpair()
@@ -269,7 +288,7 @@ class Processes:
         try:
             await self._loop.create_unix_connection(lambda: link, sock=link.connection)
         except Exception:
-            logger.exception("process %d cannot be talked to", link.pid)
+            logger.exception("Process %d cannot be talked to.", link.pid)
             link.abort()
 
     def _children_changed(self) -> None:
@@ -279,7 +298,7 @@ class Processes:
             try:
                 has_ended = self._look_after(link) or has_ended
             except Exception:
-                logger.exception("process %d is ended", link.pid)
+                logger.exception("Process %d is ended.", link.pid)
                 link.kill()
         if self._orphans.reap(self._links, has_ended=has_ended):
             # Those killed now may leave some in turn, and not all tell of their end.
@@ -309,7 +328,7 @@ class Processes:
 
     def _end_if_stopped(self, link: Link) -> None:
         if link.is_stopped and link.pid in self._links:
-            logger.warning("process %d was stopped; it is replaced", link.pid)
+            logger.warning("Process %d was stopped; it is replaced.", link.pid)
             link.owner.replace(link, "stopped", kill=True)
 
     def _ended(self, link: Link, status: int) -> None:
@@ -325,8 +344,11 @@ class Processes:
             link.pid = 0
 
 
-def describe_end(link: Link, status: int) -> str:
-    """What became of a process, from its wait status: "was killed by SIGKILL"."""
+def describe_end(link: Link, status: int, *, has_bound: bool = False) -> str:
+    """What became of a process, from its wait status: "was killed by SIGKILL".
+
+    :param has_bound: whether its memory is bounded.
+    """
     if link.fault:
         return link.fault
     if not link.pid:
@@ -335,8 +357,12 @@ def describe_end(link: Link, status: int) -> str:
         return "took more memory than a worker may have (--worker-memory)"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
+        why = ""
+        if has_bound and number in (signal.SIGABRT, signal.SIGSEGV):
+            # As libraries end that do not expect to be refused memory.
+            why = ", perhaps for want of memory (--worker-memory)"
         try:
-            return "was killed by " + signal.Signals(number).name
+            return "was killed by " + signal.Signals(number).name + why
         except ValueError:
             return "was killed by signal {}".format(number)
     return "exited with code {}".format(os.WEXITSTATUS(status))

@@ -122,7 +122,10 @@ class RequestHandler:
     """What a connection does with its requests."""
 
     def admit(self, head: Head) -> Match:
-        """Look at a head before the body is read; raises `HttpError`."""
+        """Look at a head before the body is read.
+
+        :raises HttpError: the request is not let in: 401, 413 or 503.
+        """
         raise NotImplementedError
 
     def handle(self, request: PendingRequest) -> None:

@@ -36,4 +36,4 @@ def give_up(whose: Any) -> None:
     try:
         abort()
     except Exception:
-        logger.exception("%r could not be given up", whose)
+        logger.exception("%r could not be given up.", whose)

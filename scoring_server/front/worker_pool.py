@@ -199,7 +199,8 @@ class WorkerPool(LinkOwner):
         if self.links.pop(link.pid, None) is None:
             return
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
-        reason = describe_end(link, status)
+        has_bound = self._settings.worker_memory is not None
+        reason = describe_end(link, status, has_bound=has_bound)
         begun = link.begun()
         returned = [request for request in link.outstanding.values() if request not in begun]
         link.outstanding.clear()
@@ -214,13 +215,13 @@ class WorkerPool(LinkOwner):
         if code == 0 or (code == EXIT_OUT_OF_MEMORY and link.is_loaded):
             self._count("memory" if code else "exited")
             if code:
-                logger.warning("worker %d %s; it is replaced", link.pid, reason)
+                logger.warning("Worker %d %s; it is replaced.", link.pid, reason)
             self._fork()
             return
         self._count("crashed")
         # One that has answered is replaced at once; one that never did may be the rule.
         early = link.answered == 0
-        logger.warning("worker %d %s; it is replaced", link.pid, reason)
+        logger.warning("Worker %d %s; it is replaced.", link.pid, reason)
         self._events.crashed(reason, early)
         if not early:
             self._fork()

@@ -1,7 +1,7 @@
 """Loaders for flavors whose files need no MLflow to be read.
 
 Importing MLflow costs seconds at every start, and these flavors use it for nothing but reading a
-file and calling ``predict``. What is read and called is what each flavor's ``_load_pyfunc`` in
+file and calling `predict`. What is read and called is what each flavor's `_load_pyfunc` in
 MLflow reads and calls; the tests compare both. A flavor that is not here, or a file that is laid
 out in another way, is left to MLflow.
 """
@@ -26,10 +26,11 @@ Settings = Dict[str, Any]
 
 
 def load_directly(model: ModelConfig, model_config: Optional[Settings]) -> Optional[Any]:
-    """The model, with a ``predict`` method, or None where MLflow has to load it.
+    """The model, with a `predict` method, or None where MLflow has to load it.
 
-    `model_config` is what MLflow would give its loader beside the path. Raises `PickleRefused`,
-    `ImportError`, and what the flavor's library raises.
+    :param model_config: what MLflow would give its loader beside the path.
+    :raises PickleRefused: it is a file that must not be read.
+    :raises ImportError: the flavor's library is missing; what it raises goes through as well.
     """
     pyfunc = model.flavors["python_function"]
     package, _, name = str(pyfunc.get("loader_module")).partition(".")
@@ -151,7 +152,7 @@ class _XGBoostModel:
         known = {name: value for name, value in (params or {}).items() if self.knows(name)}
         unknown = sorted(set(params or ()) - set(known))
         if unknown:
-            logger.warning("params that the model does not take: %s", unknown)
+            logger.warning("Params that the model does not take are ignored: %s.", unknown)
         return self._predict(*self._convert(data), **dict(self._checks_names, **known))
 
 
@@ -164,6 +165,6 @@ class _TimeSeriesModel:
     def predict(self, data: Any) -> Any:
         if data.shape[0] != 1 or not {"start", "end"} <= set(data.columns):
             raise ValueError(
-                "a time series model takes exactly one row with the columns start and end"
+                "A time series model takes exactly one row with the columns start and end."
             )
         return self._results.predict(start=data["start"][0], end=data["end"][0])

@@ -1,4 +1,4 @@
-"""Can a loaded model live on in a fork of this process?"""
+"""Whether a loaded model can live on in a fork of this process."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
 from ..config import FLAVOR, ModelConfig, ServerConfig
-from ..errors import ModelLoadError
+from ..errors import ModelLoadError, reason
 from .flavors import load_directly
 from .pickle_permission import ALLOW_PICKLE, PickleRefused
 
@@ -61,7 +61,7 @@ class LoadedModel:
     def predict(self, data: Any, params: Optional[Dict[str, Any]] = None) -> Any:
         """The model's answer to data that the signature has been applied to.
 
-        `params` are dropped where the model's method takes none, as in MLflow.
+        :param params: dropped where the model's method takes none, as in MLflow.
         """
         if self.supports_params:
             return self._predict(data, params=params)
@@ -84,7 +84,10 @@ def _with_optional_params(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def load_model(config: ServerConfig) -> LoadedModel:
-    """Load the model that the configuration names; raises `ModelLoadError`."""
+    """Load the model that the configuration names.
+
+    :raises ModelLoadError: it cannot be loaded.
+    """
     model = config.model
     flavor = python_function_flavor(model)
     # MLflow sets this while serving; models with type hints read times and bytes from text then.
@@ -100,17 +103,16 @@ def load_model(config: ServerConfig) -> LoadedModel:
         raise
     except PickleRefused as error:
         raise ModelLoadError(
-            str(error), "set {}=true if you trust the model".format(ALLOW_PICKLE)
+            str(error), "Set {}=true if you trust the model.".format(ALLOW_PICKLE)
         ) from error
     except ImportError as error:
         raise import_error(error, model.path) from error
     except (Exception, SystemExit) as error:
-        text = str(error) or repr(error)
         raise ModelLoadError(
-            "the model's loader {} raised {}: {}".format(
-                flavor["loader_module"], type(error).__name__, _one_line(text)
+            "The model's loader {} raised {}: {}.".format(
+                flavor["loader_module"], type(error).__name__, _one_line(reason(error))
             ),
-            "the traceback is in the log; --debug shows it",
+            "The traceback is in the log; --debug shows it.",
         ) from error
     return _loaded(implementation, flavor)
 
@@ -127,7 +129,7 @@ def _loaded(implementation: Any, flavor: Dict[str, Any]) -> LoadedModel:
     predict = getattr(implementation, flavor.get("predict_fn") or "predict", None)
     if predict is None:
         raise ModelLoadError(
-            "the loaded model ({}) has no method {!r}".format(
+            "The loaded model ({}) has no method {!r}.".format(
                 type(implementation).__name__, flavor.get("predict_fn") or "predict"
             )
         )
@@ -138,14 +140,17 @@ def _loaded(implementation: Any, flavor: Dict[str, Any]) -> LoadedModel:
 
 
 def python_function_flavor(model: ModelConfig) -> Dict[str, Any]:
-    """The model's python_function flavor; raises `ModelLoadError` where there is none."""
+    """The model's python_function flavor.
+
+    :raises ModelLoadError: there is none.
+    """
     flavor = model.flavors.get(FLAVOR)
     if not flavor or not flavor.get("loader_module"):
         raise ModelLoadError(
-            "the model has no {} flavor (its flavors: {})".format(
+            "The model has no {} flavor (its flavors: {}).".format(
                 FLAVOR, ", ".join(sorted(model.flavors)) or "none"
             ),
-            "only models with a {} flavor can be served".format(FLAVOR),
+            "Only models with a {} flavor can be served.".format(FLAVOR),
             stage="config",
         )
     return flavor
@@ -172,13 +177,15 @@ def effective_model_config(flavor: Dict[str, Any]) -> Optional[Dict[str, Any]]:
                 overrides.update(json.loads(os.environ[variable]))
             except (ValueError, TypeError) as error:
                 raise ModelLoadError(
-                    "{} is not a JSON object: {}".format(variable, error), stage="config"
+                    "{} is not a JSON object: {}.".format(variable, error), stage="config"
                 ) from error
     if not logged:
         return logged
     unknown = sorted(set(overrides) - set(logged))
     if unknown:
-        logger.warning("model configuration ignored, not logged with the model: %s", unknown)
+        logger.warning(
+            "Model configuration that was not logged with the model is ignored: %s.", unknown
+        )
     return {key: overrides.get(key, value) for key, value in logged.items()}
 
 
@@ -187,15 +194,16 @@ def import_error(error: ImportError, model_path: str) -> ModelLoadError:
     module = (getattr(error, "name", None) or "").partition(".")[0]
     if not isinstance(error, ModuleNotFoundError) or not module:
         return ModelLoadError(
-            "the model's code cannot be imported: {}".format(_one_line(str(error))), stage="import"
+            "The model's code cannot be imported: {}.".format(_one_line(reason(error))),
+            stage="import",
         )
     distribution = _DISTRIBUTIONS.get(module, module)
     requirement = _logged_requirement(model_path, distribution) or distribution
     return ModelLoadError(
-        "the model needs the package {} (module {}), which this environment lacks".format(
+        "The model needs the package {} (module {}), which this environment lacks.".format(
             re.split(r"[<>=!~;\[ ]", requirement)[0], error.name
         ),
-        "{} -m pip install '{}'".format(sys.executable, requirement),
+        "Install it: {} -m pip install '{}'".format(sys.executable, requirement),
         stage="import",
     )
 

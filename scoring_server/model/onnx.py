@@ -18,10 +18,10 @@ _THREADS = ("inter_op_num_threads", "intra_op_num_threads")
 
 
 def load_onnx(flavor: Settings, path: Path) -> OnnxModel:
-    """The model in the file `path`; raises what ONNX Runtime raises.
+    """The model in the file `path`; ONNX Runtime raises errors of its own.
 
-    `flavor` are the flavor's settings in the MLmodel file: `providers`, and since MLflow 2.10
-    `onnx_session_options`.
+    :param flavor: the flavor's settings in the MLmodel file: `providers`, and since MLflow 2.10
+        `onnx_session_options`.
     """
     import onnxruntime
 
@@ -33,7 +33,7 @@ def load_onnx(flavor: Settings, path: Path) -> OnnxModel:
         if providers == [_CPU]:
             raise
         # Built in, but its driver is missing or another one than it needs.
-        logger.warning("ONNX Runtime cannot use %s; it runs on the processor", providers)
+        logger.warning("ONNX Runtime cannot use %s; it runs on the processor.", providers)
         session = onnxruntime.InferenceSession(str(path), sess_options=options, providers=[_CPU])
     return OnnxModel(session)
 
@@ -89,7 +89,11 @@ class OnnxModel:
         self._outputs = [each.name for each in session.get_outputs()]
 
     def predict(self, data: Any, params: Optional[Dict[str, Any]] = None) -> Any:  # noqa: ARG002
-        """The outputs for `data`; raises `TypeError`, `ValueError`, and what the session raises."""
+        """The outputs for `data`; the session raises errors of its own.
+
+        :raises TypeError: it is neither a table, nor an array, nor a dict of arrays.
+        :raises ValueError: one array for a model with several inputs.
+        """
         feed = {
             name: values.astype(np.float32)
             if self._types.get(name) == "tensor(float)" and values.dtype == np.float64
@@ -109,10 +113,10 @@ class OnnxModel:
         if isinstance(data, pd.DataFrame) and len(self._types) > 1:
             return {name: data[name].values for name in self._types}
         if not isinstance(data, (pd.DataFrame, np.ndarray)):
-            raise TypeError("expected a table or arrays, got {}".format(type(data).__name__))
+            raise TypeError("Expected a table or arrays, got {}.".format(type(data).__name__))
         if len(self._types) > 1:
             raise ValueError(
-                "one array for a model with the inputs {}: send them by name".format(
+                "One array for a model with the inputs {}: send them by name.".format(
                     ", ".join(self._types)
                 )
             )

@@ -19,10 +19,13 @@ def pickles_allowed() -> bool:
 
 
 def check_allowed(path: Path) -> None:
-    """Raise `PickleRefused` where the file at `path`, which can run code, must not be read."""
+    """Check that the file at `path`, which can run code, may be read.
+
+    :raises PickleRefused: it may not.
+    """
     if not pickles_allowed():
         raise PickleRefused(
-            "reading {} can run code of the model, and {} forbids that".format(
+            "Reading {} can run code of the model, and {} forbids that.".format(
                 path.name, ALLOW_PICKLE
             )
         )

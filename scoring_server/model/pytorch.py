@@ -28,8 +28,10 @@ def load_pytorch(
 ) -> Optional[PyTorchModel]:
     """The model below (or in) `path`, or None where MLflow has to load it.
 
-    `model_config` can name the `device`. Raises `PickleRefused`, `ImportError`, `ValueError` where
-    an exported model is on another device, and what PyTorch raises.
+    :param model_config: can name the `device`.
+    :raises PickleRefused: it is a file that must not be read.
+    :raises ImportError: PyTorch, or the module that pickled the file, is missing.
+    :raises ValueError: an exported model is on another device.
     """
     if _drops_params(model):
         return None
@@ -81,8 +83,8 @@ def _load_exported(path: Path, device: str) -> PyTorchModel:
     others = {each.device.type for each in tensors} - {torch.device(device).type}
     if others:
         raise ValueError(
-            "the exported model is on {} and cannot be moved to {}: set {}, or export it from "
-            "there".format(", ".join(sorted(others)), device, DEVICE)
+            "The exported model is on {} and cannot be moved to {}: set {}, or export it from "
+            "there.".format(", ".join(sorted(others)), device, DEVICE)
         )
     return PyTorchModel(module, device)
 
@@ -127,22 +129,26 @@ class PyTorchModel:
         self._device = device
 
     def predict(self, data: Any, params: Optional[Dict[str, Any]] = None) -> Any:
-        """The module's one output; raises `TypeError`, `ValueError`, and what the module raises."""
+        """The module's one output; the module raises errors of its own.
+
+        :raises TypeError: the input is neither a table nor an array, or the output no tensor.
+        :raises ValueError: the params name a device.
+        """
         import torch
 
         if params and "device" in params:
-            raise ValueError("the device is chosen when the model is loaded: set {}".format(DEVICE))
+            raise ValueError("The device is chosen as the model is loaded: set {}.".format(DEVICE))
         is_table = isinstance(data, pd.DataFrame)
         if not is_table and not isinstance(data, np.ndarray):
             raise TypeError(
-                "a PyTorch model takes a table or one array, got {}".format(type(data).__name__)
+                "A PyTorch model takes a table or one array, got {}.".format(type(data).__name__)
             )
         values = data.to_numpy(dtype=np.float32) if is_table else data
         with torch.no_grad():
             answer = self._module(torch.from_numpy(values).to(self._device), **(params or {}))
         if not isinstance(answer, torch.Tensor):
             raise TypeError(
-                "the model has to answer one tensor, not {}".format(type(answer).__name__)
+                "The model has to answer one tensor, not {}.".format(type(answer).__name__)
             )
         array = answer.to("cpu").numpy()
         if not is_table:

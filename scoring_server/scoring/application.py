@@ -63,7 +63,7 @@ class Application(Handler):
         try:
             outcomes = self._batcher.predict([each[1:] for each in waiting])
         except Exception:
-            logger.exception("requests could not be answered together")
+            logger.exception("Requests could not be answered together; each is answered alone.")
             for place, _, _ in waiting:
                 answers[place] = self.answer(requests[place])
             return answers
@@ -118,6 +118,6 @@ class Application(Handler):
 
 def _error_answer(request: Request, error: Exception, stages: Stages) -> Answer:
     if not isinstance(error, ScoringError):
-        logger.error("a request could not be answered", exc_info=error)
+        logger.error("A request could not be answered.", exc_info=error)
         error = internal_error(error)
     return request.group.error(error)._replace(stages=stages)

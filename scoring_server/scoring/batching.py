@@ -88,10 +88,10 @@ class Batcher:
                 )
             except ScoringError:
                 # One bad request must not hurt the others: each has its own turn.
-                logger.info("a batch of %d requests failed; each is predicted alone", len(batch))
+                logger.info("A batch of %d requests failed; each is predicted alone.", len(batch))
             except _NotRowWiseError as error:
                 self.is_on = False
-                logger.warning("batching is off from now on: %s", error)
+                logger.warning("Batching is off from now on: %s", error)
             else:
                 for turn in batch:
                     turn.stages.extend(stages)
@@ -141,7 +141,7 @@ def _stack(data: List[Any]) -> Any:
 
 
 def _split(answer: Any, lengths: List[int]) -> List[Any]:
-    """The answer's rows for each request; raises `_NotRowWiseError`."""
+    """The answer's rows for each request."""
     ends = list(itertools.accumulate(lengths))
     spans = [slice(end - length, end) for length, end in zip(lengths, ends)]
     if isinstance(answer, dict) and answer:
@@ -156,5 +156,5 @@ def _rows_of(answer: Any, spans: List[slice], rows: int) -> List[Any]:
     if isinstance(answer, list) or (isinstance(answer, np.ndarray) and answer.ndim):
         if len(answer) == rows:
             return [answer[span] for span in spans]
-        raise _NotRowWiseError("{} rows were answered with {}".format(rows, len(answer)))
-    raise _NotRowWiseError("rows were answered with one {}".format(type(answer).__name__))
+        raise _NotRowWiseError("{} rows were answered with {}.".format(rows, len(answer)))
+    raise _NotRowWiseError("Rows were answered with one {}.".format(type(answer).__name__))

@@ -27,6 +27,7 @@ class Scorer:
 
     :param bounds_memory: whether reading a request is bounded in the memory that it takes. The
         bound is the whole process's: threads would take it for each other.
+    :raises SignatureError: the model's signature is malformed.
     """
 
     def __init__(
@@ -54,22 +55,22 @@ class Scorer:
             with at_most(most) as is_own_bound:
                 return self.apply_signature(protocol.read(request, self.signature))
         except RecursionError as error:
-            raise ScoringError("the body is nested too deeply") from error
+            raise ScoringError("The body is nested too deeply.") from error
         except UnicodeEncodeError as error:
             # JSON can write half of a surrogate pair; tables and Arrow's texts cannot hold it.
-            raise ScoringError("the body has text that is not Unicode: {}".format(error)) from error
+            raise ScoringError("The body's text is not Unicode: {}.".format(error)) from error
         except (ScoringError, MemoryError) as error:
             if not is_for_want_of_memory(error):
                 raise
             if self._has_bound and not is_own_bound:
                 raise OutOfMemoryError from error
-            raise ScoringError("the body decodes to more than it may", status=413) from error
+            raise ScoringError("The body decodes to more than it may.", status=413) from error
 
     def apply_signature(self, model_input: ModelInput) -> ModelInput:
         """Convert parsed data and params to what the signature says."""
         if not model_input.fits:
             model_input.data = self.signature.enforce(model_input.data)
-        model_input.params = self.signature.enforce_params(model_input.params)
+        model_input.params = self.signature.params.enforce(model_input.params)
         if self._to_example is not None and isinstance(model_input.data, pd.DataFrame):
             model_input.data = self._to_example(model_input.data)
         return model_input
@@ -102,15 +103,17 @@ class Scorer:
         """What a client is told of an exception of the model's."""
         if self._has_bound and is_for_want_of_memory(error):
             return OutOfMemoryError()
-        logger.error("the model raised an exception", exc_info=True)
+        logger.error("The model raised an exception.", exc_info=True)
         return from_model_exception(error)
 
 
 def single_input(data: Any) -> Any:
-    """The one input of a stream, as plain Python values; raises `ScoringError`.
+    """The one input of a stream, as plain Python values.
 
     The signature makes tables and arrays of it; this is the way back, as in
     `mlflow.models.utils._convert_llm_input_data`.
+
+    :raises ScoringError: there are several, or none.
     """
     if isinstance(data, pd.DataFrame):
         names: Any = list(data.columns)
@@ -120,7 +123,7 @@ def single_input(data: Any) -> Any:
     if not isinstance(data, list):
         return data
     if len(data) != 1:
-        raise ScoringError("a stream answers one input, got {}".format(len(data)))
+        raise ScoringError("A stream answers one input, got {}.".format(len(data)))
     return data[0]
 
 

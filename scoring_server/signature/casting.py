@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import numpy as np
 import pandas as pd
 
-from ..errors import ScoringError, quote, type_name
+from ..errors import ScoringError, quote, reason, type_name
 from .datatypes import DATETIME_NS, is_text
 from .nested import compile_type
 from .schema import (
@@ -56,7 +56,7 @@ class FrameCaster:
     def cast(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The frame with the signature's columns cast; others stay as they are.
 
-        Raises `ScoringError` (BAD_REQUEST) that names the column that cannot be cast.
+        :raises ScoringError: names the column that cannot be cast (BAD_REQUEST).
         """
         converted: Dict[Any, pd.Series] = {}
         for name, cast in self._targets(frame):
@@ -70,10 +70,8 @@ class FrameCaster:
                 values = cast(column)
                 if values is not column:
                     converted[name] = values
-            except ScoringError as error:
-                raise _failed(name, self._type_of(name), error.message) from error
             except Exception as error:
-                raise _failed(name, self._type_of(name), str(error)) from error
+                raise self._refusal(name, error) from error
         return _assign(frame, converted)
 
     def _targets(self, frame: pd.DataFrame) -> List[Tuple[Any, Optional[Cast]]]:
@@ -83,9 +81,12 @@ class FrameCaster:
             return [(name, self._casts[0]) for name in frame.columns]
         return list(zip(frame.columns, self._casts))
 
-    def _type_of(self, name: Any) -> Any:
+    def _refusal(self, name: Any, error: Exception) -> ScoringError:
         spec: Any = self._schema.by_name.get(name) or self._schema.inputs[0]
-        return spec.dtype if isinstance(spec, Tensor) else spec.type
+        kind = spec.dtype if isinstance(spec, Tensor) else spec.type
+        return ScoringError(
+            "Column {!r} cannot be read as {}: {}.".format(name, kind, reason(error))
+        )
 
 
 def _assign(frame: pd.DataFrame, converted: Dict[Any, pd.Series]) -> pd.DataFrame:
@@ -95,10 +96,6 @@ def _assign(frame: pd.DataFrame, converted: Dict[Any, pd.Series]) -> pd.DataFram
     for name, values in converted.items():
         frame[name] = values
     return frame
-
-
-def _failed(name: Any, kind: Any, reason: str) -> ScoringError:
-    return ScoringError("column {!r} cannot be read as {}: {}".format(name, kind, reason))
 
 
 def compile_cast(spec: Any) -> Optional[Cast]:
@@ -136,7 +133,7 @@ def _cast_tensor_column(dtype: np.dtype) -> Cast:
         if dtype == np.dtype(bytes):
             return values.map(lambda text: text.encode("utf-8"))
         if len(values) == 0:
-            raise ScoringError("there are no rows")
+            raise ScoringError("There are no rows.")
         if isinstance(values.iloc[0], list):
             # A row of a tensor of more dimensions; the enforcement stacks and casts it.
             return values
@@ -150,11 +147,11 @@ def _decoder(required: bool) -> Callable[[Any], Any]:
         if not isinstance(text, str) and not required and pd.isna(text) is True:
             return None
         if not isinstance(text, str):
-            raise ScoringError("expected base64 text, got {}".format(type_name(text)))
+            raise ScoringError("Expected base64 text, got {}.".format(type_name(text)))
         try:
             return base64.decodebytes(text.encode("utf-8"))
         except binascii.Error as error:
-            raise ScoringError("not base64: {}".format(error)) from error
+            raise ScoringError("The text is not base64: {}.".format(reason(error))) from error
 
     return decode
 
@@ -183,9 +180,10 @@ def _parse_times(values: pd.Series) -> pd.Series:
 
 
 def cast_value(data: Any, spec: Any) -> Any:
-    """One value of `inputs` or `instances` as the signature's type; None stands for no spec.
+    """One value of `inputs` or `instances` as the signature's type; lists become arrays.
 
-    Lists become arrays. Raises `ScoringError`, or what numpy raises.
+    :param spec: a `Column` or a `Tensor`; None where the signature says nothing.
+    :raises ScoringError: it cannot be cast; numpy raises errors of its own.
     """
     if spec is None:
         return _to_array(data)
@@ -232,15 +230,16 @@ def _has_missing_scalars(data: Any) -> bool:
 def cast_inputs(data: Any, schema: Optional[Schema]) -> Any:
     """The value of `inputs` (TensorFlow Serving's column format) with numpy values.
 
-    An object gives a dict of arrays, a list of objects a list of dicts, a list an array, a single
-    value a scalar. Raises `ScoringError` (BAD_REQUEST).
+    :returns: for an object a dict of arrays, for a list of objects a list of dicts, for a list an
+        array, for a single value a scalar.
+    :raises ScoringError: it cannot be cast (BAD_REQUEST).
     """
     try:
         return _cast_inputs(data, schema)
     except ScoringError as error:
         raise ScoringError(error.message) from error
     except Exception as error:
-        raise ScoringError("the input cannot be read: {}".format(error)) from error
+        raise ScoringError("The input cannot be read: {}.".format(reason(error))) from error
 
 
 def _cast_inputs(data: Any, schema: Optional[Schema]) -> Any:
@@ -251,8 +250,9 @@ def _cast_inputs(data: Any, schema: Optional[Schema]) -> Any:
             data = {next(iter(specs)): data}
         elif not schema.is_named and not (isinstance(data, list) or np.isscalar(data)):
             raise ScoringError(
-                "the signature has one unnamed input: send one array or one value, got "
-                + type_name(data)
+                "The signature has one unnamed input: send one array or one value, not {}.".format(
+                    type_name(data)
+                )
             )
     if isinstance(data, dict):
         return {name: cast_value(value, specs.get(name)) for name, value in data.items()}
@@ -267,7 +267,8 @@ def _cast_inputs(data: Any, schema: Optional[Schema]) -> Any:
 def cast_instances(data: Any, schema: Optional[Schema]) -> Any:
     """The value of `instances` (TensorFlow Serving's row format): rows become columns.
 
-    A list of objects gives a dict of arrays of one length. Raises `ScoringError` (BAD_REQUEST).
+    :returns: for a list of objects a dict of arrays of one length, else as `cast_inputs`.
+    :raises ScoringError: it cannot be cast, or lengths differ (BAD_REQUEST).
     """
     if not (isinstance(data, list) and data and isinstance(data[0], dict)):
         columns = cast_inputs(data, schema)
@@ -277,7 +278,7 @@ def cast_instances(data: Any, schema: Optional[Schema]) -> Any:
         except ScoringError as error:
             raise ScoringError(error.message) from error
         except Exception as error:
-            raise ScoringError("the instances cannot be read: {}".format(error)) from error
+            raise ScoringError("The instances cannot be read: {}.".format(reason(error))) from error
     if isinstance(columns, dict):
         _check_lengths(columns, schema)
     return columns
@@ -288,7 +289,7 @@ def _rows_to_columns(rows: List[Any], schema: Optional[Schema]) -> Dict[str, np.
     columns: Dict[str, List[Any]] = {}
     for row in rows:
         if not isinstance(row, dict):
-            raise ScoringError("expected only objects in instances, got " + quote(row))
+            raise ScoringError("Expected only objects in instances, got {}.".format(quote(row)))
         for name, value in row.items():
             columns.setdefault(name, []).append(cast_value(value, specs.get(name)))
     return {name: np.array(values) for name, values in columns.items()}
@@ -297,7 +298,7 @@ def _rows_to_columns(rows: List[Any], schema: Optional[Schema]) -> Dict[str, np.
 def _check_lengths(columns: Dict[str, Any], schema: Optional[Schema]) -> None:
     single = [name for name, v in columns.items() if isinstance(v, np.ndarray) and v.ndim == 0]
     if single and (schema is None or schema.is_tensor):
-        raise ScoringError("expected lists of values for {}".format(quote(single)))
+        raise ScoringError("Expected lists of values for {}.".format(quote(single)))
     counted = {
         name: len(values)
         for name, values in columns.items()
@@ -311,4 +312,4 @@ def _check_lengths(columns: Dict[str, Any], schema: Optional[Schema]) -> None:
             if name in counted and not isinstance(kinds[name], Array)
         }
     if len(set(counted.values())) > 1:
-        raise ScoringError("the inputs differ in their number of rows: {}".format(counted))
+        raise ScoringError("The inputs differ in their number of rows: {}.".format(counted))

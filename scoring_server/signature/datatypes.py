@@ -11,7 +11,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 import pandas as pd
 
-from ..errors import schema_error
+from ..errors import reason, schema_error
 from .schema import BINARY, BOOLEAN, DATETIME, DOUBLE, STRING, DataType
 
 Check = Callable[[pd.Series], pd.Series]
@@ -22,7 +22,7 @@ DATETIME_NS = np.dtype("datetime64[ns]")
 def compile_check(name: Optional[Any], kind: DataType) -> Check:
     """Make the function that turns a column into type `kind`, or raises `ScoringError`.
 
-    `name` is the column's name for messages, None for a value inside a nested type.
+    :param name: the column's, for messages; None for a value inside a nested type.
     """
     wanted = kind.pandas
 
@@ -84,7 +84,7 @@ def _is_upcast(dtype: Any, kind: DataType) -> bool:
 def _to_datetime(name: Optional[Any], values: pd.Series) -> pd.Series:
     if getattr(values.dtype, "tz", None) is not None:
         raise schema_error(
-            "{}: the times carry a time zone; the signature's datetime has none".format(
+            "{}: the times carry a time zone; the signature's datetime has none.".format(
                 _where(name)
             )
         )
@@ -92,7 +92,9 @@ def _to_datetime(name: Optional[Any], values: pd.Series) -> pd.Series:
         return values.astype(DATETIME_NS)
     except (ValueError, TypeError, OverflowError) as error:
         raise schema_error(
-            "{}: cannot convert {} to datetime: {}".format(_where(name), values.dtype, error)
+            "{}: {} cannot be converted to datetime: {}.".format(
+                _where(name), values.dtype, reason(error)
+            )
         ) from error
 
 
@@ -102,15 +104,15 @@ def _refusal(name: Optional[Any], values: pd.Series, kind: DataType) -> Exceptio
         known = values.dropna()
         if bool((known == known.round()).all()):
             hint = (
-                ". Integers with missing values become floats in pandas: declare the column as"
-                " double in the signature, or send no missing values"
+                " Integers with missing values become floats in pandas: declare the column as"
+                " double in the signature, or send no missing values."
             )
     return schema_error(
-        "{}: values of type {} cannot be converted safely to {} ({}){}".format(
+        "{}: values of type {} cannot be converted safely to {} ({}).{}".format(
             _where(name), values.dtype, kind, kind.numpy, hint
         )
     )
 
 
 def _where(name: Optional[Any]) -> str:
-    return "nested value" if name is None else "column {!r}".format(name)
+    return "Nested value" if name is None else "Column {!r}".format(name)

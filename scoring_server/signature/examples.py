@@ -27,7 +27,8 @@ DATA_KEY, PARAMS_KEY = "inputs", "params"
 def example_conversion(model: ModelConfig) -> Optional[Convert]:
     """The function that gives a DataFrame the form of the model's example; None to leave it.
 
-    Raises `OSError` or `ValueError` where the example cannot be read.
+    :raises OSError: the example cannot be read.
+    :raises ValueError: it is not JSON.
     """
     if not model.type_hint_from_example:
         return None

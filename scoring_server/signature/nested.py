@@ -32,7 +32,10 @@ Enforce = Callable[[Any], Any]
 
 
 def compile_type(kind: Type, required: bool = True) -> Enforce:
-    """Make the function for a type; a value of one that is not `required` may be missing."""
+    """Make the function for a type, which raises `ScoringError` for values that do not fit.
+
+    :param required: whether a value must be there.
+    """
     if isinstance(kind, DataType):
         return _scalar(kind, required)
     if isinstance(kind, Array):
@@ -67,12 +70,12 @@ def _scalar(kind: DataType, required: bool) -> Enforce:
         if not required and _is_missing(value):
             return None
         if not np.isscalar(value):
-            raise schema_error("expected {}, got {}".format(kind, type_name(value)))
+            raise schema_error("Expected {}, got {}.".format(kind, type_name(value)))
         try:
             return check(pd.Series([value]))[0]
         except ScoringError as error:
             raise schema_error(
-                "expected {}, got {} {}".format(kind, type_name(value), quote(value))
+                "Expected {}, got {} {}.".format(kind, type_name(value), quote(value))
             ) from error
 
     return enforce
@@ -91,7 +94,7 @@ def _array(kind: Array, required: bool) -> Enforce:
         if may_be_empty and (value is None or (is_list and len(value) == 0)):
             return value
         if not is_list:
-            raise schema_error("expected a list, got {}".format(type_name(value)))
+            raise schema_error("Expected a list, got {}.".format(type_name(value)))
         return items(value)
 
     return enforce
@@ -131,20 +134,20 @@ def _object(kind: Object, required: bool) -> Enforce:
         if not required and (value is None or value == {}):
             return value
         if not isinstance(value, dict):
-            raise schema_error("expected an object, got {}".format(type_name(value)))
+            raise schema_error("Expected an object, got {}.".format(type_name(value)))
         missing = required_names.difference(value)
         if missing:
-            raise schema_error("missing required properties {}".format(sorted(missing)))
+            raise schema_error("The required properties {} are missing.".format(sorted(missing)))
         unknown = [key for key in value if key not in enforce_property]
         if unknown:
-            raise schema_error("properties {} are not in the signature".format(quote(unknown)))
+            raise schema_error("The properties {} are not in the signature.".format(quote(unknown)))
         converted = {}
         for key, item in value.items():
             try:
                 converted[key] = enforce_property[key](item)
             except ScoringError as error:
                 raise schema_error(
-                    "property {!r} ({!r}): {}".format(key, types[key], error.message)
+                    "Property {!r} ({!r}): {}".format(key, types[key], error.message)
                 ) from error
         return converted
 
@@ -159,9 +162,9 @@ def _map(kind: Map, required: bool) -> Enforce:
         if may_be_empty and (value is None or value == {}):
             return value
         if not isinstance(value, dict):
-            raise schema_error("expected an object, got {}".format(type_name(value)))
+            raise schema_error("Expected an object, got {}.".format(type_name(value)))
         if not all(isinstance(key, str) for key in value):
-            raise schema_error("the keys of a map must be strings")
+            raise schema_error("The keys of a map must be strings.")
         return {key: enforce_value(item) for key, item in value.items()}
 
     return enforce

@@ -12,7 +12,7 @@ from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
 
-from ..errors import INVALID_PARAMETER_VALUE, ScoringError, quote, type_name
+from ..errors import ScoringError, quote, schema_error, type_name
 from .nested import compile_type
 from .schema import BOOLEAN, DATETIME, DOUBLE, FLOAT, INTEGER, LONG, DataType, Param
 
@@ -37,20 +37,24 @@ class Params:
         """The parameters for `predict`: those sent, converted, and defaults for the rest.
 
         Without `params` in the signature, whatever was sent is dropped with a warning, as in
-        MLflow. Raises `ScoringError` that names every parameter that does not fit.
+        MLflow.
+
+        :raises ScoringError: names every parameter that does not fit.
         """
         if self.specs is None:
             if sent is None or sent == {}:
                 return sent
-            logger.warning("params are ignored: the model's signature declares none")
+            logger.warning("The params are ignored: the model's signature declares none.")
             return {}
         if sent is None:
             return copy.deepcopy(self._defaults)
         if not isinstance(sent, dict):
-            raise _invalid("params must be an object, got {}".format(type_name(sent)))
+            raise schema_error("The params must be an object, got {}.".format(type_name(sent)))
         unknown = set(sent) - self.names
         if unknown:
-            logger.warning("params not in the signature are ignored: %s", quote(sorted(unknown)))
+            logger.warning(
+                "Params that are not in the signature are ignored: %s.", quote(sorted(unknown))
+            )
         return self._convert(sent)
 
     def _convert(self, sent: Dict[str, Any]) -> Dict[str, Any]:
@@ -66,18 +70,16 @@ class Params:
             except ScoringError as error:
                 problems.append("{}: {}".format(spec.name, error.message))
         if problems:
-            raise _invalid("invalid params: " + "; ".join(problems))
+            raise schema_error("Params do not fit the signature. " + " ".join(problems))
         return converted
-
-
-def _invalid(message: str) -> ScoringError:
-    return ScoringError(message, INVALID_PARAMETER_VALUE)
 
 
 def _validate(value: Any, spec: Param) -> Any:
     if spec.shape == (-1,):
         if not isinstance(value, (list, np.ndarray)) or _is_nested(value):
-            raise _invalid("expected a flat list of {}, got {}".format(spec.type, quote(value)))
+            raise schema_error(
+                "Expected a flat list of {}, got {}.".format(spec.type, quote(value))
+            )
         return [_convert_value(item, spec.type) for item in value]
     if isinstance(spec.type, DataType):
         return _convert_value(value, spec.type)
@@ -96,11 +98,11 @@ def _convert_value(value: Any, kind: Any) -> Any:
     if kind is DATETIME:
         return _to_datetime(value)
     if not np.isscalar(value):
-        raise _invalid("expected one {}, got {}".format(kind, quote(value)))
+        raise schema_error("Expected one {}, got {}.".format(kind, quote(value)))
     if _has_type(value, kind) or any(_has_type(value, k) for k in _WIDENING.get(kind, ())):
         return kind.python(value)
-    raise _invalid(
-        "cannot convert {} ({}) safely to {}".format(quote(value), type_name(value), kind)
+    raise schema_error(
+        "Cannot convert {} ({}) safely to {}.".format(quote(value), type_name(value), kind)
     )
 
 
@@ -113,8 +115,8 @@ def _has_type(value: Any, kind: DataType) -> bool:
 def _to_datetime(value: Any) -> Any:
     try:
         converted = np.datetime64(value).item()
+        if isinstance(converted, int) or converted is None:
+            raise ValueError("It is a count, or no time.")
     except (ValueError, TypeError, OverflowError) as error:
-        raise _invalid("cannot convert {} to datetime".format(quote(value))) from error
-    if isinstance(converted, int) or converted is None:
-        raise _invalid("cannot convert {} to datetime".format(quote(value)))
+        raise schema_error("Cannot convert {} to datetime.".format(quote(value))) from error
     return converted

@@ -101,7 +101,10 @@ Type = Union[DataType, Array, Object, Map, AnyType]
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a column-based signature; `name` is None where columns are unnamed."""
+    """A column of a column-based signature.
+
+    :param name: None where columns are unnamed.
+    """
 
     name: Optional[str]
     type: Type
@@ -110,7 +113,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of a tensor-based signature; -1 in `shape` is a dimension of any length."""
+    """A tensor of a tensor-based signature.
+
+    :param shape: -1 is a dimension of any length.
+    """
 
     name: Optional[str]
     dtype: np.dtype
@@ -120,7 +126,10 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Param:
-    """An inference parameter; `shape` is None for one value, (-1,) for a list of values."""
+    """An inference parameter.
+
+    :param shape: None for one value, (-1,) for a list of values.
+    """
 
     name: str
     type: Type
@@ -133,16 +142,16 @@ class Schema:
 
     def __init__(self, inputs: Sequence[Union[Column, Tensor]]) -> None:
         if not inputs:
-            raise SignatureError("a signature without inputs")
+            raise SignatureError("The signature has no inputs.")
         self.inputs = tuple(inputs)
         self.is_tensor = isinstance(inputs[0], Tensor)
         if any(isinstance(spec, Tensor) != self.is_tensor for spec in inputs):
-            raise SignatureError("columns and tensors are mixed in the signature")
+            raise SignatureError("The signature mixes columns and tensors.")
         self.is_named = inputs[0].name is not None
         if any((spec.name is not None) != self.is_named for spec in inputs):
-            raise SignatureError("named and unnamed inputs are mixed in the signature")
+            raise SignatureError("The signature mixes named and unnamed inputs.")
         if self.is_tensor and not self.is_named and len(inputs) > 1:
-            raise SignatureError("more than one tensor and no names in the signature")
+            raise SignatureError("The signature has more than one tensor and no names.")
         # Unnamed inputs are known by their position, as in MLflow.
         self.names: List[Any] = [spec.name or index for index, spec in enumerate(inputs)]
         self.required_names = [name for name, spec in zip(self.names, inputs) if spec.required]
@@ -152,7 +161,10 @@ class Schema:
 
     @classmethod
     def from_json(cls, inputs: Sequence[Dict[str, Any]]) -> Schema:
-        """Read the decoded JSON of a signature; raises `SignatureError`."""
+        """Read the decoded JSON of a signature.
+
+        :raises SignatureError: it is malformed.
+        """
         return cls([_input(document) for document in inputs])
 
     def __len__(self) -> int:
@@ -166,7 +178,7 @@ def _input(document: Dict[str, Any]) -> Union[Column, Tensor]:
         try:
             dtype, shape = np.dtype(spec["dtype"]), tuple(spec["shape"])
         except (KeyError, TypeError) as error:
-            raise SignatureError("a tensor without a usable dtype and shape") from error
+            raise SignatureError("A tensor has no usable dtype and shape.") from error
         return Tensor(document.get("name"), dtype, shape)
     # A nested type without `required` is optional in MLflow, a scalar one is required.
     required = document.get("required", kind in DATA_TYPES)
@@ -174,7 +186,10 @@ def _input(document: Dict[str, Any]) -> Union[Column, Tensor]:
 
 
 def read_type(document: Dict[str, Any]) -> Type:
-    """Read a type such as {"type": "array", "items": {"type": "long"}}; raises `SignatureError`."""
+    """Read a type such as {"type": "array", "items": {"type": "long"}}.
+
+    :raises SignatureError: it is not known, or incomplete.
+    """
     kind = document.get("type")
     if kind in DATA_TYPES:
         return DATA_TYPES[kind]
@@ -195,12 +210,15 @@ def read_type(document: Dict[str, Any]) -> Type:
                 )
             )
     except (KeyError, AttributeError) as error:
-        raise SignatureError("the type {!r} is incomplete".format(kind)) from error
-    raise SignatureError("the type {!r} is not known".format(kind))
+        raise SignatureError("The type {!r} is incomplete.".format(kind)) from error
+    raise SignatureError("The type {!r} is not known.".format(kind))
 
 
 def read_params(documents: Sequence[Dict[str, Any]]) -> List[Param]:
-    """Read the `params` of a signature; raises `SignatureError`."""
+    """Read the `params` of a signature.
+
+    :raises SignatureError: one has a type that cannot be read.
+    """
     params = []
     for document in documents:
         # MLflow 2.6 wrote `dtype` for what later versions call `type`.

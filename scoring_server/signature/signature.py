@@ -1,6 +1,6 @@
 """A model's signature, compiled once at load: what a request must bring and how it is converted.
 
-`Signature.enforce` and `enforce_params` do what `mlflow.pyfunc.PyFuncModel.predict` does to its
+`Signature.enforce` and `Params.enforce` do what `mlflow.pyfunc.PyFuncModel.predict` does to its
 input before the model sees it.
 """
 
@@ -12,8 +12,8 @@ from typing import Any, Callable, Dict, List, Optional
 import numpy as np
 import pandas as pd
 
-from ..config import ModelConfig
-from ..errors import ScoringError, quote, schema_error, type_name
+from ..config import ModelConfig, SignatureConfig
+from ..errors import ScoringError, quote, reason, schema_error, type_name
 from .casting import FrameCaster
 from .datatypes import compile_check
 from .nested import compile_type
@@ -28,9 +28,10 @@ ColumnCheck = Callable[[pd.Series], pd.Series]
 
 
 class Signature:
-    """The compiled signature of one model; `schema` is None where the model has no inputs in it.
+    """The compiled signature of one model.
 
-    With `from_type_hint` the model's own wrapper validates the input, so it passes unread.
+    :param schema: None where the model says nothing of its inputs.
+    :param from_type_hint: the model's own wrapper validates the input, so it passes unread.
     """
 
     def __init__(
@@ -57,22 +58,22 @@ class Signature:
 
     @classmethod
     def from_config(cls, model: ModelConfig) -> Signature:
-        """Compile the signature of a model; raises `SignatureError` where it is malformed."""
-        found = model.signature
-        inputs = found.inputs if found is not None else None
-        params = found.params if found is not None else None
+        """Compile the signature of a model.
+
+        :raises SignatureError: it is malformed.
+        """
+        found = model.signature or SignatureConfig()
         return cls(
-            Schema.from_json(inputs) if inputs else None,
-            Params(read_params(params) if params else None),
+            Schema.from_json(found.inputs) if found.inputs else None,
+            Params(read_params(found.params) if found.params else None),
             model.is_signature_from_type_hint,
         )
 
-    def enforce_params(self, sent: Any) -> Optional[Dict[str, Any]]:
-        """The params for `predict`; raises `ScoringError`."""
-        return self.params.enforce(sent)
-
     def enforce(self, data: Any) -> Any:
-        """The data as the signature wants it; raises `ScoringError` naming what does not fit."""
+        """The data as the signature wants it.
+
+        :raises ScoringError: names what does not fit.
+        """
         if self.schema is None or self.from_type_hint:
             return data
         try:
@@ -80,9 +81,8 @@ class Signature:
         except ScoringError:
             raise
         except Exception as error:
-            raise schema_error(
-                "the input does not fit the signature: {}".format(str(error) or repr(error))
-            ) from error
+            message = "The input does not fit the signature: {}.".format(reason(error))
+            raise schema_error(message) from error
 
     def _enforce(self, data: Any, schema: Schema) -> Any:
         if isinstance(data, pd.Series):
@@ -101,23 +101,17 @@ class Signature:
     def _check_names(self, data: Any, schema: Schema) -> None:
         if not schema.is_named:
             return
-        names = (
-            data.columns
-            if isinstance(data, pd.DataFrame)
-            else data
-            if isinstance(data, dict)
-            else ()
-        )
+        names = getattr(data, "columns", data if isinstance(data, dict) else ())
         present = set(names)
         missing = [name for name in schema.required_names if name not in present]
         extra = [name for name in names if name not in schema.by_name]
         if missing:
-            message = "missing inputs {}".format(missing)
+            message = "The inputs {} are missing.".format(missing)
             if extra:
-                message += "; not in the signature: {}".format(quote(extra))
+                message += " Not in the signature: {}.".format(quote(extra))
             raise schema_error(message)
         if extra:
-            logger.debug("inputs not in the signature are dropped: %s", quote(extra))
+            logger.debug("Inputs that are not in the signature are dropped: %s.", quote(extra))
 
     def _named_columns(self, frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
         columns = {}
@@ -126,7 +120,7 @@ class Signature:
             if name in frame.columns:
                 column = frame[name]
                 if not isinstance(column, pd.Series):
-                    raise schema_error("column {!r} was sent more than once".format(name))
+                    raise schema_error("Column {!r} was sent more than once.".format(name))
                 columns[name] = check(column)
                 changed = changed or columns[name] is not column
         return pd.DataFrame(columns) if changed else frame
@@ -134,7 +128,7 @@ class Signature:
     def _unnamed_columns(self, frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
         sent, wanted = len(frame.columns), len(schema)
         if sent < wanted:
-            raise schema_error("the signature has {} inputs, got {}".format(wanted, sent))
+            raise schema_error("The signature has {} inputs, got {}.".format(wanted, sent))
         return pd.DataFrame(
             {name: check(frame[name]) for name, check in zip(frame.columns, self._checks)}
         )
@@ -148,13 +142,11 @@ class Signature:
             return self._dict_to_frame(data)
         if isinstance(data, (list, np.ndarray)):
             return pd.DataFrame(data)
-        raise schema_error("expected a table, got {}".format(type_name(data)))
+        raise schema_error("Expected a table, got {}.".format(type_name(data)))
 
     def _dict_to_frame(self, data: Dict[str, Any]) -> pd.DataFrame:
         values = list(data.values())
-        if self._has_nested or all(_is_one_value(value) for value in values):
-            return pd.DataFrame([data])
-        if all(_is_text_scalar(value) for value in values):
+        if self._has_nested or all(map(_is_one_value, values)) or all(map(_is_text_scalar, values)):
             return pd.DataFrame([data])
         return pd.DataFrame(
             {
@@ -184,7 +176,7 @@ def _compile_column(name: Any, spec: Any) -> ColumnCheck:
         try:
             values = [enforce(value) for value in column]
         except ScoringError as error:
-            raise schema_error("column {!r}: {}".format(name, error.message)) from error
+            raise schema_error("Column {!r}: {}".format(name, error.message)) from error
         return pd.Series(values, index=column.index, name=column.name)
 
     return check

@@ -81,7 +81,10 @@ class Decoder:
         self._wanted = _HEAD.size
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """The messages that `data` completes; raises `NotAMessage`."""
+        """The messages that `data` completes.
+
+        :raises NotAMessage: the other end's code did not write it.
+        """
         buffer = self._buffer
         buffer += data
         while len(buffer) >= self._wanted:

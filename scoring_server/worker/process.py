@@ -51,8 +51,10 @@ MOST_TOGETHER = 256
 class ProcessEnd(NamedTuple):
     """What a process just forked is given.
 
-    `connection` is its end of the channel, `mark` that of the messages, `begun` where it notes
-    what it has in hand, `parent` the front's process id.
+    :param connection: its end of the channel.
+    :param mark: that of the messages.
+    :param begun: where it notes what it has in hand.
+    :param parent: the front's process id.
     """
 
     connection: socket.socket
@@ -173,7 +175,7 @@ class Worker:
 
     def _send_answer(self, message: Message, answer: Answer) -> None:
         if isinstance(answer.body, bytes) and len(answer.body) > MAX_BODY:
-            error = ScoringError("the answer is larger than 2 GB", INTERNAL_ERROR)
+            error = ScoringError("The answer is larger than 2 GB.", INTERNAL_ERROR)
             answer = self._request(message).group.error(error)
         meta = (answer.status, answer.headers, list(answer.stages))
         if isinstance(answer.body, bytes):
@@ -191,7 +193,7 @@ class Worker:
         except (BrokenPipeError, ConnectionResetError):
             raise
         except Exception:
-            logger.exception("a stream broke off")
+            logger.exception("A stream broke off.")
             self._send(END, message.number, ("broken",))
         finally:
             pieces.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tempfile
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from envs import EnvError
 from envs.disk.files import write_atomically, write_json
+from envs.disk.home import close_home
 from envs.disk.yaml_file import DEEPEST, LARGEST, MOST_NODES, read_yaml
 
 
@@ -91,3 +93,83 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         write_atomically(tmp_path / "folder", "text")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Closes the home below ``tmp_path``, and gives what it tells."""
+    monkeypatch.setenv("LAUNCHER_HOME", str(tmp_path / "home"))
+
+    def close() -> list[str]:
+        lines: list[str] = []
+        close_home(lines.append)
+        return lines
+
+    return close
+
+
+def modes(*paths: Path) -> list[int]:
+    return [stat.S_IMODE(path.stat().st_mode) for path in paths]
+
+
+def test_a_home_that_was_left_open_is_closed_once(
+    tmp_path: Path, told: Callable[[], list[str]]
+) -> None:
+    assert told() == []  # none yet
+    home = tmp_path / "home"
+    (home / "envs").mkdir(parents=True)
+    (home / "interpreters-3.json").touch()
+    home.chmod(0o757)
+    (line,) = told()
+    assert line.startswith(f"{home} was open to other users (mode 757)")
+    assert modes(home) == [0o700]
+    assert told() == []
+
+
+def test_what_is_not_ours_alone_stays_open(tmp_path: Path, told: Callable[[], list[str]]) -> None:
+    """A folder for all kinds of things, as ``/tmp`` is, or one that a link leads to."""
+    home = tmp_path / "home"
+    for folder in (home / "envs", home / "theirs", tmp_path / "linked"):
+        folder.mkdir(parents=True)
+        folder.chmod(0o755)
+    (home / "logs").symlink_to(tmp_path / "linked")
+    home.chmod(0o1777)
+    (line,) = told()
+    assert line.startswith(f"{home / 'envs'} was open")
+    assert modes(home, home / "envs", home / "theirs", tmp_path / "linked") == [
+        0o1777, 0o700, 0o755, 0o755,
+    ]  # fmt: skip
+    home.chmod(0o777)
+    (line,) = told()
+    assert line.startswith(f"anybody may write to {home}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_home_of_another_user_is_told_of_and_left(
+    tmp_path: Path, told: Callable[[], list[str]]
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(0o755)
+    os.chown(home, 12345, -1)
+    (line,) = told()
+    assert line.startswith(f"{home} belongs to user 12345")
+    assert modes(home) == [0o755]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+def test_a_home_that_root_shares_is_nothing_to_tell(
+    told: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in an image, which is made by root and run as somebody else."""
+    with tempfile.TemporaryDirectory() as folder:  # others cannot come to tmp_path
+        monkeypatch.setenv("LAUNCHER_HOME", folder)
+        Path(folder, "envs").mkdir()
+        Path(folder).chmod(0o755)
+        os.seteuid(12345)
+        try:
+            assert list(Path(folder).iterdir())
+            assert told() == []
+        finally:
+            os.seteuid(0)
+        assert modes(Path(folder)) == [0o755]

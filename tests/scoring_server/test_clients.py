@@ -81,6 +81,22 @@ def test_what_connections_hold_is_bounded_from_the_first_byte_to_the_last(
         assert metric(url, "launcher_held_bytes") == 0
 
 
+def test_what_waits_for_a_worker_is_there_once(tmp_path: Path, gate: Path) -> None:
+    """Bodies that a worker has been given, and does not read yet, are not copied for it."""
+    config = write_config(tmp_path / "model", WAITING, max_batch_rows=64)
+    body = BODY + b" " * (20 * MB)
+    with contextlib.ExitStack() as closing, serving(config) as (url, process):
+        before = psutil.Process(process.pid).memory_full_info().uss
+        clients = [closing.enter_context(connect(url)) for _ in range(4)]
+        for count, client in enumerate(clients, 1):
+            client.sendall(f"{HEAD}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            wait_until_held(url, count * len(body))
+        assert psutil.Process(process.pid).memory_full_info().uss < before + 1.4 * 80 * MB
+        gate.touch()
+        for client in clients:
+            assert b"200 OK" in client.recv(1 << 16)
+
+
 def test_an_answer_that_nobody_reads_is_held(tmp_path: Path) -> None:
     large = """
 class Model:

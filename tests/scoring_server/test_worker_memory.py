@@ -27,6 +27,11 @@ class Model:
                 kept.append(object())
         elif what == 3:
             os.kill(os.getpid(), signal.SIGKILL)
+        elif what == 4:
+            try:
+                bytearray(1 << 30)
+            except MemoryError:
+                os.abort()
         return model_input.sum(axis=1).to_numpy()
 
 def _load_pyfunc(path):
@@ -62,6 +67,27 @@ def test_a_body_that_takes_more_than_a_worker_has(tmp_path: Path) -> None:
         assert "--worker-memory" in answer.json()["message"]
         assert command(url, 0).status_code == 200
         assert replaced(url, "memory") == 1
+
+
+def test_a_library_that_aborts_for_want_of_memory(tmp_path: Path) -> None:
+    with serving(write_config(tmp_path / "model", GREEDY, worker_memory=BOUND)) as (url, _):
+        assert command(url, 0).status_code == 200
+        answer = command(url, 4, timeout=60)
+        assert answer.status_code == 500
+        assert "killed by SIGABRT, perhaps for want of memory (--worker-memory)" in answer.text
+
+
+@pytest.mark.parametrize("preload", [True, False])
+def test_loading_is_not_bounded(tmp_path: Path, preload: bool) -> None:
+    """The least bound, and a model that takes much more: it starts, and answers what it can."""
+    code = GREEDY.replace("    return Model()", "    model = Model()\n    model.kept = KEPT\n")
+    code += "    return model\n\nKEPT = bytearray(1 << 28)\n"
+    config = write_config(tmp_path / "model", code, worker_memory=1, preload=preload)
+    with serving(config) as (url, _):
+        assert command(url, 0).status_code == 200
+        answer = command(url, 1)
+        assert answer.status_code == 500
+        assert "--worker-memory" in answer.json()["message"]
 
 
 def test_without_it_nothing_is_bounded(tmp_path: Path) -> None:

@@ -6,9 +6,8 @@ Read at every start, so it imports little; how they are made is in `building`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envs.building.interpreters import Interpreter, find_interpreter
 from envs.pip.wanted import PipRequirements, join
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from envs.pip.resolution import Request
 
 
-@dataclass(frozen=True)
-class VirtualenvPlan:
+class VirtualenvPlan(NamedTuple):
     """A virtual environment that could be built (see `envs.plan.Plan`).
 
     :param interpreter: the base Python.

@@ -40,7 +40,10 @@ _SECRET = re.compile(r"(?i)\b(sig|signature|token|key|secret|password|credential
 
 
 class ObjectStore:
-    """The files below `root` in an fsspec filesystem; `location` is what people call it."""
+    """The files below `root` in an fsspec filesystem.
+
+    :param location: what people call it.
+    """
 
     def __init__(self, filesystem: Any, root: str, location: str) -> None:
         self.location = location

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from launcher.artifacts.http import Client, HTTPStatusError, not_as_mlflow
 from launcher.artifacts.source import ModelURIError
 from launcher.artifacts.tracking.rest import explained
-from launcher.artifacts.transfer.download import Part, RemoteFile, fetch_over_http, refuse_count
+from launcher.artifacts.transfer.download import HttpStore, RemoteFile, refuse_count
 from launcher.artifacts.uris import join, redact, require_inside, require_storable
 
 API = "/api/2.0/mlflow-artifacts/artifacts"
@@ -44,12 +44,13 @@ def _checked(path: str, uri: str) -> str:
     return require_inside(path.strip("/"), uri)
 
 
-class ProxiedStore:
+class ProxiedStore(HttpStore):
     """The folder `root` of the artifacts that the server hands out at `api`."""
 
     def __init__(self, client: Client, api: str, root: str) -> None:
         self.location = join(api, root)
-        self._client, self._api, self._root = client, api, root
+        super().__init__(client, self.location, explained)
+        self._api, self._root = api, root
 
     def list_files(self) -> list[RemoteFile]:
         """See Store."""
@@ -68,26 +69,6 @@ class ProxiedStore:
                 else:
                     files.append(RemoteFile(path, size))
         return files
-
-    def read_head(self, path: str) -> bytes:
-        """See Store."""
-        url = join(self.location, path)
-        try:
-            return self._client.get_bytes(url)
-        except HTTPStatusError as error:
-            raise explained(error, url) from None
-
-    def fetch(self, file: RemoteFile, part: Part) -> None:
-        """See Store."""
-        fetch_over_http(self._client, join(self.location, file.path), file.size, part)
-
-    def stop(self) -> None:
-        """See Store."""
-        self._client.stop()
-
-    def close(self) -> None:
-        """See Store."""
-        self._client.close()
 
     def _list(self, folder: str) -> list[tuple[str, bool, int | None]]:
         """Return name, whether it is a folder, and size (where told) of what is in `folder`."""

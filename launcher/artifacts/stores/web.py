@@ -12,6 +12,7 @@ from launcher.artifacts.source import ModelURIError
 from launcher.artifacts.transfer.archives import SUFFIXES, is_archive_name
 from launcher.artifacts.transfer.download import (
     THREADS,
+    HttpStore,
     Part,
     RemoteFile,
     fetch_over_http,
@@ -29,12 +30,12 @@ MAGIC = {
 }
 
 
-class WebFile:
+class WebFile(HttpStore):
     """A store of one file, an archive at `url`."""
 
     def __init__(self, client: Client, url: str) -> None:
+        super().__init__(client, url, refused)
         self.location = redact(url)
-        self._client, self._url = client, url
 
     def list_files(self) -> list[RemoteFile]:
         """See Store."""
@@ -47,29 +48,17 @@ class WebFile:
             raise refused(error, self._url) from None
         return [_described(name, headers)]
 
-    def read_head(self, path: str) -> bytes:
-        """See Store: the one file has no other in it."""
-        raise FileNotFoundError(path)
-
     def fetch(self, file: RemoteFile, part: Part) -> None:
-        """See Store."""
+        """See Store: the one file is not below the URL, but there."""
         fetch_over_http(self._client, self._url, file.size, part)
 
-    def stop(self) -> None:
-        """See Store."""
-        self._client.stop()
 
-    def close(self) -> None:
-        """See Store."""
-        self._client.close()
-
-
-class WebFolder:
+class WebFolder(HttpStore):
     """The files below `url`, found through the index pages (HTML) of its folders."""
 
     def __init__(self, client: Client, url: str) -> None:
+        super().__init__(client, url.rstrip("/"), refused)
         self.location = redact(url).rstrip("/")
-        self._client, self._url = client, url.rstrip("/")
 
     def list_files(self) -> list[RemoteFile]:
         """See Store."""
@@ -86,26 +75,6 @@ class WebFolder:
                 (folders if name.endswith("/") else paths).append(path)
         with ThreadPoolExecutor(THREADS) as pool:
             return list(pool.map(self._described, paths))
-
-    def read_head(self, path: str) -> bytes:
-        """See Store."""
-        url = join(self._url, path)
-        try:
-            return self._client.get_bytes(url)
-        except HTTPStatusError as error:
-            raise refused(error, url) from None
-
-    def fetch(self, file: RemoteFile, part: Part) -> None:
-        """See Store."""
-        fetch_over_http(self._client, join(self._url, file.path), file.size, part)
-
-    def stop(self) -> None:
-        """See Store."""
-        self._client.stop()
-
-    def close(self) -> None:
-        """See Store."""
-        self._client.close()
 
     def _index(self, folder: str) -> list[str]:
         url = join(self._url, folder) + "/"
@@ -183,7 +152,10 @@ def has_model(client: Client, url: str) -> bool:
 
 
 def is_archive(client: Client, url: str) -> bool:
-    """Whether the file at `url` is an archive, by name or by its first bytes."""
+    """Whether the file at `url` is an archive, by name or by its first bytes.
+
+    :raises ModelURIError: there is none, or it may not be read.
+    """
     if is_archive_name(urlsplit(url).path):
         return True
     try:

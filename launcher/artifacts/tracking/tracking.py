@@ -15,7 +15,10 @@ STAGES = {stage.lower(): stage for stage in ("None", "Staging", "Production", "A
 
 @dataclass(frozen=True)
 class Run:
-    """A run; `stamp` identifies what is finished about it, "" while it goes on."""
+    """A run.
+
+    :param stamp: identifies what is finished about it, "" while it goes on.
+    """
 
     run_id: str
     experiment_id: str
@@ -25,7 +28,10 @@ class Run:
 
 @dataclass(frozen=True)
 class LoggedModel:
-    """A logged model of MLflow 3; `stamp` is "" until all of it is there."""
+    """A logged model of MLflow 3.
+
+    :param stamp: identifies it, "" until all of it is there.
+    """
 
     model_id: str
     name: str
@@ -35,7 +41,11 @@ class LoggedModel:
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a registered model; `location` is where its files are."""
+    """A version of a registered model.
+
+    :param location: where its files are.
+    :param stamp: identifies it.
+    """
 
     name: str
     version: str
@@ -94,13 +104,19 @@ def no_registered_model(name: str, address: str) -> ModelURIError:
 
 
 def no_version(name: str, version: str, known: Sequence[str]) -> ModelURIError:
-    """Return the error for a version that is not there; `known` are those that are."""
+    """Return the error for a version that is not there.
+
+    :param known: those that are.
+    """
     there = f"It has: {name_some(sorted(known, key=int))}." if known else "It has no versions."
     return ModelURIError(f"The registered model {name!r} has no version {version}.", there)
 
 
 def no_alias(name: str, alias: str, known: Sequence[str]) -> ModelURIError:
-    """Return the error for an alias that is not set; `known` are those that are."""
+    """Return the error for an alias that is not set.
+
+    :param known: those that are.
+    """
     there = f"Its aliases: {name_some(sorted(known))}." if known else "No alias is set on it."
     return ModelURIError(
         f"The alias {alias!r} of the registered model {name!r} is not set.",
@@ -135,7 +151,10 @@ def canonical_stage(name: str, suffix: str) -> str:
 
 
 def require_ready(status: str, name: str, version: str) -> None:
-    """Raise ModelURIError unless the version's `status` says that its files are there."""
+    """Check that the version's files are there.
+
+    :raises ModelURIError: its `status` says that they are not.
+    """
     if status not in ("READY", ""):
         raise ModelURIError(
             f"Version {version} of {name!r} is not ready: {status}.",

@@ -24,10 +24,9 @@ def is_archive_name(path: str) -> bool:
 
 
 def unpack(archive: Path, folder: Path, called: str, max_size: int | None) -> None:
-    """Unpack `archive` into the empty `folder`; `called` is its name for messages.
+    """Unpack `archive` into the empty `folder`; what was written before it is refused stays.
 
-    What was written before it is refused stays.
-
+    :param called: its name for messages.
     :raises ModelURIError: it is no archive or damaged, would write outside of `folder`, or is
         larger than `max_size` bytes or the free space of the disk.
     """

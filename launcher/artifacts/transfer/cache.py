@@ -13,8 +13,8 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -93,11 +93,20 @@ class Cache(KeyedCache):
         """Like `find`, and keep the entry from being pruned until `release`."""
         if self.find(key) is None:
             return None
-        with self.fetching(key, report):
+        with self._fetching(key, report):
             entry = self.find(key)
-            return self.hold(entry) if entry is not None else None
+            return self._hold(entry) if entry is not None else None
 
-    def hold(self, entry: Entry) -> Entry:
+    def obtain(self, key: str, report: Report, fetch: Callable[[], Entry]) -> Entry:
+        """Return the entry of `key` as `use` does, made by `fetch` if it is not there."""
+        entry = self.use(key, report)
+        if entry is not None:
+            return entry
+        with self._fetching(key, report):
+            # Another process may have fetched it while this one waited.
+            return self._hold(self.find(key) or fetch())
+
+    def _hold(self, entry: Entry) -> Entry:
         """Count one more use of `entry` by this process; only while holding its lock."""
         with self._guard:
             mark, count = self._uses.get(entry.key) or (self.mark(entry.key), 0)
@@ -114,13 +123,11 @@ class Cache(KeyedCache):
                 else:
                     mark.release()
 
-    @contextmanager
-    def fetching(self, key: str, report: Report) -> Iterator[None]:
+    def _fetching(self, key: str, report: Report) -> AbstractContextManager[None]:
         """Hold the lock of `key`, after whoever has it."""
-        with self.locked(
+        return self.locked(
             key, lambda by: report(f"Another launcher{by} is fetching this model; waiting for it.")
-        ):
-            yield
+        )
 
     def unfinished(self, key: str) -> Path:
         """Return the folder that `key` is fetched into; only while holding its lock."""
@@ -197,10 +204,11 @@ def prune(
     dry_run: bool,
     now: Callable[[], float] = time.time,
 ) -> tuple[list[Entry], list[Entry]]:
-    """Remove entries that nobody uses; return those that went and those that stayed.
+    """Remove entries that nobody uses: all, or those that a limit says.
 
-    `older_than`: only what was last used that many seconds ago or earlier. `max_size`: the least
-    recently used go until the rest has no more bytes than this. With neither all go.
+    :param older_than: only what was last used that many seconds ago or earlier.
+    :param max_size: the least recently used go until the rest has no more bytes than this.
+    :returns: those that went and those that stayed.
     """
     entries = cache.entries()
     chosen = []

@@ -16,6 +16,7 @@ from envs.disk.home import make_private_folder, open_private
 from launcher.artifacts.bodies import BLOCK, body_of
 from launcher.artifacts.http import Client, HTTPStatusError
 from launcher.artifacts.source import ModelURIError, Report, refuse_size, silent
+from launcher.artifacts.uris import join
 from launcher.console import Progress
 from launcher.quantities import format_size
 
@@ -166,9 +167,9 @@ def download(
 
 
 def check_room(files: Sequence[RemoteFile], folder: Path, max_model_size: int | None) -> None:
-    """Raise ModelURIError when `files` are larger than allowed, or than the disk's free space.
+    """Check that `folder` has room; what it has of `files` from an earlier attempt needs none.
 
-    What `folder` has of them from an earlier attempt needs no more room.
+    :raises ModelURIError: they are larger than allowed, or than the disk's free space.
     """
     total = sum(file.size or 0 for file in files)
     refuse_size(total, max_model_size)
@@ -183,12 +184,47 @@ def check_room(files: Sequence[RemoteFile], folder: Path, max_model_size: int | 
 
 
 def refuse_count(count: int, location: str) -> None:
-    """Raise ModelURIError when a list has more files and folders than any model."""
+    """Refuse a list with more files and folders than any model has.
+
+    :raises ModelURIError: it is such a list.
+    """
     if count > MOST_FILES:
         raise ModelURIError(
             f"Refused: {location!r} has too many files or folders in folders.",
             "Give the folder that holds the file MLmodel.",
         )
+
+
+class HttpStore:
+    """What stores have in common whose files are below `url`; see Store.
+
+    :param explained: makes the error for a person of an answer and its URL.
+    """
+
+    def __init__(
+        self, client: Client, url: str, explained: Callable[[HTTPStatusError, str], ModelURIError]
+    ) -> None:
+        self._client, self._url, self._explained = client, url, explained
+
+    def read_head(self, path: str) -> bytes:
+        """See Store."""
+        url = join(self._url, path)
+        try:
+            return self._client.get_bytes(url)
+        except HTTPStatusError as error:
+            raise self._explained(error, url) from None
+
+    def fetch(self, file: RemoteFile, part: Part) -> None:
+        """See Store."""
+        fetch_over_http(self._client, join(self._url, file.path), file.size, part)
+
+    def stop(self) -> None:
+        """See Store."""
+        self._client.stop()
+
+    def close(self) -> None:
+        """See Store."""
+        self._client.close()
 
 
 def fetch_over_http(client: Client, url: str, size: int | None, part: Part) -> None:

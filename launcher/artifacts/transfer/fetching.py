@@ -53,8 +53,7 @@ class Context:
 def fetch(lead: Lead, place: str, open_store: Callable[[], Store], context: Context) -> Entry:
     """Return the cached model that `lead` means, transferred if it is not there.
 
-    `place` is its location together with the server that answers for it, without passwords.
-
+    :param place: its location together with the server that answers for it, without passwords.
     :raises ModelURIError: it cannot be fetched, or is refused.
     """
     if lead.stamp:
@@ -67,13 +66,9 @@ def fetch(lead: Lead, place: str, open_store: Callable[[], Store], context: Cont
         files = _listed(store, lead)
         if not lead.stamp:
             key = key_of("listed", store.location, _digest(store, files))
-            entry = context.cache.use(key, context.report)
-            if entry is not None:
-                return entry
-        with context.cache.fetching(key, context.report):
-            # Another process may have fetched it while this one waited.
-            entry = context.cache.find(key) or _transfer(key, store, files, lead, context)
-            return context.cache.hold(entry)
+        return context.cache.obtain(
+            key, context.report, lambda: _transfer(key, store, files, lead, context)
+        )
     finally:
         store.close()
 

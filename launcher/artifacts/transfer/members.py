@@ -61,8 +61,9 @@ class _Source(Protocol):
 
 
 def members_of(archive: Path, called: str) -> Iterator[Member]:
-    """Yield what is in `archive`, in its order; `called` is its name for messages.
+    """Yield what is in `archive`, in its order.
 
+    :param called: its name for messages.
     :raises ModelURIError: it is neither a zip nor a tar archive.
     :raises TooMuch: it has more headers than any model needs.
     :raises Exception: what `zipfile`, `tarfile` and the modules under them raise for damage.

@@ -23,19 +23,15 @@ def open_local(path: Path, lead: Lead, context: Context) -> Entry:
     """
     status = path.stat()
     key = key_of("packed", str(path.resolve()), str(status.st_size), str(status.st_mtime_ns))
-    entry = context.cache.use(key, context.report)
-    if entry is not None:
-        return entry
-    with context.cache.fetching(key, context.report):
-        entry = context.cache.find(key) or _unpacked(key, path, str(path), lead, context)
-        return context.cache.hold(entry)
+    return context.cache.obtain(
+        key, context.report, lambda: _unpacked(key, path, str(path), lead, context)
+    )
 
 
 def fetch_packed(lead: Lead, place: str, store: Store, context: Context) -> Entry:
     """Return the cached model in the archive that `store` lists as its only file.
 
-    `place` is as for `fetch`.
-
+    :param place: as for `fetch`.
     :raises ModelURIError: it cannot be had, or is refused.
     """
     try:
@@ -44,12 +40,9 @@ def fetch_packed(lead: Lead, place: str, store: Store, context: Context) -> Entr
         # Without a sign of its contents a file may change unseen: then it is fetched each time.
         tag = file.tag or uuid.uuid4().hex
         key = key_of("packed", place, str(file.size), lead.stamp or tag)
-        entry = context.cache.use(key, context.report)
-        if entry is not None:
-            return entry
-        with context.cache.fetching(key, context.report):
-            entry = context.cache.find(key) or _fetched(key, store, file, lead, context)
-            return context.cache.hold(entry)
+        return context.cache.obtain(
+            key, context.report, lambda: _fetched(key, store, file, lead, context)
+        )
     finally:
         store.close()
 

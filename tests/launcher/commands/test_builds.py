@@ -44,11 +44,13 @@ def test_a_serve_after_prepare_env_builds_nothing(
     path = re.search(r"^path: +(.+)$", prepared.stdout, re.MULTILINE)
     assert path
     assert (Path(path[1]) / "bin" / "python").exists()
+    home = Path(fresh_home["LAUNCHER_HOME"])
+    home.chmod(0o755)
     launcher = launch("serve", "-m", obedient.path, "-p", "0", environ=fresh_home)
     launcher.ready()
     assert f"environment {key_in(prepared.stdout)} " in launcher.output
     assert "reused" in launcher.output
-    home = Path(fresh_home["LAUNCHER_HOME"])
+    assert f"warning: {home} was open to other users" in launcher.output
     folders = [home, *(each for each in home.iterdir() if each.is_dir()), *home.glob("run/[!.]*")]
     assert {each.stat().st_mode & 0o777 for each in folders} == {0o700}, folders
     assert launcher.stop() == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,7 +58,7 @@ def test_a_crash_is_followed_by_a_restart(tmp_path: Path) -> None:
 
 def test_a_start_that_fails_for_a_moment_is_tried_again(tmp_path: Path) -> None:
     good = announcing(tmp_path)
-    bad = replace(good, argv=(str(tmp_path / "missing"),))
+    bad = good._replace(argv=(str(tmp_path / "missing"),))
     life = Life(tmp_path, TinyDeployment(good, bad, bad, good))
     life.observer.at_readiness = [lambda: kill(life), life.stop]
     life.run()
@@ -72,7 +71,7 @@ def test_a_start_that_fails_for_a_moment_is_tried_again(tmp_path: Path) -> None:
 
 
 def test_a_first_start_that_fails_is_an_error(tmp_path: Path) -> None:
-    missing = replace(announcing(tmp_path), argv=(str(tmp_path / "missing"),))
+    missing = announcing(tmp_path)._replace(argv=(str(tmp_path / "missing"),))
     deployment = TinyDeployment(missing)
     with pytest.raises(ServerNotReadyError, match="cannot be started"):
         Life(tmp_path, deployment).run()
@@ -136,7 +135,7 @@ def test_a_reload_that_fails_leaves_the_old_server(tmp_path: Path) -> None:
         TinyDeployment(announcing(tmp_path)),
         TinyDeployment(announcing(tmp_path / "bad")),
     )
-    missing = TinyDeployment(replace(announcing(tmp_path), argv=(str(tmp_path / "missing"),)))
+    missing = TinyDeployment(announcing(tmp_path)._replace(argv=(str(tmp_path / "missing"),)))
     candidates = iter([second, missing])
 
     def redeploy() -> Deployment:

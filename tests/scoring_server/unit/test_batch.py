@@ -111,7 +111,7 @@ def test_empty_inputs(run):
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("a,b\n1,2\n3,4\n5,oops\n", "rows from"), ("a\n1\n2\n", r"missing inputs \['b'\]"),
+        ("a,b\n1,2\n3,4\n5,oops\n", "Rows from"), ("a\n1\n2\n", r"inputs \['b'\] are missing"),
         ("a,b\n1,2\n3,4,5\n", "not CSV"), (b"a,b\n1,\xff\n", "utf-8"),
     ],
 )  # fmt: skip
@@ -140,7 +140,7 @@ def test_the_model_fails_halfway(models, tmp_path, small_chunks):
     config = models.config(code)
     source = tmp_path / "in"
     source.write_text("a\n" + "\n".join(["1"] * 30 + ["3"]) + "\n")
-    with pytest.raises(ScoringError, match=r"rows from \d\d: The model raised ValueError: three!"):
+    with pytest.raises(ScoringError, match=r"Rows from \d\d: The model raised ValueError: three!"):
         batch.run_batch(config, load_model(config), str(source), str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 

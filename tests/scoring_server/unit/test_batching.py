@@ -153,7 +153,7 @@ def test_answers_that_are_not_row_wise_switch_batching_off(models, kind, caplog)
     requests = [models.invocation(body)] * 3
     wanted = [comparable(application.answer(each)) for each in requests]
     assert list(map(comparable, application.answer_together(requests))) == wanted
-    assert "batching is off" in caplog.text
+    assert "Batching is off" in caplog.text
     before = model.calls
     assert list(map(comparable, application.answer_together(requests))) == wanted
     assert model.calls == before + 3

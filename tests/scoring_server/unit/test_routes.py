@@ -104,7 +104,7 @@ def test_what_nothing_takes(table, method, path, status, allowed, label):
 
 def test_a_protocol_reports_405_in_its_own_form(table):
     answer = table.find("GET", "/plain/1").refusal("GET", "/plain/1")
-    assert (answer.status, answer.body) == (405, b"GET /plain/1: Method Not Allowed")
+    assert (answer.status, answer.body) == (405, b"GET /plain/1: Method Not Allowed.")
 
 
 def test_two_routes_for_the_same_requests_are_refused():

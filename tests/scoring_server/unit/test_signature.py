@@ -120,7 +120,7 @@ def test_columns_are_ordered_dropped_and_missed():
     sig = signature(column("long", "a"), column("long", "b", required=False), column("long", "c"))
     got = sig.enforce(pd.DataFrame({"z": [1], "c": [3], "a": [1]}))
     assert list(got.columns) == ["a", "c"]
-    with pytest.raises(ScoringError, match=r"missing inputs \['a'\]"):
+    with pytest.raises(ScoringError, match=r"The inputs \['a'\] are missing\."):
         sig.enforce(pd.DataFrame({"c": [3]}))
     twice = pd.DataFrame([[1, 2, 3]], columns=["a", "a", "c"])
     with pytest.raises(ScoringError, match="more than once"):
@@ -219,7 +219,7 @@ def test_named_tensors():
         assert got["left"].dtype == np.float32
         assert got["left"].tolist() == [[1, 2], [3, 4]]
         assert got["right"].tolist() == [1, 2]
-    with pytest.raises(ScoringError, match=r"missing inputs \['right'\]"):
+    with pytest.raises(ScoringError, match=r"The inputs \['right'\] are missing\."):
         apply(sig, {"inputs": {"left": [[1, 2]]}})
 
 
