@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launcher.cli.option_types import ENV_MANAGER, SIZE
-from launcher.cli.options import _together as together
-from launcher.cli.options import as_of_option, offline_option, take
+from launcher.cli.options import as_of_option, offline_option, take, together
 from launcher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -153,7 +152,7 @@ def _context(given: dict[str, Any]) -> BuildContext:
         )
     build = BuildOptions(given.pop("offline"))
     environment = take(EnvironmentOptions, given, build=build)
-    options: ImageOptions = take(ImageOptions, given, environment=environment)
+    options = take(ImageOptions, given, environment=environment)
     console = Console()
     with stop_requests_raise():
         if given["model_uri"] is None:

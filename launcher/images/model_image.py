@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envs import EnvError
 from launcher.commands.environment import EnvironmentOptions, environment_spec
@@ -45,8 +45,7 @@ _MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 SBOM = "/opt/launcher/sbom.cdx.json"
 
 
-@dataclass(frozen=True)
-class ImageOptions:
+class ImageOptions(NamedTuple):
     """How an image is to be made.
 
     :param base_image: None for ``python:X.Y-slim`` of the model's Python.
@@ -56,7 +55,7 @@ class ImageOptions:
     :param sbom: whether the image has a bill of materials.
     """
 
-    environment: EnvironmentOptions = field(default_factory=EnvironmentOptions)
+    environment: EnvironmentOptions = EnvironmentOptions()
     base_image: str | None = None
     install_java: bool | None = None
     mlflow_home: Path | None = None
@@ -100,7 +99,7 @@ def model_context(request: ModelRequest, options: ImageOptions, console: Console
         console.warn(note)
     environment = options.environment
     if options.mlflow_home is not None:  # for what it depends on
-        environment = replace(environment, install_mlflow=True)
+        environment = environment._replace(install_mlflow=True)
     spec = replace(environment_spec(model, environment, engine), copied_packages=())
     return image.with_lock(_locked(spec, options, console), console)
 
@@ -217,7 +216,7 @@ class _ModelImage:
         import json
 
         content = server_config(
-            replace(self._model, path=Path(MODEL)),
+            self._model._replace(path=Path(MODEL)),
             uri=self._source.uri,
             environment=environment,
             server={"host": "0.0.0.0", "port": PORT},
