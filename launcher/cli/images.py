@@ -125,12 +125,14 @@ def build_docker(
 ) -> None:
     """Build an image that serves a model. Words after -- go to the builder as they are."""
     from launcher.images.builders import BuildRequest, build, find_builder
+    from launcher.supervision.stop_signals import stop_requests_raise
 
     program = find_builder(builder)  # before anything is fetched
     platform = given["platform"]
     context = _context(given)
     request = BuildRequest((name, *tags), platform, labels, build_args, push, options)
-    build(context, program, request)
+    with stop_requests_raise():  # so that the context and the credentials go with it
+        build(context, program, request)
     click.echo(f"image: {name}")
 
 

@@ -95,6 +95,10 @@ def model_context(request: ModelRequest, options: ImageOptions, console: Console
             "Use --env-manager virtualenv, which takes conda packages from the Python index, or an "
             "image without -m.",
         )
+    if options.sbom:
+        from launcher.images.sbom import require_library
+
+        require_library()
     for note in model.requirements.notes:
         console.warn(note)
     environment = options.environment
@@ -153,7 +157,8 @@ class _ModelImage:
                 " compiler, give an image that has one (--build-arg BUILD_IMAGE=...)"
             )
         try:
-            uv = installer(lock.indexes, console.under_way)
+            offline = options.environment.build.offline
+            uv = installer(lock.indexes, console.under_way, offline=offline)
         except EnvError as error:
             raise EnvironmentBuildError(error.message, error.hint) from error
         texts = {f"{ENVIRONMENT_FILES}/{name}": text for name, text in lock.texts.items()}

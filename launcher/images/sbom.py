@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from launcher.model.mlmodel import Model
 
 
+def require_library() -> None:
+    """See, before anything is resolved, that the library is there.
+
+    :raises UsageError: it is not.
+    """
+    try:
+        import cyclonedx  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"The bill of materials needs a library that is not installed here ({error.name}).",
+            "pip install 'mlmodel-launcher[images]', or leave it out with --no-sbom.",
+        ) from error
+
+
 def sbom(model: Model, name: str, version: str | None, lock: Lock) -> str:
     """CycloneDX as JSON: the model, and the packages of its lock with their hashes.
 
@@ -24,18 +38,12 @@ def sbom(model: Model, name: str, version: str | None, lock: Lock) -> str:
 
     :param name: the model's name.
     :param version: its version in a registry, or None.
-    :raises UsageError: the library that writes it is not installed.
     """
-    try:
-        from cyclonedx.model.bom import Bom, BomMetaData
-        from cyclonedx.model.component import Component, ComponentType
-        from cyclonedx.output.json import JsonV1Dot6
-        from packageurl import PackageURL
-    except ImportError as error:
-        raise UsageError(
-            f"The bill of materials needs a library that is not installed here ({error.name}).",
-            "pip install 'mlmodel-launcher[images]', or leave it out with --no-sbom.",
-        ) from error
+    from cyclonedx.model.bom import Bom, BomMetaData
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.output.json import JsonV1Dot6
+    from packageurl import PackageURL
+
     identity = f"{name}:{version}:{model.uuid}:{lock.sha256}"
     root = Component(
         name=name,

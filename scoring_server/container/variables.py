@@ -46,7 +46,11 @@ def with_variables(config: ServerConfig, environ: Mapping[str, str]) -> ServerCo
             if environ.get(name):
                 changes[field.name] = _value(field.name, str(field.type), name, environ[name])
                 break
-    return dataclasses.replace(config, server=dataclasses.replace(config.server, **changes))
+    # The name that KServe asks for it by.
+    asked = environ.get(PREFIX + "NAME")
+    model = dataclasses.replace(config.model, name=asked) if asked else config.model
+    server = dataclasses.replace(config.server, **changes)
+    return dataclasses.replace(config, model=model, server=server)
 
 
 def _value(field: str, kind: str, name: str, text: str) -> Any:

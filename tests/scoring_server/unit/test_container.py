@@ -58,6 +58,13 @@ def test_mlflows_variables_come_first_and_the_platforms_last() -> None:
     assert settings({"PORT": ""}, port=8080).port == 8080
 
 
+def test_the_model_gets_the_name_that_the_platform_has_for_it() -> None:
+    document = {"model": {"path": "/", "name": "a"}, "settings_from_environment": True}
+    config = ServerConfig.from_dict(document)
+    assert with_variables(config, {}).model.name == "a"
+    assert with_variables(config, {"LAUNCHER_SERVE_NAME": "iris"}).model.name == "iris"
+
+
 def test_only_a_configuration_that_asks_for_it_is_changed() -> None:
     config = ServerConfig.from_dict({"model": {"path": "/"}})
     assert with_variables(config, {"PORT": "9000"}) is config
