@@ -32,7 +32,9 @@ _NO_IMAGE = re.compile(
     re.IGNORECASE,
 )
 _NO_ROOM = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
-_OTHER_PYTHON = re.compile(r"resolved to Python (\S+), which is incompatible|does not match any")
+_OTHER_PYTHON = re.compile(
+    r"resolved to Python \S+, which is incompatible|is not supported by the lockfile"
+)
 _NO_COMPILER = re.compile(r"(?:command|program) .?\S*(?:gcc|cc|g\+\+)\S? (?:failed|not found)")
 
 
@@ -189,8 +191,8 @@ def _failure(
         )
     if _OTHER_PYTHON.search(text):
         return ImageBuildError(
-            f"{name}: {context.base_image} has another Python than the model's environment needs.",
-            "Give a base image with the Python of the model.",
+            f"{name}: {context.base_image} has another Python or processor than the lock is for.",
+            "Give a base image with the model's Python, and --platform for another processor.",
         )
     if _NO_COMPILER.search(text):
         return ImageBuildError(
@@ -198,6 +200,7 @@ def _failure(
             "Name an image that has one: --build-arg BUILD_IMAGE=python:X.Y.",
         )
     last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+    last = last.removeprefix("Error: ").removeprefix("ERROR: ").rstrip(".")
     return ImageBuildError(
-        f"{name} failed with exit code {code}: {last.rstrip('.')}.", "Its own words are above."
+        f"{name} failed with exit code {code}: {last}.", "Its own words are above."
     )

@@ -85,6 +85,8 @@ class Images:
     def _commit(self, base: str, folder: Path, target: str, name: str) -> str:
         container = self.run("buildah", "from", "--pull-never", base)
         self.run("buildah", "add", "--quiet", container, folder, target)
+        # For the libraries that were copied.
+        self.run("buildah", "run", "--isolation", "chroot", container, "ldconfig")
         path = "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
         self.run("buildah", "config", "--env", path, container)
         self.run("buildah", "commit", "--quiet", "--rm", container, name)

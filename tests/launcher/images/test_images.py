@@ -291,7 +291,7 @@ def test_what_cannot_be_built_says_why(images: Images, base: str, tmp_path: Path
     model = tiny_model(tmp_path / "tiny", python="3.9")
     ended = images.build("-m", model, "-n", "localhost/no:1", "--base-image", base)
     assert ended.returncode == 3
-    assert f"{base} has another Python than the model's environment needs." in ended.stderr
+    assert f"{base} has another Python or processor than the lock is for." in ended.stderr
     ended = images.build("-m", model, "-n", "localhost/no:1", "--base-image", "localhost/none:1")
     assert ended.returncode == 3
     assert "an image to build from cannot be had (localhost/none:1" in ended.stderr
