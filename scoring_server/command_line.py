@@ -12,6 +12,7 @@ import traceback
 from typing import TYPE_CHECKING, BinaryIO, Iterator, List, Optional, Tuple
 
 from .config import ConfigError, ServerConfig
+from .container.variables import with_variables
 from .errors import ModelLoadError, ScoringError
 from .events import Done, Failed, Loaded, Loading, NotForkable, Progress
 from .status import StatusChannel
@@ -56,7 +57,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     if options.predict and options.output is None:
         options.output = _claim_standard_output()
     try:
-        config = ServerConfig.read(options.config)
+        config = with_variables(ServerConfig.read(options.config), os.environ)
         if not options.predict:
             return _serve(config, options, status, lifeline)
         with _few_collections():

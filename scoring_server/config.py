@@ -143,6 +143,8 @@ class ServerConfig(NamedTuple):
     model: ModelConfig = ModelConfig()
     environment: EnvironmentConfig = EnvironmentConfig()
     server: ServerSettings = ServerSettings()
+    # In an image: environment variables change the settings (see `container.variables`).
+    settings_from_environment: bool = False
 
     @classmethod
     def read(cls, path: str) -> ServerConfig:
@@ -178,6 +180,7 @@ class ServerConfig(NamedTuple):
             model=_part(ModelConfig, model),
             environment=_part(EnvironmentConfig, document.get("environment")),
             server=_part(ServerSettings, document.get("server")),
+            settings_from_environment=bool(document.get("settings_from_environment")),
         )
 
 

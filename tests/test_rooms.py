@@ -21,13 +21,14 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER = {
     "launcher": [
         "__main__ cli",
+        "images manifests",
         "commands",
         "instances",
         "engines",
         "supervision",
         "model",
         "artifacts",
-        "console cpu_limits errors quantities __init__",
+        "console errors quantities __init__",
     ],
     "envs": [
         "__init__ preparing locking inventory exclusion",
@@ -47,6 +48,7 @@ ORDER = {
         "formats",
         "model",
         "signature",
+        "container",
         "service route_table routes access_token",
         "config status events errors memory version",
     ],
@@ -54,7 +56,7 @@ ORDER = {
 PACKAGES = sorted(ORDER)
 # What a package may import of the project's other folders: these names and what is in them.
 MAY_IMPORT: dict[str, list[str]] = {
-    "launcher": ["envs", "scoring_server.events"],
+    "launcher": ["envs", "scoring_server.events", "scoring_server.container.cpu_limits"],
     "envs": [],
     "scoring_server": [],
 }

@@ -131,9 +131,10 @@ def write_pylock(
     :raises EnvError: there is no solution, or the file cannot be written.
     """
     resolution = resolve(request, context, PYLOCK)
+    system = sys.platform if request.machine is None else "linux"
     marker = (
-        f"python_version == '{interpreter.minor}' and sys_platform == '{sys.platform}'"
-        f" and platform_machine == '{os.uname().machine}'"
+        f"python_version == '{interpreter.minor}' and sys_platform == '{system}'"
+        f" and platform_machine == '{request.machine or os.uname().machine}'"
         f" and implementation_name == '{interpreter.implementation}'"
     )
     text = resolution.text.replace(f'path = "{target.parent}{os.sep}', 'path = "')

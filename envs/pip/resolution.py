@@ -34,6 +34,7 @@ class Request:
     :param day: the day to name in messages, None for today.
     :param bound: uploads count up to this moment (UTC), None for no bound.
     :param undated: packages that the bound does not hold for.
+    :param machine: the processor to resolve for, on Linux ("aarch64"); None for this machine.
     """
 
     lines: tuple[str, ...]
@@ -44,6 +45,7 @@ class Request:
     bound: datetime | None = None
     undated: tuple[str, ...] = ()
     version: str | None = None
+    machine: str | None = None
 
     def dates(self) -> list[str]:
         """Return uv's options for the bound."""
@@ -139,6 +141,8 @@ def _compile(request: Request, file_format: str, context: Context) -> Completed:
         arguments: list[str | Path] = ["pip", "compile", source, "--output-file", output]
         arguments += ["--format", file_format, "--python", request.python]
         arguments += ["--no-header", "--no-annotate", *request.dates()]
+        if request.machine is not None:
+            arguments += ["--python-platform", f"{request.machine}-manylinux_2_28"]
         if file_format == "requirements.txt":
             arguments += ["--generate-hashes", "--no-strip-extras"]
         if request.version is not None:

@@ -16,7 +16,10 @@ gc.set_threshold(50_000)
 _EXIT_ENVIRONMENT = 3
 # Command: the module below this package that has it, imported when it is called, and its help.
 _COMMANDS = {
+    "build-docker": ("images", "Build an image that serves a model."),
     "envs": ("environments", "List, show, run and prune cached environments."),
+    "generate-dockerfile": ("images", "Write what an image that serves a model is built from."),
+    "generate-manifest": ("manifests", "Write how a platform is to run a model's image."),
     "lock": ("environments", "Write a lockfile beside a model's MLmodel."),
     "logs": ("instances", "Show the log of a served model."),
     "models": ("models", "List and prune downloaded models."),

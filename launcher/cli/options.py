@@ -18,7 +18,7 @@ Value = TypeVar("Value")
 Decorator = Callable[[Function], Function]
 
 
-def _together(*options: Decorator[Any]) -> Decorator[Any]:
+def together(*options: Decorator[Any]) -> Decorator[Any]:
     """One decorator that adds these options, in this order."""
 
     def add(function: Function) -> Function:
@@ -37,7 +37,7 @@ loader_option = click.option(
     show_default=True,
     help="auto reads the files of known flavors without importing MLflow; mlflow never does.",
 )
-model_options = _together(
+model_options = together(
     click.option(
         "-m", "--model-uri", required=True, metavar="URI", help="The model: a folder or a URI."
     ),
@@ -90,7 +90,7 @@ mlserver_option = click.option(
 )
 
 
-environment_options = _together(
+environment_options = together(
     env_manager_option,
     click.option("--no-conda", is_flag=True, help="Deprecated: --env-manager local."),
     click.option(

@@ -21,7 +21,7 @@ from launcher.cli.options import (
 
 def _workers(value: str) -> int:
     if value == "auto":
-        from launcher.cpu_limits import available_cpus
+        from scoring_server.container.cpu_limits import available_cpus
 
         return available_cpus()
     if not value.isdigit() or int(value) < 1:

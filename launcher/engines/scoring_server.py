@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from envs.disk.files import write_json
-from launcher.cpu_limits import available_cpus
 from launcher.engines.engine import Assignment, Engine, ServerOptions
 from launcher.engines.server_config import server_config
 from launcher.errors import ModelError, UsageError
 from launcher.model.mlmodel import CRATE, Model
 from launcher.supervision.process import Command
+from scoring_server.container.cpu_limits import available_cpus
 
 FOLDER = Path(__file__).resolve().parents[2] / "scoring_server"
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import requests
 
-from launcher.cpu_limits import available_cpus
+from scoring_server.container.cpu_limits import available_cpus
 from tests.launcher.launcher_process import (
     LONGEST,
     Launcher,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Iterator, Optional
 
 
 def available_cpus(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
@@ -42,13 +42,13 @@ def _folders(proc: Path, cgroups: Path) -> Iterator[Path]:
             root = cgroups / "cpu"
         folder = root / path.lstrip("/")
         # In a container the path may be the host's, of which only the root is mounted here.
-        while folder != root and folder.is_relative_to(root):
+        while folder != root and root in folder.parents:
             yield folder
             folder = folder.parent
         yield root
 
 
-def _quota(folder: Path) -> float | None:
+def _quota(folder: Path) -> Optional[float]:
     """The CPUs that one group may use; None for no limit."""
     try:
         if (folder / "cpu.max").exists():

@@ -1,0 +1,149 @@
+"""Images of one model: ours beside the one of MLflow's own Dockerfile, by the same builder.
+
+    python -m benchmarks.images MODEL --base IMAGE [--mlflow PYTHON] [--pip-cert FILE] [-- OPTIONS]
+
+IMAGE is a base with the model's Python and pip that the builder has; PYTHON is the interpreter of
+an environment with MLflow, whose Dockerfile is built on the same base in place of the one it names.
+OPTIONS go to buildah. Each image is built from nothing, and then once more with another version of
+the model. Prints a table in Markdown: seconds, bytes, layers, and what the second version adds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image and how it came about; sizes in bytes, those of the base not counted."""
+
+    seconds: float
+    size: int
+    layers: int
+    packages: int
+    again_seconds: float
+    again_size: int
+
+
+def layers(image: str) -> list[str]:
+    """The digests of an image's layers."""
+    found = subprocess.run(
+        ["podman", "inspect", image], check=True, capture_output=True, text=True
+    ).stdout
+    digests: list[str] = json.loads(found)[0]["RootFS"]["Layers"]
+    return digests
+
+
+def sizes(image: str) -> list[int]:
+    """The sizes of the steps that made an image, the last one first."""
+    command = ["podman", "history", "--format", "json", "--human=false", image]
+    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return [int(each["size"]) for each in json.loads(found)]
+
+
+def packages(image: str) -> int:
+    """How many Python distributions are in an image."""
+    mounted = subprocess.run(
+        ["podman", "image", "mount", image], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    try:
+        return len(list(Path(mounted).glob("**/*-packages/*.dist-info")))
+    finally:
+        subprocess.run(["podman", "image", "unmount", image], check=True, capture_output=True)
+
+
+def timed(command: list[str]) -> float:
+    """Run a build to its end; seconds."""
+    started = time.monotonic()
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}\n{ended.stdout[-3000:]}{ended.stderr[-3000:]}")
+    return time.monotonic() - started
+
+
+def measure(name: str, base: str, build: list[list[str]]) -> Built:
+    """Run two builds, of a version and the next, and look at what came of them.
+
+    :param name: the image's name without its tag, which is 1 and 2.
+    """
+    first, second = (timed(command) for command in build)
+    own = len(layers(base))
+    one, two = layers(f"{name}:1"), layers(f"{name}:2")
+    new = sum(1 for a, b in zip(one, two, strict=False) if a != b)
+    steps = [size for size in sizes(f"{name}:2") if size]
+    # The base's own steps come last.
+    mine = steps[: len(two) - own]
+    return Built(first, sum(mine), len(two) - own, packages(f"{name}:2"), second, sum(steps[:new]))
+
+
+def second_version(model: Path, folder: Path) -> Path:
+    """A copy of a model with another file in it, as a retrained one has."""
+    copy = folder / model.name
+    shutil.copytree(model, copy)
+    (copy / "retrained.txt").write_text("2\n")
+    return copy
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--base", required=True)
+    parser.add_argument("--mlflow", help="the interpreter of an environment with MLflow")
+    parser.add_argument("--pip-cert", help="certificates for package indexes")
+    parser.add_argument("options", nargs="*", help="words for buildah")
+    given = parser.parse_args()
+    options, arguments = list(given.options), []
+    if given.pip_cert:
+        options += ["--volume", f"{given.pip_cert}:{given.pip_cert}:ro"]
+        for name in ("PIP_CERT", "SSL_CERT_FILE"):
+            arguments += ["--build-arg", f"{name}={given.pip_cert}"]
+    rows = {}
+    with tempfile.TemporaryDirectory() as folder:
+        models = [given.model, second_version(given.model, Path(folder))]
+        launcher = [sys.executable, "-m", "launcher", "build-docker", "--builder", "buildah"]
+        rows["launcher"] = measure("localhost/bench-launcher", given.base, [
+            [*launcher, "-m", str(model), "-n", f"localhost/bench-launcher:{number}",
+             "--base-image", given.base, *arguments, "--", *options]
+            for number, model in enumerate(models, 1)
+        ])  # fmt: skip
+        if given.mlflow:
+            rows["MLflow"] = measure("localhost/bench-mlflow", given.base, [
+                mlflow_build(given, model, Path(folder, f"mlflow-{number}"), number, options)
+                for number, model in enumerate(models, 1)
+            ])  # fmt: skip
+    print("| | build, s | added to the base, MB | layers | Python packages | next version: s, MB |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name, row in rows.items():
+        print(
+            f"| {name} | {row.seconds:.0f} | {row.size / 1e6:,.0f} | {row.layers} |"
+            f" {row.packages} | {row.again_seconds:.0f}, {row.again_size / 1e6:,.1f} |"
+        )
+
+
+def mlflow_build(
+    given: argparse.Namespace, model: Path, folder: Path, number: int, options: list[str]
+) -> list[str]:
+    """The build of MLflow's own Dockerfile, on our base."""
+    command = [given.mlflow, "-m", "mlflow", "models", "generate-dockerfile"]
+    timed([*command, "-m", str(model), "-d", str(folder)])
+    file = folder / "Dockerfile"
+    text = re.sub(r"(?m)^FROM .*", f"FROM {given.base}", file.read_text(), count=1)
+    if given.pip_cert:
+        text = text.replace("\n", f"\nENV PIP_CERT={given.pip_cert}\n", 1)
+    file.write_text(text)
+    tag = f"localhost/bench-mlflow:{number}"
+    return ["buildah", "build", "--format", "docker", "--layers", "-t", tag, *options, str(folder)]
+
+
+if __name__ == "__main__":
+    main()

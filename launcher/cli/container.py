@@ -1,0 +1,60 @@
+"""The launcher in an image of its own: ``serve`` and ``ping`` with nothing but variables.
+
+Every option of ``launcher serve`` is a variable there, LAUNCHER_SERVE_ and its name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from launcher.cli.main import main
+
+PREFIX = "LAUNCHER"
+# Where a platform mounts the model: SageMaker, KServe.
+MODEL_FOLDERS = (Path("/opt/ml/model"), Path("/mnt/models"))
+
+
+def start(arguments: list[str], environ: MutableMapping[str, str]) -> None:
+    """Run the launcher as a container's process 1.
+
+    :param arguments: the container's; none stands for ``serve``.
+    :param environ: this process's variables, to which those of the platform are added.
+    """
+    arguments = arguments or ["serve"]
+    port = _port(environ)
+    if arguments[0] == "serve":
+        environ[f"{PREFIX}_SERVE_PORT"] = port
+        if f"{PREFIX}_SERVE_MODEL_URI" not in environ:
+            environ[f"{PREFIX}_SERVE_MODEL_URI"] = environ.get("MODEL_URI") or str(_mounted())
+    elif arguments == ["ping"]:
+        sys.exit(_ping(port, is_secure=f"{PREFIX}_SERVE_TLS_CERT" in environ))
+    main(arguments, prog_name="launcher", auto_envvar_prefix=PREFIX)
+
+
+def _port(environ: MutableMapping[str, str]) -> str:
+    names = ("MLFLOW_PORT", f"{PREFIX}_SERVE_PORT", "PORT")
+    return next((environ[name] for name in names if environ.get(name)), "8080")
+
+
+def _mounted() -> Path:
+    """Where the model is; the first place, where there is none."""
+    found = [folder for folder in MODEL_FOLDERS if (folder / "MLmodel").is_file()]
+    return (found or list(MODEL_FOLDERS))[0]
+
+
+def _ping(port: str, *, is_secure: bool) -> int:
+    from launcher.supervision.probes import ping
+
+    scheme = "https" if is_secure else "http"
+    # The certificate is for the service's name, not for this address.
+    problem = ping(f"{scheme}://127.0.0.1:{port}/ping", timeout=2.0, verify=False)
+    if problem is not None:
+        print(f"not ready: {problem}", file=sys.stderr)
+    return 0 if problem is None else 1
+
+
+if __name__ == "__main__":
+    start(sys.argv[1:], os.environ)

@@ -1,0 +1,102 @@
+"""The server's settings as environment variables, for a container that no launcher starts.
+
+``LAUNCHER_SERVE_NAME`` sets what ``launcher serve --name`` does, with the same units; MLflow's
+variables and ``PORT`` (Knative, Cloud Run) come before and after it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Callable, Dict, Mapping, Tuple
+
+from ..config import ConfigError, ServerConfig, ServerSettings
+from .cpu_limits import available_cpus
+
+PREFIX = "LAUNCHER_SERVE_"
+# Names that come before and after the prefixed one.
+_BEFORE: Dict[str, Tuple[str, ...]] = {
+    "host": ("MLFLOW_HOST",),
+    "port": ("MLFLOW_PORT",),
+    "timeout": ("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT",),
+    "workers": ("MLFLOW_MODELS_WORKERS",),
+}
+_AFTER = {"port": ("PORT",)}
+# What the launcher counts and finds out, and no one sets.
+_NOT_SETTINGS = ("processors", "restarts", "reloads")
+_SIZES = ("max_body", "max_held", "worker_memory")
+_CHOICES = {"loader": ("auto", "mlflow"), "log_format": ("text", "json")}
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def with_variables(config: ServerConfig, environ: Mapping[str, str]) -> ServerConfig:
+    """The configuration with what the variables say, where it asks for them.
+
+    :raises ConfigError: a variable's value is none of its kind.
+    """
+    if not config.settings_from_environment:
+        return config
+    changes: Dict[str, Any] = {"processors": available_cpus()}
+    for field, kind in ServerSettings.__annotations__.items():
+        if field in _NOT_SETTINGS:
+            continue
+        own = (PREFIX + field.upper(),)
+        for name in _BEFORE.get(field, ()) + own + _AFTER.get(field, ()):
+            if environ.get(name):
+                changes[field] = _value(field, str(kind), name, environ[name])
+                break
+    # The name that KServe asks for it by.
+    asked = environ.get(PREFIX + "NAME")
+    model = config.model._replace(name=asked, names=(asked,)) if asked else config.model
+    return config._replace(model=model, server=config.server._replace(**changes))
+
+
+def _value(field: str, kind: str, name: str, text: str) -> Any:
+    if field == "workers" and text == "auto":
+        return available_cpus()
+    if field in _SIZES:
+        read: Callable[[str], Any] = _size
+    elif "bool" in kind:
+        read = _truth
+    elif "float" in kind:
+        read = _number
+    else:
+        read = int if "int" in kind else str
+    try:
+        value = read(text)
+        if field == "workers" and value < 1:
+            raise ValueError("below 1")
+        if value not in _CHOICES.get(field, (value,)):
+            raise ValueError("none of the choices")
+    except ValueError as error:
+        raise ConfigError(
+            "The variable {} is {!r}, which is no value of --{}.".format(
+                name, text, field.replace("_", "-")
+            )
+        ) from error
+    if field == "batch_wait":
+        return value / 1000  # milliseconds, as the option has it
+    return None if field == "timeout" and not value else value
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError("no length of time")
+    return value
+
+
+def _truth(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("neither true nor false")
+
+
+def _size(text: str) -> int:
+    found = re.match(r"^(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?$", text.strip(), re.IGNORECASE)
+    if not found or (found.group(3) and not found.group(2)):
+        raise ValueError("no size")
+    units = _BINARY_UNITS if found.group(3) else _UNITS
+    return int(float(found.group(1)) * units[found.group(2).lower()])
