@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import signal
@@ -89,13 +88,13 @@ def test_a_value_that_is_none_names_its_variable(variable: str, text: str) -> No
 
 def test_every_setting_has_a_variable_that_is_read() -> None:
     texts = {"int": "7", "float": "7", "bool": "true", "str": "text"}
-    for field in dataclasses.fields(ServerSettings):
-        if field.name in ("processors", "restarts", "reloads"):
+    for name, default in ServerSettings._field_defaults.items():
+        if name in ("processors", "restarts", "reloads"):
             continue
-        kind = next(name for name in texts if name in str(field.type))
-        text = {"loader": "mlflow", "log_format": "json"}.get(field.name, texts[kind])
-        changed = settings({f"LAUNCHER_SERVE_{field.name.upper()}": text})
-        assert getattr(changed, field.name) not in (None, field.default), field.name
+        kind = next(each for each in texts if each in str(ServerSettings.__annotations__[name]))
+        text = {"loader": "mlflow", "log_format": "json"}.get(name, texts[kind])
+        changed = settings({f"LAUNCHER_SERVE_{name.upper()}": text})
+        assert getattr(changed, name) not in (None, default), name
 
 
 # --- process 1 --------------------------------------------------------------------------------------
