@@ -152,15 +152,16 @@ def measure(ways: list[Way], rounds: int, seconds: float) -> dict[tuple[str, int
                 sample = turn(way, rows, connections, WARM_UP_SECONDS if number < 0 else seconds)
                 if number >= 0:
                     samples.setdefault((way.title, rows, connections), []).append(sample)
-    return {
-        (way.title, *part): Sample(
-            statistics.median(each.rate for each in samples[(way.title, *part)]),
-            statistics.median(each.p50_ms for each in samples[(way.title, *part)]),
-            statistics.median(each.processor_ms for each in samples[(way.title, *part)]),
-        )
-        for way in ways
-        for part in PARTS
-    }
+    medians = {}
+    for way in ways:
+        for rows, connections in PARTS:
+            found = samples[way.title, rows, connections]
+            medians[way.title, rows, connections] = Sample(
+                statistics.median(each.rate for each in found),
+                statistics.median(each.p50_ms for each in found),
+                statistics.median(each.processor_ms for each in found),
+            )
+    return medians
 
 
 def turn(way: Way, rows: int, connections: int, seconds: float) -> Sample:
