@@ -119,6 +119,26 @@ def served(models):
     return make
 
 
+@pytest.fixture(scope="module")
+def echo(shared_models):
+    """A client of a model without a signature that answers with what it was given."""
+    return shared_models.client(SAME, names=["iris"])
+
+
+@pytest.fixture(scope="module")
+def evaluating(shared_models):
+    """A client of a model that answers with what the Python in the one text that it gets is."""
+    code = """
+        import numpy as np
+        import pandas as pd
+
+        class Model:
+            def predict(self, model_input, params=None):
+                return eval(model_input[0, 0])
+    """
+    return shared_models.client(code, names=["iris"])
+
+
 # --- routes --------------------------------------------------------------------------------------
 
 
@@ -313,6 +333,7 @@ def test_missing_columns_and_wrong_types_are_the_signature_s_to_refuse(served):
     a, b = tensor("a", "FP64", [1.5]), tensor("b", "FP64", [2.0])
     assert list(outputs(infer(client, {"inputs": [a, b]}))) == ["a", "b"]
     assert "'b'" in error(infer(client, {"inputs": [a]}))
+    assert "None of" in error(infer(client, {"inputs": [tensor("x", "FP64", [1.5])]}))
     wrong = tensor("c", "FP64", [1.5])
     assert "'c'" in error(infer(client, {"inputs": [a, b, wrong]}))
 
@@ -333,8 +354,7 @@ DTYPES = {
 
 
 @pytest.mark.parametrize("datatype", sorted(DTYPES))
-def test_numbers_both_ways_in_json_and_binary(served, datatype):
-    client = served()
+def test_numbers_both_ways_in_json_and_binary(echo, datatype):
     dtype = np.dtype(DTYPES[datatype])
     least, most = 0, 1
     if dtype.kind in "iu":
@@ -345,21 +365,21 @@ def test_numbers_both_ways_in_json_and_binary(served, datatype):
         ({"inputs": [tensor("x", datatype, array.ravel().tolist(), [2, 2])]}, None),
         binary([("x", datatype, array, [2, 2])]),
     ):
-        got = outputs(infer(client, body, headers))["output-1"]
+        got = outputs(infer(echo, body, headers))["output-1"]
         assert (got["datatype"], got["shape"]) == (datatype, [2, 2])
         assert got["data"] == array.ravel().tolist()
     body, headers = binary(
         [("x", datatype, array, [2, 2])], parameters={"binary_data_output": True}
     )
-    response = infer(client, body, headers)
+    response = infer(echo, body, headers)
     assert response.headers["Content-Type"] == "application/octet-stream"
     assert outputs(response)["output-1"]["raw"] == array.tobytes()
 
 
-def test_texts_both_ways_in_binary(served):
+def test_texts_both_ways_in_binary(echo):
     values = [b"a", "\u00fc".encode(), b""]
     body, headers = binary([("x", "BYTES", values, [3])], parameters={"binary_data_output": True})
-    got = outputs(infer(served(), body, headers))["output-1"]
+    got = outputs(infer(echo, body, headers))["output-1"]
     assert got["raw"] == b"".join(struct.pack("<I", len(each)) + each for each in values)
     assert got["datatype"] == "BYTES"
 
@@ -382,6 +402,8 @@ def test_named_tensors_of_a_signature(served):
     got = outputs(infer(client, {"inputs": [t, x]}))
     assert [got["x"]["datatype"], got["t"]["data"]] == ["FP32", ["a", "bc"]]
     assert "'t'" in error(infer(client, {"inputs": [x]}))
+    numbers = tensor("t", "INT64", [1], [1])
+    assert "int64" in error(infer(client, {"inputs": [x, numbers]}))
     wrong = tensor("x", "FP64", [1, 2], [1, 2])
     assert "float64" in error(infer(client, {"inputs": [t, wrong]}))
 
@@ -444,23 +466,22 @@ def test_the_answer_says_the_model_the_version_and_the_id(served):
     assert first != second
 
 
-def test_wanted_outputs(served):
-    client = served()
+def test_wanted_outputs(echo):
     document = {"inputs": [tensor(name, "FP64", [1.5]) for name in "abc"]}
     document["outputs"] = [
         {"name": "c", "parameters": {"binary_data": True}},
         {"name": "a", "parameters": {"binary_data": False}},
     ]
-    got = outputs(infer(client, document))
+    got = outputs(infer(echo, document))
     assert list(got) == ["c", "a"]
     assert got["c"]["raw"] == np.array([1.5]).tobytes()
     assert got["a"]["data"] == [1.5]
     document["outputs"] = [{"name": "d"}]
-    assert "no output 'd'" in error(infer(client, document))
+    assert "no output 'd'" in error(infer(echo, document))
     # An answer without names is known by MLServer's name and by the metadata's.
     one = {"inputs": [tensor("x", "FP64", [1.5], [1, 1])]}
     for name in ("output-1", "output-0"):
-        assert list(outputs(infer(client, dict(one, outputs=[{"name": name}])))) == [name]
+        assert list(outputs(infer(echo, dict(one, outputs=[{"name": name}])))) == [name]
 
 
 @pytest.mark.parametrize(
@@ -487,18 +508,8 @@ def test_wanted_outputs(served):
         ("[]", "FP64", "np", [0, 1], []),
     ],
 )  # fmt: skip
-def test_answers_by_their_type(served, answer, datatype, content_type, shape, values):
-    client = served(
-        f"""
-        import numpy as np
-        import pandas as pd
-
-        class Model:
-            def predict(self, model_input, params=None):
-                return {answer}
-    """
-    )
-    got = outputs(infer(client, {"inputs": [tensor("x", "FP64", [1])]}))["output-1"]
+def test_answers_by_their_type(evaluating, answer, datatype, content_type, shape, values):
+    got = outputs(infer(evaluating, {"inputs": [tensor("x", "BYTES", [answer])]}))["output-1"]
     assert (got["datatype"], got["shape"]) == (datatype, shape)
     assert got.get("parameters", {}).get("content_type") == content_type
     assert [
@@ -564,8 +575,8 @@ X = tensor("x", "FP64", [1.5, 2.5])
         ),
     ],
 )  # fmt: skip
-def test_what_is_no_request(served, document, message):
-    assert message in error(infer(served(), document))
+def test_what_is_no_request(echo, document, message):
+    assert message in error(infer(echo, document))
 
 
 @pytest.mark.parametrize(
@@ -581,10 +592,10 @@ def test_what_is_no_request(served, document, message):
         (lambda body, size: (body.replace(b": 16", b":-16"), str(size)), "binary_data_size"),
     ],
 )
-def test_binary_that_does_not_add_up(served, change, message):
+def test_binary_that_does_not_add_up(echo, change, message):
     body, headers = binary([("x", "FP64", np.array([1.5, 2.5]), [2])])
     body, length = change(body, int(headers[LENGTH]))
-    assert message in error(infer(served(), body, {LENGTH: length}))
+    assert message in error(infer(echo, body, {LENGTH: length}))
 
 
 @pytest.mark.parametrize(
@@ -596,16 +607,25 @@ def test_binary_that_does_not_add_up(served, change, message):
         (b"\0\0\0\0\0\0\0\0a", "1 bytes after"),
     ],
 )
-def test_binary_texts_that_do_not_add_up(served, raw, message):
-    assert message in error(infer(served(), *binary([("x", "BYTES", raw, [2])])))
+def test_binary_texts_that_do_not_add_up(echo, raw, message):
+    assert message in error(infer(echo, *binary([("x", "BYTES", raw, [2])])))
 
 
-def test_texts_that_would_take_much_memory_are_refused_before_they_do(served):
+def test_what_would_take_much_memory_is_refused_before_it_does(served):
     client = served(inputs=TENSORS, server={"max_body": 100000})
     texts = ["a" * 40000] + [""] * 1000
     x = tensor("x", "FP32", [1, 2], [1, 2])
     body = {"inputs": [x, tensor("t", "BYTES", texts, [len(texts)])]}
     assert "more than 1000000 bytes" in error(infer(client, body), 413)
+    # Each of the lists in a cell takes more than what is in it.
+    client = served(inputs=[{"name": "l", "type": "any"}], server={"max_body": 100000})
+    raw = np.zeros(40000, "i1")
+    for shape, status in (([20000, 2], 413), ([20000, 1, 1, 2], 413), ([200, 200], 200)):
+        assert infer(client, *binary([("l", "INT8", raw, shape)])).status_code == status
+
+
+def test_bodies_over_the_limit_are_refused_in_the_form_of_the_protocol(served):
+    error(infer(served(server={"max_body": 100}), b" " * 101), 413)
 
 
 # --- together ------------------------------------------------------------------------------------
