@@ -12,7 +12,7 @@ from envs import EnvError, Environment, EnvSpec
 from envs.building.context import is_offline
 from envs.managers.registry import manager_of
 from envs.spec import DEFAULT_BUILD_REQUIREMENTS, requirement_name
-from launcher.engines.engine import Engine, ServerOptions
+from launcher.engines.engine import Assignment, Engine, ServerOptions
 from launcher.errors import EnvironmentBuildError, ModelError, UsageError
 from launcher.model.mlmodel import CRATE, Model
 from launcher.model.requirements import requirements_of_conda_yaml
@@ -303,7 +303,8 @@ def describe_plan(
     spec = environment_spec(model, options, engine)
     with _build_errors():
         plan = describe(spec)
-    command = engine.command(plan.path / "bin" / "python", Path(), model)
+    assignment = Assignment(model, "", {}, server)
+    command = engine.command(plan.path / "bin" / "python", Path(), assignment)
     rscript = []
     if model.flavor == CRATE and plan.env_manager == "local":
         from launcher.engines.r_language import find_rscript

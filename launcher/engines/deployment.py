@@ -65,7 +65,7 @@ class ModelDeployment:
         self._held = ExitStack()
         self._held.callback(release_model, source)
         self._held.enter_context(environment.in_use())
-        command = engine.command(environment.python, folder, assignment.model)
+        command = engine.command(environment.python, folder, assignment)
         self.command = command_in(environment, command, warn)
 
     def configure(self, *, restarts: int, reloads: int) -> None:

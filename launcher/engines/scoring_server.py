@@ -59,7 +59,7 @@ class ScoringServer(Engine):
         path = folder / "config.json"
         write_config(path, assignment, restarts=restarts, reloads=reloads, scratch=folder)
 
-    def command(self, python: Path, folder: Path, model: Model) -> Command:  # noqa: ARG002
+    def command(self, python: Path, folder: Path, assignment: Assignment) -> Command:  # noqa: ARG002
         """Our copy of the server, which takes the socket and announces what it does."""
         return _command(python, folder)
 

@@ -82,7 +82,7 @@ class MLServer(Engine):
         """Write its settings."""
         write_settings(assignment, folder)
 
-    def command(self, python: Path, folder: Path, model: Model) -> Command:
+    def command(self, python: Path, folder: Path, assignment: Assignment) -> Command:
         """MLServer, which is ready once the model is.
 
         Its own ``/v2/health/ready`` says so of no model at all, too, and ``/ping`` waits in the
@@ -92,5 +92,5 @@ class MLServer(Engine):
             argv=(str(python), str(folder / START.name), str(folder)),
             environ={},
             folder=folder,
-            ping_path=f"/v2/models/{model_name(model)}/ready",
+            ping_path=f"/v2/models/{model_name(assignment)}/ready",
         )
