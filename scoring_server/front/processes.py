@@ -286,7 +286,10 @@ class Processes:
                 self._connections.let_go()
                 ours.close()
                 for other in self._links.values():
-                    os.close(other.connection.fileno())
+                    descriptor = other.connection.fileno()
+                    # Closed before where that process is about to end.
+                    if descriptor >= 0:
+                        os.close(descriptor)
                 run(ProcessEnd(theirs, link.mark, noted, parent))
             except BaseException:  # noqa: BLE001
                 # The front's loop is above: a child must not come back to it.

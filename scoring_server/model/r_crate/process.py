@@ -30,8 +30,8 @@ _FAILED = 1
 _MOST = (1 << 31) - 1
 _READ_SIZE = 1 << 18
 # How often it is looked whether the process still lives: what the model has started may hold the
-# pipe open when R has ended.
-_LOOK_EVERY = 1.0
+# pipe open when R has ended. In milliseconds.
+_LOOK_EVERY = 1000
 # Seconds that R has to end by itself once its pipe has ended.
 _ENDING_SECONDS = 1.0
 
@@ -61,6 +61,8 @@ class RProcess:
         requests, self._requests = os.pipe()
         self._answers, answers = os.pipe()
         self._descriptors = [self._requests, self._answers]
+        self._poll = select.poll()
+        self._poll.register(self._answers, select.POLLIN)
         options = ["--vanilla"] if is_alone else []
         # The terminal's Ctrl-C is not for a worker: what it has in hand is answered first. R has a
         # handler of its own where the signal is only ignored.
@@ -154,7 +156,7 @@ class RProcess:
 
     def _receive(self, most: int) -> bytes:
         """What has come, and some of it at least."""
-        while not select.select([self._answers], [], [], _LOOK_EVERY)[0]:
+        while not self._poll.poll(_LOOK_EVERY):
             if self.has_ended:
                 raise self._ended()
         data = os.read(self._answers, min(most, _READ_SIZE))

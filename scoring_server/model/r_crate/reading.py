@@ -29,6 +29,8 @@ from .format import (
 )
 
 _EPOCH = datetime.date(1970, 1, 1)
+# Bytes of an item of a list or a vector, and of a text.
+_SMALLEST_ITEM, _SMALLEST_TEXT = 4, 8
 
 
 class NotReadable(ValueError):
@@ -72,12 +74,12 @@ class _Reader:
         if kind == RAW:
             return self._take(self._int())
         if kind == LIST:
-            items = [self.read() for _ in range(self._int())]
+            items = [self.read() for _ in range(self._count(_SMALLEST_ITEM))]
             return _container(items, self._attributes(flags))
         return _vector(self._values(kind), self._attributes(flags))
 
     def _values(self, kind: int) -> np.ndarray:
-        length = self._int()
+        length = self._count(_SMALLEST_TEXT if kind == TEXTS else _SMALLEST_ITEM)
         if kind == DOUBLE:
             return np.frombuffer(self._take(8 * length), np.float64)
         if kind == TEXTS:
@@ -121,6 +123,13 @@ class _Reader:
             return None
         encoding = "latin-1" if flags & IS_LATIN1 else "utf-8"
         return self._take(length).decode(encoding, "replace")
+
+    def _count(self, size: int) -> int:
+        """How many items follow; each takes so many bytes at least."""
+        count = self._int()
+        if not 0 <= count * size <= len(self._data) - self._place:
+            raise NotReadable("R's answer ends too early")
+        return count
 
     def _int(self) -> int:
         (number,) = INT.unpack(self._take(4))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -170,20 +169,18 @@ def test_what_cannot_be_loaded_says_why(crates: Path, tmp_path: Path) -> None:
             load_model(config)
 
 
-@pytest.mark.slow
-def test_a_thousand_workers_leave_nothing(serve: Any) -> None:
+@pytest.mark.parametrize("number", [10, pytest.param(1000, marks=pytest.mark.long)])
+def test_workers_in_a_row_leave_nothing(serve: Any, number: int, capfd: Any) -> None:
     with serve("twice", max_requests=1, workers=2) as served:
-        for number in range(1000):
-            body = json.dumps({"inputs": {"x": [number]}})
-            answer = requests.post(
-                f"{served.url}/invocations", data=body, timeout=60,
-                headers={"Content-Type": "application/json"},
-            )  # fmt: skip
-            assert answer.json() == {"predictions": [2 * number]}
-        deadline = time.monotonic() + 30
-        # Two workers with an R each, and the process of the pages.
-        while len(served.family()) > 5:
+        for each in range(number):
+            body = {"inputs": {"x": [each]}}
+            answer = requests.post(f"{served.url}/invocations", json=body, timeout=120)
+            assert answer.json() == {"predictions": [2 * each]}
+        [folder] = served.folder.glob("scoring-server-*")
+        deadline = time.monotonic() + 60
+        # Two workers with an R and a folder each, and the process of the pages.
+        while len(served.family()) > 5 or len(list(folder.iterdir())) > 2:
             assert time.monotonic() < deadline, served.family()
             time.sleep(0.1)
-        [folder] = served.folder.glob("scoring-server-*")
-        assert len(list(folder.iterdir())) <= 2
+    output = capfd.readouterr()
+    assert "Traceback" not in output.out + output.err
