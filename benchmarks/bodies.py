@@ -40,6 +40,31 @@ def as_json(frame: pd.DataFrame) -> bytes:
     return json.dumps({"dataframe_split": split}).encode()
 
 
+def as_v2(frame: pd.DataFrame) -> bytes:
+    """A JSON body of the Open Inference Protocol of a table."""
+    inputs = [
+        {"name": name, "datatype": "FP64", "shape": [len(frame), 1], "data": frame[name].tolist()}
+        for name in frame
+    ]
+    return json.dumps({"inputs": inputs}).encode()
+
+
+def as_v2_binary(frame: pd.DataFrame) -> tuple[bytes, int]:
+    """The same with binary tensors, and how many of its bytes are JSON."""
+    columns = [frame[name].to_numpy("<f8").tobytes() for name in frame]
+    inputs = [
+        {
+            "name": name,
+            "datatype": "FP64",
+            "shape": [len(frame), 1],
+            "parameters": {"binary_data_size": len(column)},
+        }
+        for name, column in zip(frame, columns, strict=True)
+    ]
+    text = json.dumps({"inputs": inputs}).encode()
+    return b"".join([text, *columns]), len(text)
+
+
 def write_bodies(frame: pd.DataFrame, folder: Path, parquet_python: Path) -> dict[str, Path]:
     """Write a table as the body of a request in each format; the paths by format.
 

@@ -41,9 +41,12 @@ class Load:
         return self.requests / self.seconds
 
 
-def post(url: str, body: Path, content_type: str, connections: int, seconds: float) -> Load:
+def post(
+    url: str, body: Path, content_type: str, connections: int, seconds: float, *headers: str
+) -> Load:
     """Post the content of `body` over `connections` connections; ends by itself.
 
+    :param headers: further ones, each as "Name: value".
     :raises LoadError: wrk is not installed, or ended with an error.
     """
     wrk = shutil.which("wrk")
@@ -53,7 +56,7 @@ def post(url: str, body: Path, content_type: str, connections: int, seconds: flo
     shape = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
     command = [wrk, *shape, f"--timeout={REQUEST_SECONDS}s", "-s", str(SCRIPT), url]
     done = subprocess.run(
-        [*command, "--", str(body), content_type],
+        [*command, "--", str(body), content_type, *headers],
         capture_output=True,
         text=True,
         timeout=seconds + 2 * REQUEST_SECONDS,

@@ -1,5 +1,5 @@
 -- wrk script: posts one body again and again, then prints what was measured as one line of JSON.
--- Arguments: the file with the body, its content type.
+-- Arguments: the file with the body, its content type, further headers ("Name: value").
 
 local threads = {}
 
@@ -12,6 +12,10 @@ function init(arguments)
   wrk.method = "POST"
   wrk.body = file:read("*a")
   wrk.headers["Content-Type"] = arguments[2]
+  for place = 3, #arguments do
+    local name, value = arguments[place]:match("^([^:]+): (.*)$")
+    wrk.headers[name] = value
+  end
   wrong = 0
 end
 

@@ -109,13 +109,15 @@ def prune(
     max_size: int | None = None,
     dry_run: bool = False,
 ) -> list[Removal]:
-    """Remove leftovers, what was not used for ``older_than`` seconds, and, the least recently
-    used first, what is needed to get all environments below ``max_size`` bytes.
+    """Remove leftovers, and what the limits say.
 
     Leftovers are builds that died, damaged environments, marks and locks of the dead. What a
     live process builds or uses stays. Of the conda cache go the packages that no environment has
-    then, and indexes that were not fetched for ``older_than``. Returns what went (with
-    ``dry_run``: what would go).
+    then, and indexes that were not fetched for ``older_than``.
+
+    :param older_than: seconds; what was not used for so long goes.
+    :param max_size: bytes; the least recently used go until all environments have no more.
+    :returns: what went, with ``dry_run`` what would go.
     """
     removed = [*_prune_trash(store, dry_run)]
     listed = entries(store)

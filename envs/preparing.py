@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from envs.building.context import Context, Report, ignore
+from envs.building.context import Context, Report, ignore, is_offline
 from envs.building.log import BuildLog
 from envs.managers.manager import Description
 from envs.managers.registry import manager_of
@@ -75,13 +74,11 @@ def context_for(
     wheelhouse: Path | None = None,
 ) -> Context:
     """Return the context of one call; ``offline`` None stands for ``LAUNCHER_OFFLINE``."""
-    if offline is None:
-        offline = os.environ.get("LAUNCHER_OFFLINE", "").lower() in ("1", "true", "yes")
     return Context(
         home=store.home,
         report=report,
         log=BuildLog(store.build_log(DISCOVERY_LOG)),
-        offline=offline,
+        offline=is_offline(offline),
         python_downloads=python_downloads,
         wheelhouse=wheelhouse and wheelhouse.absolute(),
     )

@@ -7,11 +7,9 @@ and a server of neighbouring versions understand each other.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Type, TypeVar
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, TypeVar
 
 Part = TypeVar("Part")
 
@@ -24,8 +22,7 @@ class ConfigError(ValueError):
     """The configuration file cannot be read or lacks what the server cannot do without."""
 
 
-@dataclass(frozen=True)
-class SignatureConfig:
+class SignatureConfig(NamedTuple):
     """A model's signature as `MLmodel` has it, its JSON texts decoded; None where absent."""
 
     inputs: Optional[List[Dict[str, Any]]] = None
@@ -33,19 +30,23 @@ class SignatureConfig:
     params: Optional[List[Dict[str, Any]]] = None
 
 
-@dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(NamedTuple):
     """The model: its folder and what its `MLmodel` file says."""
 
     path: str = ""
     uri: Optional[str] = None
     name: Optional[str] = None
+    # What clients may call it in a path, its own name first; none: the folder's.
+    names: Sequence[str] = ()
+    # Its version in the registry, and the aliases by which that was asked for.
+    version: Optional[str] = None
+    aliases: Sequence[str] = ()
     uuid: Optional[str] = None
     model_id: Optional[str] = None
     run_id: Optional[str] = None
     mlflow_version: Optional[str] = None
     utc_time_created: Optional[str] = None
-    flavors: Dict[str, Dict[str, Any]] = field(default_factory=dict)
+    flavors: Dict[str, Dict[str, Any]] = {}  # noqa: RUF012 - nobody changes it
     signature: Optional[SignatureConfig] = None
     is_signature_from_type_hint: bool = False
     type_hint_from_example: bool = False
@@ -53,8 +54,7 @@ class ModelConfig:
     metadata: Optional[Dict[str, Any]] = None
 
 
-@dataclass(frozen=True)
-class EnvironmentConfig:
+class EnvironmentConfig(NamedTuple):
     """The environment that the launcher chose for the model; `/info` reports it."""
 
     env_manager: Optional[str] = None
@@ -64,8 +64,7 @@ class EnvironmentConfig:
     python: Optional[str] = None
 
 
-@dataclass(frozen=True)
-class ServerSettings:
+class ServerSettings(NamedTuple):
     """How to serve. Times are in seconds, sizes in bytes; None stands for no limit."""
 
     host: str = "127.0.0.1"
@@ -108,14 +107,13 @@ class ServerSettings:
     reloads: int = 0
 
 
-@dataclass(frozen=True)
-class ServerConfig:
+class ServerConfig(NamedTuple):
     """All of the configuration file."""
 
     config_version: int = 1
-    model: ModelConfig = field(default_factory=ModelConfig)
-    environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
-    server: ServerSettings = field(default_factory=ServerSettings)
+    model: ModelConfig = ModelConfig()
+    environment: EnvironmentConfig = EnvironmentConfig()
+    server: ServerSettings = ServerSettings()
     # In an image: environment variables change the settings (see `container.variables`).
     settings_from_environment: bool = False
 
@@ -157,7 +155,7 @@ class ServerConfig:
         )
 
 
-def _part(kind: Type[Part], values: Optional[Dict[str, Any]]) -> Part:
+def _part(kind: Callable[..., Part], values: Optional[Dict[str, Any]]) -> Part:
     """Make one part, leaving out the keys that this version does not know."""
-    known = {item.name for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    known = kind._fields  # type: ignore[attr-defined]
     return kind(**{key: value for key, value in (values or {}).items() if key in known})

@@ -103,6 +103,9 @@ class RouteTable:
             if found is not None:
                 match = methods.get(method) or self._without(methods)
                 return match._replace(params=found.groupdict())
+        for group in self.groups:
+            if group.errors_below is not None and path.startswith(group.errors_below + "/"):
+                return self._nothing._replace(group=group)
         return self._nothing
 
     @staticmethod

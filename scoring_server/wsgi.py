@@ -172,6 +172,9 @@ def _build(
 
         def answer(**params: str) -> flask.Response:
             request = flask.request
+            problem = match.group.problem(params) if params else None
+            if problem is not None:
+                return respond(match.group.error(problem))
             # Werkzeug before 2.3 applies its limit to forms alone.
             if too_long(request.content_length):
                 raise RequestEntityTooLarge

@@ -31,7 +31,7 @@ ORDER = {
         "console errors quantities __init__",
     ],
     "envs": [
-        "__init__ preparing locking inventory",
+        "__init__ preparing locking inventory exclusion",
         "managers",
         "pip",
         "store",

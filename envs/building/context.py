@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,13 @@ Report = Callable[[str], None]
 
 def ignore(_message: str) -> None:
     """A report that nobody reads."""
+
+
+def is_offline(chosen: bool | None) -> bool:
+    """Whether no network may be touched; None leaves that to ``LAUNCHER_OFFLINE``."""
+    if chosen is not None:
+        return chosen
+    return os.environ.get("LAUNCHER_OFFLINE", "").lower() in ("1", "true", "yes")
 
 
 @dataclass(frozen=True)

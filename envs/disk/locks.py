@@ -8,6 +8,7 @@ again. A lock file's content is the pid of who builds, for people; the lock itse
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -68,8 +69,12 @@ def try_exclusive(path: Path) -> Iterator[bool]:
 
 
 def remove_lock_file(path: Path) -> None:
-    """Remove a lock file; only for the holder: waiters notice and take the new file."""
-    path.unlink(missing_ok=True)
+    """Remove a lock file; only for the holder: waiters notice and take the new file.
+
+    One that cannot be removed, on a disk that is read-only by now, stays: it is nobody's.
+    """
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _open_locked(path: Path, operation: int) -> int | None:
@@ -142,7 +147,7 @@ class Mark:
         if self._descriptor is None:
             return
         if self._pid == os.getpid():  # a forked child holds a copy of what is its parent's
-            self.path.unlink(missing_ok=True)
+            remove_lock_file(self.path)
         os.close(self._descriptor)
         self._descriptor = None
 

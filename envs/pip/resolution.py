@@ -30,6 +30,7 @@ class Request:
     :param constraints: constraint lines.
     :param indexes: where packages come from.
     :param python: path of the interpreter to resolve for.
+    :param version: of Python ("3.11") to resolve for instead of the interpreter's, or None.
     :param day: the day to name in messages, None for today.
     :param bound: uploads count up to this moment (UTC), None for no bound.
     :param undated: packages that the bound does not hold for.
@@ -44,6 +45,7 @@ class Request:
     bound: datetime | None = None
     undated: tuple[str, ...] = ()
     machine: str | None = None
+    version: str | None = None
 
     def dates(self) -> list[str]:
         """Return uv's options for the bound."""
@@ -97,6 +99,24 @@ def resolve(
     """
     if not request.lines:
         return Resolution("", "today" if request.day is None else request.day.isoformat())
+    request, completed, note = _attempt(request, context, file_format)
+    return _resolved(request, completed, context, note)
+
+
+def objection(request: Request, context: Context) -> str | None:
+    """Return what the resolver has against a request; None where it can be resolved.
+
+    None as well where no index answers: nothing is known then.
+    """
+    _, completed, _ = _attempt(request, context, "requirements.txt")
+    is_refused = completed.returncode != 0 and not is_network_failure(completed.text)
+    return completed.text if is_refused else None
+
+
+def _attempt(
+    request: Request, context: Context, file_format: str
+) -> tuple[Request, Completed, str | None]:
+    """Resolve as of the requested day, else as of today; what was asked for at last, and why."""
     count = f"{len(request.lines)} requirement{'s' if len(request.lines) != 1 else ''}"
     note = None
     if request.bound is not None and request.day is not None:
@@ -104,11 +124,11 @@ def resolve(
         context.report(f"resolving {count} as of {day}")
         completed = _compile(request, file_format, context)
         if completed.returncode == 0 or is_network_failure(completed.text):
-            return _resolved(request, completed, context, note)
+            return request, completed, None
         note = _why_not_dated(completed.text, day)
         request = replace(request, day=None, bound=None)
     context.report(f"resolving {count} as of today" + (f": {note}" if note else ""))
-    return _resolved(request, _compile(request, file_format, context), context, note)
+    return request, _compile(request, file_format, context), note
 
 
 def _compile(request: Request, file_format: str, context: Context) -> Completed:
@@ -125,6 +145,8 @@ def _compile(request: Request, file_format: str, context: Context) -> Completed:
             arguments += ["--python-platform", f"{request.machine}-manylinux_2_28"]
         if file_format == "requirements.txt":
             arguments += ["--generate-hashes", "--no-strip-extras"]
+        if request.version is not None:
+            arguments += ["--python-version", request.version]
         if request.constraints:
             write_private(folder / "constraints.txt", request.constraints)
             arguments += ["--constraints", folder / "constraints.txt"]

@@ -16,6 +16,7 @@ from launcher.cli.options import (
     env_manager_option,
     environment_options,
     json_option,
+    mlserver_option,
     model_options,
     offline_option,
     take_environment_options,
@@ -155,6 +156,7 @@ def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json
 @click.command()
 @model_options
 @environment_options
+@mlserver_option
 @click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False),
     help="With --install-mlflow: also write the configuration with which the environment serves "
@@ -170,6 +172,7 @@ def prepare_env(
     max_model_size: int | None,
     config: Path | None,
     download: Path | None,
+    enable_mlserver: bool,
     **given: Any,
 ) -> None:
     """Build a model's environment and print its path and key."""
@@ -185,11 +188,17 @@ def prepare_env(
             "environment.",
             "Add --install-mlflow.",
         )
+    if config is not None and enable_mlserver:
+        raise UsageError(
+            "--config is for the launcher's own server, and does not go with --enable-mlserver.",
+            "Leave one of them out.",
+        )
+    engine = _engine_name(enable_mlserver)
     request = ModelRequest(model_uri, max_model_size, environment.build.is_offline)
     if download is not None:
-        prepare_wheelhouse(request, environment, Console(), download)
+        prepare_wheelhouse(request, environment, Console(), download, engine)
         return
-    built = prepare(request, environment, Console(), config)
+    built = prepare(request, environment, Console(), config, engine)
     click.echo(f"path: {built.path}")
     click.echo(f"key:  {built.key}")
 
@@ -199,6 +208,7 @@ def prepare_env(
 @env_manager_option
 @as_of_option
 @offline_option
+@mlserver_option
 @json_option
 def lock(
     model_uri: str,
@@ -206,6 +216,7 @@ def lock(
     env_manager: str,
     as_of: str,
     offline: bool | None,
+    enable_mlserver: bool,
     as_json: bool,
 ) -> None:
     """Write a lockfile beside a model's MLmodel: pylock.toml, for conda conda-lock.yml."""
@@ -213,10 +224,10 @@ def lock(
     from launcher.commands.environment import BuildOptions, EnvironmentOptions, environment_spec
     from launcher.commands.model_opening import ModelRequest
     from launcher.console import Console, clear
-    from launcher.engines.scoring_server import ScoringServer
+    from launcher.engines.registry import engine_named
     from launcher.supervision.stop_signals import stop_requests_raise
 
-    console, engine = Console(quiet=as_json), ScoringServer()
+    console, engine = Console(quiet=as_json), engine_named(_engine_name(enable_mlserver))
     is_offline = BuildOptions(offline).is_offline
     with stop_requests_raise():
         model = ModelRequest(model_uri, max_model_size, is_offline).open(engine, console)
@@ -227,6 +238,10 @@ def lock(
         print_json({**written._asdict(), "path": str(written.path)})
     else:
         click.echo(f"{written.path}: {written.packages} packages as of {written.as_of}")
+
+
+def _engine_name(enable_mlserver: bool) -> str:
+    return "mlserver" if enable_mlserver else "scoring_server"
 
 
 def _store() -> EnvStore:

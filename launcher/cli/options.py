@@ -76,6 +76,14 @@ env_manager_option = click.option(
 )
 
 
+mlserver_option = click.option(
+    "--enable-mlserver",
+    is_flag=True,
+    help="Serve with MLServer, installed into the model's environment, instead of the launcher's "
+    "own server; Python 3.9 to 3.12.",
+)
+
+
 environment_options = together(
     env_manager_option,
     click.option("--no-conda", is_flag=True, help="Deprecated: --env-manager local."),

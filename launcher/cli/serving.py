@@ -12,6 +12,7 @@ from launcher.cli.option_types import FILE, SIZE
 from launcher.cli.options import (
     environment_options,
     loader_option,
+    mlserver_option,
     model_options,
     take,
     take_environment_options,
@@ -79,7 +80,7 @@ def _workers(value: str) -> int:
 )  # fmt: skip
 @loader_option
 @environment_options
-@click.option("--enable-mlserver", is_flag=True, help="Serve with MLServer (not supported yet).")
+@mlserver_option
 @click.option(
     "--ready-file", type=click.Path(path_type=Path, dir_okay=False),
     help="Written at readiness (JSON: pid, url, environment), removed at stop.",

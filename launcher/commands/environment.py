@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from envs import EnvError, Environment, EnvSpec
+from envs.building.context import is_offline
 from envs.managers.registry import manager_of
 from envs.spec import DEFAULT_BUILD_REQUIREMENTS, requirement_name
 from launcher.engines.engine import Engine, ServerOptions
 from launcher.errors import EnvironmentBuildError
 from launcher.model.mlmodel import Model
+from launcher.model.requirements import requirements_of_conda_yaml
 
 if TYPE_CHECKING:
     from launcher.console import Console
@@ -34,9 +36,7 @@ class BuildOptions(NamedTuple):
     @property
     def is_offline(self) -> bool:
         """Whether no network may be touched."""
-        if self.offline is not None:
-            return self.offline
-        return os.environ.get("LAUNCHER_OFFLINE", "").lower() in ("1", "true", "yes")
+        return is_offline(self.offline)
 
 
 class EnvironmentOptions(NamedTuple):
@@ -55,22 +55,62 @@ def environment_spec(model: Model, options: EnvironmentOptions, engine: Engine) 
     """Describe the environment that ``model`` asks for and ``engine`` can serve it in.
 
     :raises ModelError: its conda.yaml cannot be read, where the manager reads that.
+    :raises UsageError: the engine cannot be in it.
     """
-    if manager_of(options.env_manager).uses_conda_yaml:
-        return _conda_spec(model, options, engine)
-    wanted = model.requirements
-    lines = _with_mlflow(model, options, wanted.lines)
-    return EnvSpec(
+    spec = _spec(model, options, engine)
+    if not engine.instead:
+        return spec
+    from launcher.commands import compatibility
+
+    if spec.env_manager == "local":
+        compatibility.check_local(engine)
+        return spec
+    return compatibility.fitted(spec, model, engine)
+
+
+def _check_pins(
+    spec: EnvSpec, model: Model, options: EnvironmentOptions, engine: Engine, console: Console
+) -> None:
+    """See that what the engine needs can be resolved with what the model asks for.
+
+    :raises UsageError: it cannot.
+    """
+    from envs import describe
+    from launcher.commands import compatibility
+
+    build = options.build
+    try:
+        if describe(spec, offline=build.offline).is_built:
+            return
+    except EnvError:
+        pass  # its Python is not there yet
+    conda_file = model.requirements.conda_file
+    if spec.conda_channels and conda_file is not None:
+        lines = requirements_of_conda_yaml(model.path, conda_file).lines
+        spec = replace(spec, requirements=lines, lockfile=None)
+    compatibility.check_pins(
+        spec, model, engine, console, offline=build.offline, wheelhouse=build.wheelhouse
+    )
+
+
+def _spec(model: Model, options: EnvironmentOptions, engine: Engine) -> EnvSpec:
+    spec = EnvSpec(
         env_manager=options.env_manager,
-        python=wanted.python,
-        requirements=lines,
-        base_dir=wanted.base,
-        build_requirements=_with_build_defaults(wanted.build),
         server_requirements=engine.requirements,
         undated=engine.undated,
         logged_at=model.created,
         as_of=options.as_of,
         copied_packages=engine.packages if options.install_mlflow else (),
+    )
+    if manager_of(options.env_manager).uses_conda_yaml:
+        return _of_conda_yaml(spec, model, options)
+    wanted = model.requirements
+    return replace(
+        spec,
+        python=wanted.python,
+        requirements=_with_mlflow(model, options, wanted.lines),
+        base_dir=wanted.base,
+        build_requirements=_with_build_defaults(wanted.build),
         lockfile=_lockfile(model),
     )
 
@@ -84,24 +124,18 @@ def _lockfile(model: Model) -> Path | None:
     return find_lockfile(model.path)
 
 
-def _conda_spec(model: Model, options: EnvironmentOptions, engine: Engine) -> EnvSpec:
-    """Describe the environment of the model's conda.yaml, or of its conda-lock.yml."""
+def _of_conda_yaml(spec: EnvSpec, model: Model, options: EnvironmentOptions) -> EnvSpec:
+    """Return the spec with what the model's conda.yaml asks for, and its conda-lock.yml."""
     from launcher.model.conda_yaml import read_conda_environment
 
     wanted = read_conda_environment(model.requirements)
-    lines = _with_mlflow(model, options, wanted.pip, wanted.specs)
     lockfile = model.path / "conda-lock.yml"
-    return EnvSpec(
-        env_manager=options.env_manager,
+    return replace(
+        spec,
         python=wanted.python,
-        requirements=lines,
+        requirements=_with_mlflow(model, options, wanted.pip, wanted.specs),
         base_dir=model.path,
         build_requirements=(),  # conda's own
-        server_requirements=engine.requirements,
-        undated=engine.undated,
-        logged_at=model.created,
-        as_of=options.as_of,
-        copied_packages=engine.packages if options.install_mlflow else (),
         lockfile=lockfile if lockfile.is_file() else None,
         conda_channels=wanted.channels,
         conda_dependencies=wanted.specs,
@@ -151,9 +185,12 @@ def prepare_environment(
     if not manager_of(options.env_manager).uses_conda_yaml:
         for note in model.requirements.notes:  # on what of conda.yaml was left out
             console.warn(note)
+    spec = environment_spec(model, options, engine)
+    if engine.instead and spec.env_manager != "local":
+        _check_pins(spec, model, options, engine, console)
     with _build_errors():
         environment = prepare(
-            environment_spec(model, options, engine),
+            spec,
             report=console.under_way,
             **options.build._asdict(),
         )
@@ -192,9 +229,10 @@ def fill_wheelhouse(
     """
     from envs import locking
 
+    spec = environment_spec(model, options, engine)
     with _build_errors():
         wheels = locking.fill_wheelhouse(
-            environment_spec(model, options, engine),
+            spec,
             folder,
             report=console.under_way,
             offline=options.build.offline,
@@ -214,7 +252,7 @@ def describe_plan(
     spec = environment_spec(model, options, engine)
     with _build_errors():
         plan = describe(spec)
-    command = engine.command(plan.path / "bin" / "python", Path())
+    command = engine.command(plan.path / "bin" / "python", Path(), model)
     return [
         f"model         {model.path}",
         f"environment   {plan.key} ({plan.env_manager}, Python"

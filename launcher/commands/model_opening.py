@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from envs.disk.home import launcher_home
 from launcher.artifacts import ModelSource, release_model, resolve_model
-from launcher.engines.engine import Engine, ServerOptions
+from launcher.artifacts.uris import parse_models_uri, scheme_of
+from launcher.engines.engine import Engine, Identity, ServerOptions
 from launcher.model.mlmodel import Model, read_model
 
 if TYPE_CHECKING:
@@ -60,6 +62,26 @@ def open_model(
     engine.check(model, options)
     console.step(describe_model(model))
     return model
+
+
+def identity_of(source: ModelSource, model: Model, given: str | None) -> Identity:
+    """What the model is called: as in the registry, else as ``given``, else as its folder.
+
+    The other names are accepted as well, and NAME@ALIAS where it was asked for so. Of what was
+    fetched, the folder is the last one of its URI.
+    """
+    folder = source.path.name
+    if launcher_home() / "models" in source.path.parents:
+        path = source.uri.partition("?")[0].partition("#")[0]
+        last = path.rstrip("/").rpartition("/")[2]
+        folder = last.removesuffix(".zip").removesuffix(".tar.gz").removesuffix(".tgz") or folder
+    aliases: tuple[str, ...] = ()
+    if source.name is not None and scheme_of(source.uri) == "models":
+        asked = parse_models_uri(source.uri)
+        aliases = tuple(each for each in (asked.alias, asked.stage) if each)
+    aliased = (f"{source.name}@{alias}" for alias in aliases)
+    names = (source.name, given, folder, model.name, *aliased)
+    return Identity(tuple(dict.fromkeys(each for each in names if each)), source.version, aliases)
 
 
 def describe_model(model: Model) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from launcher.artifacts import ModelURIError
+# Seconds that a question may take at the end.
+_PATIENCE = 0.2
 
 
 class ModelWatch:
@@ -43,15 +44,19 @@ class ModelWatch:
     def stop(self) -> None:
         """Ask no more. One question may still be on its way; it ends with the process."""
         self._stopped.set()
+        # A thread that the process's end has to end needs a file to be opened, and aborts it where
+        # no descriptor is left (glibc's pthread_exit).
+        self._thread.join(_PATIENCE)
 
     def _watch(self) -> None:
         has_problem = False
         while not self._stopped.wait(self._seconds):
             try:
                 revision = self._revision()
-            except ModelURIError as error:
+            except Exception as error:  # noqa: BLE001 - no descriptor left, say: it may pass
                 if not has_problem:
-                    self._on_problem(f"the model cannot be looked up: {error.message}")
+                    reason = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+                    self._on_problem(f"the model cannot be looked up: {reason}")
                 has_problem = True
                 continue
             has_problem = False

@@ -9,6 +9,7 @@ from envs.disk.home import close_home
 from launcher.commands.environment import EnvironmentOptions, fill_wheelhouse, prepare_environment
 from launcher.commands.model_opening import ModelRequest
 from launcher.console import Console
+from launcher.engines.registry import engine_named
 from launcher.engines.scoring_server import ScoringServer
 from launcher.supervision.stop_signals import stop_requests_raise
 
@@ -18,13 +19,17 @@ if TYPE_CHECKING:
 
 
 def prepare(
-    request: ModelRequest, options: EnvironmentOptions, console: Console, config: Path | None
+    request: ModelRequest,
+    options: EnvironmentOptions,
+    console: Console,
+    config: Path | None = None,
+    engine_name: str = ScoringServer.name,
 ) -> Environment:
     """Build or reuse the environment; write the server's configuration to ``config``, if given.
 
     :raises LauncherError: with the exit code that belongs to what went wrong.
     """
-    engine = ScoringServer()
+    engine = engine_named(engine_name)
     close_home(console.warn)
     with stop_requests_raise():
         model = request.open(engine, console)
@@ -47,13 +52,17 @@ def _write_config(
 
 
 def prepare_wheelhouse(
-    request: ModelRequest, options: EnvironmentOptions, console: Console, folder: Path
+    request: ModelRequest,
+    options: EnvironmentOptions,
+    console: Console,
+    folder: Path,
+    engine_name: str = ScoringServer.name,
 ) -> None:
     """Fill ``folder`` with all that the model's environment is made of.
 
     :raises LauncherError: with the exit code that belongs to what went wrong.
     """
-    engine = ScoringServer()
+    engine = engine_named(engine_name)
     close_home(console.warn)
     with stop_requests_raise():
         model = request.open(engine, console)

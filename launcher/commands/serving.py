@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from envs.disk.home import close_home, launcher_home
 from launcher.artifacts import release_model
 from launcher.commands.environment import EnvironmentOptions, describe_plan, prepare_environment
-from launcher.commands.model_opening import ModelRequest, open_model
+from launcher.commands.model_opening import ModelRequest, identity_of, open_model
 from launcher.console import Console, clear
 from launcher.engines.deployment import ModelDeployment, describe_environment
-from launcher.engines.engine import Assignment, ServerOptions, refuse_options
+from launcher.engines.engine import Assignment, Engine, ServerOptions, refuse_options
 from launcher.engines.registry import engine_named
 from launcher.engines.scoring_server import ScoringServer
 from launcher.errors import LauncherError, UsageError
@@ -70,8 +70,8 @@ def serve(options: ServeOptions, console: Console) -> None:
     server = options.server
     with stop_requests_raise():
         try:
-            refuse_options(engine_named(options.engine), server)
-            check_access(server, console)
+            engine = check_engine(options)
+            check_access(server, console, engine)
             close_home(console.warn)
             with bind_socket(server.host, server.port) as listening, run_folder() as folder:
                 _Serving(options, console, folder, listening, outcome).run()
@@ -90,7 +90,7 @@ def serve_detached(options: ServeOptions, console: Console) -> None:
     """
     if options.name is not None:
         check_name(options.name)
-    check_access(options.server, console)
+    check_access(options.server, console, check_engine(options))
     arguments = [each for each in sys.argv[1:] if each != "--detach"]
     log = new_log_path(launcher_home() / "logs", options.name or "serve")
     start_in_background(arguments, log, console)
@@ -209,7 +209,13 @@ class _Serving:
             raise
         return ModelDeployment(
             source,
-            Assignment(model, options.model_uri, describe_environment(environment), self._server),
+            Assignment(
+                model,
+                options.model_uri,
+                describe_environment(environment),
+                self._server,
+                identity_of(source, model, options.name),
+            ),
             environment,
             self._engine,
             folder=self._folder / f"deployment-{next(self._numbers)}",
@@ -217,15 +223,30 @@ class _Serving:
         )
 
 
-def check_access(options: ServerOptions, console: Console) -> None:
+def check_engine(options: ServeOptions) -> Engine:
+    """The engine, which has all that was asked for.
+
+    :raises UsageError: there is none of that name, or it lacks something.
+    """
+    engine = engine_named(options.engine)
+    refuse_options(engine, options.server)
+    if options.watch and not engine.side_by_side:
+        raise UsageError(
+            f"The engine {engine.name} has no --watch: it cannot reload beside a running server.",
+            "Leave it out.",
+        )
+    return engine
+
+
+def check_access(options: ServerOptions, console: Console, engine: Engine) -> None:
     """See that what guards the server can be read; warn where nothing does.
 
     :raises UsageError: a file cannot be read, or a certificate lacks its key.
     """
     if options.token_file is None and not _is_loopback(options.host):
+        guard = "set --token-file, or " if "token_file" in engine.options else ""
         console.warn(
-            f"anyone who reaches {options.host} can use the model: set --token-file, "
-            "or serve on 127.0.0.1"
+            f"anyone who reaches {options.host} can use the model: {guard}serve on 127.0.0.1"
         )
     if options.token_file is not None:
         try:
@@ -285,8 +306,7 @@ def show_plan(options: ServeOptions, console: Console) -> None:
 
     :raises LauncherError: with the exit code that belongs to what went wrong.
     """
-    engine = engine_named(options.engine)
-    refuse_options(engine, options.server)
+    engine = check_engine(options)
     model = options.model_request().open(engine, console)
     for line in describe_plan(model, options.environment, engine, options.server):
         console.result(line)

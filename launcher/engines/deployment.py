@@ -64,7 +64,8 @@ class ModelDeployment:
         self._held = ExitStack()
         self._held.callback(release_model, source)
         self._held.enter_context(environment.in_use())
-        self.command = command_in(environment, engine.command(environment.python, folder), warn)
+        command = engine.command(environment.python, folder, assignment.model)
+        self.command = command_in(environment, command, warn)
 
     def configure(self, *, restarts: int, reloads: int) -> None:
         """Have the engine write its files, with what /metrics reports of the launcher.

@@ -8,6 +8,7 @@ the model's requirements, and its process is supervised like any other.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -48,6 +49,19 @@ class ServerOptions(NamedTuple):
     debug: bool = False
 
 
+class Identity(NamedTuple):
+    """What a model is called where a protocol's paths have its name.
+
+    :param names: its own first, then others that are accepted; none: that of its folder.
+    :param version: its version in the registry.
+    :param aliases: the registry's aliases of that version by which it was asked for.
+    """
+
+    names: tuple[str, ...] = ()
+    version: str | None = None
+    aliases: tuple[str, ...] = ()
+
+
 class Assignment(NamedTuple):
     """What a server is to serve, and how.
 
@@ -60,22 +74,30 @@ class Assignment(NamedTuple):
     uri: str
     environment: Mapping[str, Any]
     options: ServerOptions
+    identity: Identity = Identity()
 
 
 class Engine(Protocol):
     """A program that serves models.
 
     ``name``: as messages have it. ``requirements``: requirement lines that join the model's own;
-    of them ``undated`` names packages that may be younger than the model. ``packages``: folders of
-    Python packages that an environment gets in order to serve without a launcher. ``options``: the
-    names of the ServerOptions that it has.
+    of them ``undated`` names packages that may be younger than the model. ``pythons``: those that
+    they run on, as a version specifier; ``since``: the day (UTC) from which all of them could be
+    had. ``instead`` says what to do where a model excludes them, and is "" for those that fit
+    anywhere. ``packages``: folders of Python packages that an environment gets in order to serve
+    without a launcher. ``options``: the names of the ServerOptions that it has. ``side_by_side``:
+    another server can start beside the first, for a reload.
     """
 
     name: str
     requirements: tuple[str, ...]
     undated: tuple[str, ...]
+    pythons: str = ""
+    since: datetime | None = None
+    instead: str = ""
     packages: tuple[Path, ...]
     options: frozenset[str]
+    side_by_side: bool = False
 
     def check(self, model: Model, options: ServerOptions) -> None:
         """See that it can serve the model in this way; called before anything is built.
@@ -94,7 +116,7 @@ class Engine(Protocol):
         :raises OSError: they cannot be written.
         """
 
-    def command(self, python: Path, folder: Path) -> Command:
+    def command(self, python: Path, folder: Path, model: Model) -> Command:
         """What is to be run; the process environment is not the engine's to set.
 
         How it gets its port, where it is asked whether it is ready, by which signal it drains and
@@ -102,6 +124,7 @@ class Engine(Protocol):
 
         :param python: the interpreter of the model's environment.
         :param folder: as ``configure`` has filled it.
+        :param model: what is served.
         """
 
 

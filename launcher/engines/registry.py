@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from launcher.engines.engine import Engine
 from launcher.engines.scoring_server import ScoringServer
 from launcher.errors import UsageError
 
-ENGINES: dict[str, Engine] = {ScoringServer.name: ScoringServer()}
+
+def _mlserver() -> Engine:
+    from launcher.engines.mlserver.engine import MLServer  # here: most starts are of our own server
+
+    return MLServer()
+
+
+ENGINES: dict[str, Callable[[], Engine]] = {
+    ScoringServer.name: ScoringServer,
+    "mlserver": _mlserver,
+}
 
 
 def engine_named(name: str) -> Engine:
@@ -15,5 +27,5 @@ def engine_named(name: str) -> Engine:
     :raises UsageError: there is none.
     """
     if name not in ENGINES:
-        raise UsageError(f"--enable-{name} is not supported yet.", "Leave the flag out.")
-    return ENGINES[name]
+        raise UsageError(f"There is no engine {name}.", f"There are: {', '.join(ENGINES)}.")
+    return ENGINES[name]()

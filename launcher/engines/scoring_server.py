@@ -35,6 +35,7 @@ class ScoringServer(Engine):
     undated = ("orjson",)
     packages = (FOLDER,)
     options = frozenset(ServerOptions._fields)
+    side_by_side = True
 
     def check(self, model: Model, options: ServerOptions) -> None:  # noqa: ARG002 - has them all
         """See that the model has the python_function flavor.
@@ -54,7 +55,7 @@ class ScoringServer(Engine):
         """Write its configuration."""
         write_config(folder / "config.json", assignment, restarts=restarts, reloads=reloads)
 
-    def command(self, python: Path, folder: Path) -> Command:
+    def command(self, python: Path, folder: Path, model: Model) -> Command:  # noqa: ARG002
         """Our copy of the server, which takes the socket and announces what it does."""
         return _command(python, folder)
 
@@ -74,7 +75,7 @@ def _command(python: Path, folder: Path, *arguments: str) -> Command:
         environ={},
         descriptors=_descriptors,
         drain_signal=signal.SIGUSR1,
-        side_by_side=True,
+        side_by_side=ScoringServer.side_by_side,
     )
 
 
@@ -97,6 +98,7 @@ def write_config(
         server_config(
             assignment.model,
             uri=assignment.uri,
+            identity=assignment.identity,
             environment=dict(assignment.environment),
             server=settings,
         ),

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from launcher.engines.engine import Identity
 from launcher.model.mlmodel import Model
 
 CONFIG_VERSION = 1
 
 
 def server_config(
-    model: Model, *, uri: str, environment: dict[str, Any], server: dict[str, Any]
+    model: Model,
+    *,
+    uri: str,
+    identity: Identity | None = None,
+    environment: dict[str, Any],
+    server: dict[str, Any],
 ) -> dict[str, Any]:
     """Put the configuration together, as JSON values.
 
     :param uri: the model URI as given, without credentials.
+    :param identity: what protocols call it.
     :param environment: ``env_manager``, ``as_of``, ``key`` and ``python`` of the environment.
     :param server: the fields of ServerOptions, ``processors``, ``restarts`` and ``reloads``.
     """
@@ -24,6 +31,7 @@ def server_config(
             "path": str(model.path),
             "uri": uri,
             "name": model.name,
+            **(identity or Identity())._asdict(),
             "uuid": model.uuid,
             "model_id": model.model_id,
             "run_id": model.run_id,

@@ -53,12 +53,13 @@ def start_in_background(arguments: list[str], log: Path, console: Console) -> No
         raise
     if not line:
         code = process.wait()
-        tail = log.read_text(errors="replace").splitlines()[-_TAIL:]
-        print("\n".join(tail), file=sys.stderr)
+        _print_tail(log)
         raise ServerNotReadyError(f"The launcher ended with code {code}.", log_path=log)
     told = json.loads(line)
     if "failure" in told:
         process.wait()
+        if told["exit_code"] == ServerNotReadyError.exit_code:
+            _print_tail(log)
         error = LauncherError(told["failure"], told["hint"], log_path=log)
         error.exit_code = told["exit_code"]
         raise error
@@ -66,6 +67,11 @@ def start_in_background(arguments: list[str], log: Path, console: Console) -> No
     console.result(f"name:  {told['name']}")
     console.result(f"pid:   {process.pid}")
     console.result(f"log:   {log}")
+
+
+def _print_tail(log: Path) -> None:
+    tail = log.read_text(errors="replace").splitlines()[-_TAIL:]
+    print("\n".join(tail), file=sys.stderr)
 
 
 class Outcome:

@@ -61,10 +61,12 @@ class Presence(Observer):
         self._served: ServedModel | None = None
         self._control: ControlServer | None = None
         self._was_ready = False
+        self._is_told_of_requests = True
 
     def attach(self, loop: Loop, served: ServedModel, deployment: ModelDeployment) -> None:
         """Answer control requests for ``served``, and be found by ``launcher ps``."""
         self._served = served
+        self._is_told_of_requests = deployment.command.descriptors is not None
         self._control = ControlServer(self._folder, loop.selector, self._handle)
         self._log.on_write = self._wake_followers
         # Not yet: what these take is imported while the server starts.
@@ -74,7 +76,8 @@ class Presence(Observer):
     def detach(self) -> None:
         """Be gone: once this has returned, the name may be another's."""
         if self._control is not None:
-            self._control.close()
+            with self._best_effort(self._control.path):
+                self._control.close()
         for path in (self._folder / INSTANCE_FILE, self._ready_file):
             if path is not None:
                 with self._best_effort(path):
@@ -195,9 +198,10 @@ class Presence(Observer):
 
     def _status(self) -> dict[str, Any]:
         assert self._served is not None
+        requests = self._answered_before + self._summary.requests
         return {
             "state": self._served.state,
-            "requests": self._answered_before + self._summary.requests,
+            "requests": requests if self._is_told_of_requests else None,
             "workers": len(self._summary.workers) or None,
             "restarts": self._served.restarts,
             "reloads": self._served.reloads,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from launcher.errors import ModelError
-from launcher.model.requirements import ModelRequirements, parse_conda_requirement, read_yaml
+from launcher.model.requirements import (
+    ModelRequirements,
+    list_in,
+    parse_conda_requirement,
+    read_yaml,
+)
 
 # What conda itself takes where a file names no channels, and what MLflow writes.
 CONDA_DEFAULT = ("defaults",)
@@ -23,8 +25,10 @@ MLFLOW_DEFAULT = ("conda-forge",)
 class CondaEnvironment:
     """What a conda.yaml asks for.
 
-    ``python`` is a version, or what follows the name in the file ('=3.7.16', ' >=3.8,<3.11'), or
-    None; ``specs`` are the other match specs; ``pip`` the lines of the pip section.
+    :param python: a version, or what follows the name in the file ('=3.7.16', ' >=3.8,<3.11'), or
+        None.
+    :param specs: the other match specs.
+    :param pip: the lines of the pip section.
     """
 
     channels: tuple[str, ...]
@@ -45,9 +49,9 @@ def read_conda_environment(requirements: ModelRequirements) -> CondaEnvironment:
     python = requirements.python
     specs: list[str] = []
     pip: list[str] = []
-    for dependency in _list(content.get("dependencies"), "dependencies", file):
+    for dependency in list_in(content, "dependencies", file):
         if isinstance(dependency, dict):
-            pip += [str(line) for line in _list(dependency.get("pip"), "pip", file)]
+            pip += map(str, list_in(dependency, "pip", file))
             continue
         text = str(dependency).strip()
         name, _ = parse_conda_requirement(text)
@@ -55,13 +59,5 @@ def read_conda_environment(requirements: ModelRequirements) -> CondaEnvironment:
             python = re.sub(r"^python\b", "", text, flags=re.IGNORECASE) or requirements.python
         else:
             specs.append(text)
-    channels = tuple(map(str, _list(content.get("channels"), "channels", file)))
+    channels = tuple(map(str, list_in(content, "channels", file)))
     return CondaEnvironment(channels or CONDA_DEFAULT, python, tuple(specs), tuple(pip))
-
-
-def _list(value: Any, field: str, file: Path) -> list[Any]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise ModelError(f"{file}: {field} is not a list.")
-    return value

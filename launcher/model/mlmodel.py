@@ -11,20 +11,28 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from envs.disk.files import read_regular
 from launcher.errors import ModelError
-from launcher.model.requirements import ModelRequirements, read_model_requirements, read_yaml
+from launcher.model.requirements import (
+    ModelRequirements,
+    path_inside,
+    read_model_requirements,
+    read_yaml,
+)
 
 MLMODEL_FILE = "MLmodel"
 SERVABLE_FLAVORS = ("python_function", "crate")
+_LARGEST_EXAMPLE = 16 << 20  # bytes
 
 
 class Model(NamedTuple):
     """An MLflow Model as its folder describes it.
 
-    ``signature`` holds the decoded ``inputs``, ``outputs`` and ``params`` lists (each a list or
-    None); ``created`` is in UTC; ``example_info`` is saved_input_example_info; ``example`` is a
-    request body (decoded JSON) for
-    ``/invocations`` that the model's own input example makes, or None.
+    :param signature: the decoded ``inputs``, ``outputs`` and ``params`` (each a list or None).
+    :param created: in UTC.
+    :param example_info: saved_input_example_info.
+    :param example: a request body (decoded JSON) for ``/invocations`` that the model's own input
+        example makes, or None.
     """
 
     path: Path
@@ -161,10 +169,10 @@ def _refuse_outside_paths(path: Path, flavors: Mapping[str, Mapping[str, Any]]) 
                 if isinstance(entry, dict)
             ]
         for field, value in named:
-            if isinstance(value, str) and not (path / value).resolve().is_relative_to(path):
+            if isinstance(value, str) and path_inside(path, value) is None:
                 raise ModelError(
                     f"{path / MLMODEL_FILE}: {field} of the flavor {flavor} points outside "
-                    f"the model folder ({value}).",
+                    f"the model folder ({value!r}).",
                     "A model may only name files in its own folder.",
                 )
 
@@ -178,14 +186,14 @@ def _read_example(path: Path, info: Any) -> Any:
     if not isinstance(info, dict):
         return None
     try:
-        serving = path / str(info.get("serving_input_path"))
-        if serving.is_file() and serving.resolve().is_relative_to(path):
-            return json.loads(serving.read_text())
-        artifact = path / str(info.get("artifact_path"))
-        if not artifact.is_file() or not artifact.resolve().is_relative_to(path):
+        serving = path_inside(path, info.get("serving_input_path"))
+        if serving is not None and serving.is_file():
+            return json.loads(read_regular(serving, _LARGEST_EXAMPLE))
+        artifact = path_inside(path, info.get("artifact_path"))
+        if artifact is None or not artifact.is_file():
             return None
-        example = json.loads(artifact.read_text())
-    except (OSError, ValueError):
+        example = json.loads(read_regular(artifact, _LARGEST_EXAMPLE))
+    except (OSError, ValueError, RecursionError):
         return None
     kind = info.get("type")
     if kind == "dataframe":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,10 +45,12 @@ _CONDA_SPEC = r"^(?:[^\s:]+::)?(?P<name>[A-Za-z0-9_.\-]+)\s*(?P<rest>[=<>!~].*|\
 class ModelRequirements(NamedTuple):
     """What goes into the model's environment.
 
-    ``python`` is a version such as '3.7.16' or '3.8', or None; ``lines`` are lines of a
-    requirements.txt, whose relative paths start at ``base``; ``build`` are those of
-    ``python_env.yaml``'s build_dependencies; ``conda_file`` is the conda.yaml, if there is one;
-    ``notes`` say in one line each what could not be carried over.
+    :param python: a version such as '3.7.16' or '3.8', or None.
+    :param lines: lines of a requirements.txt.
+    :param base: where relative paths in them start.
+    :param build: the lines of ``python_env.yaml``'s build_dependencies.
+    :param conda_file: the conda.yaml, if there is one.
+    :param notes: say in one line each what could not be carried over.
     """
 
     python: str | None
@@ -97,7 +100,7 @@ def read_model_requirements(path: Path, pyfunc: Mapping[str, Any]) -> ModelRequi
     if conda_file is None:
         lines = _read_lines(requirements) if requirements else []
         return ModelRequirements(fallback, tuple(lines), path)
-    from_conda = _from_conda(path, conda_file, fallback)
+    from_conda = requirements_of_conda_yaml(path, conda_file, fallback)
     if requirements is None:
         return from_conda
     return ModelRequirements(
@@ -118,19 +121,31 @@ def _read_lines(file: Path) -> list[str]:
         raise ModelError(error.message, error.hint) from error
 
 
+def path_inside(folder: Path, name: object) -> Path | None:
+    """What a model names, links followed; None where that is outside of its folder, or no path."""
+    try:
+        path = (folder / str(name)).resolve()
+    except (ValueError, RuntimeError, OSError):  # a NUL byte, links in a circle
+        return None
+    return path if path.is_relative_to(folder.resolve()) else None
+
+
 def _existing(path: Path, name: str) -> Path | None:
-    file = (path / str(name)).resolve()
-    if not file.is_relative_to(path.resolve()):
+    file = path_inside(path, name)
+    if file is None:
         raise ModelError(f"{path}: the environment file {name} lies outside the model folder.")
-    return file if file.is_file() else None
+    return file if os.path.isfile(file) else None  # noqa: PTH113 - False where it cannot be
 
 
-def _strings(value: Any, field: str, file: Path) -> list[str]:
-    if value is None:
-        return []
+def list_in(content: Mapping[str, Any], field: str, file: Path) -> list[Any]:
+    """Return a list of a YAML file's mapping; an empty one where the field is not there.
+
+    :raises ModelError: it is no list.
+    """
+    value = content.get(field) or []
     if not isinstance(value, list):
         raise ModelError(f"{file}: {field} is not a list.")
-    return [str(item) for item in value]
+    return value
 
 
 def _from_python_env(
@@ -140,24 +155,29 @@ def _from_python_env(
     python = content.get("python")
     return ModelRequirements(
         str(python) if python else fallback,
-        tuple(_strings(content.get("dependencies"), "dependencies", file)),
+        tuple(map(str, list_in(content, "dependencies", file))),
         path,
-        tuple(_strings(content.get("build_dependencies"), "build_dependencies", file)),
+        tuple(map(str, list_in(content, "build_dependencies", file))),
         conda_file,
     )
 
 
-def _from_conda(path: Path, file: Path, fallback: str | None) -> ModelRequirements:
-    dependencies = read_yaml(file).get("dependencies") or []
-    if not isinstance(dependencies, list):
-        raise ModelError(f"{file}: dependencies is not a list.")
+def requirements_of_conda_yaml(
+    path: Path, file: Path, fallback: str | None = None
+) -> ModelRequirements:
+    """Read a conda.yaml as requirement lines of the Python Package Index.
+
+    :param path: the model's folder.
+    :param fallback: the Python where the file names none.
+    :raises ModelError: it cannot be read.
+    """
     python = fallback
     lines: list[str] = []
     build: list[str] = []
     dropped: list[str] = []
-    for dependency in dependencies:
+    for dependency in list_in(read_yaml(file), "dependencies", file):
         if isinstance(dependency, dict):
-            lines += _strings(dependency.get("pip"), "pip", file)
+            lines += map(str, list_in(dependency, "pip", file))
             continue
         name, versions = parse_conda_requirement(str(dependency))
         if name == "python":
@@ -174,11 +194,8 @@ def _from_conda(path: Path, file: Path, fallback: str | None) -> ModelRequiremen
             f"{', '.join(dropped)} of conda.yaml left out: not Python packages "
             "(--env-manager conda installs them).",
         )
-    return ModelRequirements(python, tuple(_unique(lines)), path, tuple(build), file, notes)
-
-
-def _unique(lines: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(lines))
+    lines = list(dict.fromkeys(lines))
+    return ModelRequirements(python, tuple(lines), path, tuple(build), file, notes)
 
 
 def _python_version(specifier: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,16 @@ from launcher.errors import UsageError
 
 if TYPE_CHECKING:
     import http.client
+
+
+# What says nothing of the server: it could not be asked.
+_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Unasked(str):
+    """Why a server could not be asked."""
+
+    __slots__ = ()
 
 
 def ping_url(server: str) -> str:
@@ -38,7 +49,8 @@ def ping(url: str, timeout: float = 5.0, *, verify: bool = True) -> str | None:
     :param url: what is asked for, http or https.
     :param timeout: seconds to wait for the connection and for the answer.
     :param verify: check an https server's certificate; not for the launcher's own server.
-    :returns: None when it answered 200, else one line that says what happened.
+    :returns: None when it answered 200, else one line that says what happened; `Unasked` where
+        this process has no descriptor or memory to ask with.
     """
     # Here and below: the server starts without waiting for these imports.
     import http.client
@@ -52,7 +64,8 @@ def ping(url: str, timeout: float = 5.0, *, verify: bool = True) -> str | None:
     except TimeoutError:
         return f"no answer within {timeout:g} s"
     except (OSError, http.client.HTTPException) as error:
-        return str(error) or type(error).__name__
+        text = str(error) or type(error).__name__
+        return Unasked(text) if getattr(error, "errno", None) in _OURS else text
     finally:
         connection.close()
     return None if status == 200 else f"{urlsplit(url).path} answered {status}"
@@ -131,8 +144,9 @@ class Probe:
             problem = ping(self._url, timeout=max(timeout, 0.05), verify=False)
             if self._ended.is_set():
                 return
-            if problem is None:
+            if problem is None or isinstance(problem, Unasked):
                 answered = time.monotonic()
+            if problem is None:
                 self._on_answer()
             elif silence is not None and time.monotonic() >= answered + silence:
                 self._on_silent()

@@ -6,12 +6,15 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import NamedTuple
 
 # Bytes of a line on the status pipe: the longest is a traceback. A model may write there, too.
 _LONGEST_STATUS = 1 << 20
+_TIED = Path(__file__).with_name("tied.py")
 
 
 class Command(NamedTuple):
@@ -19,7 +22,8 @@ class Command(NamedTuple):
 
     ``descriptors`` makes the arguments that hand down descriptors, from their numbers: the
     listening socket (None for a batch job), the status pipe, the lifeline. It is None for a
-    program that knows of none: that binds the port itself, and is ready once it answers.
+    program that knows of none: that binds the port itself, and is ready once it answers; it is tied
+    to the launcher from outside. ``folder`` is where it runs, None for the launcher's own.
     ``ping_path`` answers 200 while it is well. ``drain_signal`` makes it finish its requests while
     another server has taken over; ``side_by_side``: another one can do so.
     """
@@ -27,6 +31,7 @@ class Command(NamedTuple):
     argv: tuple[str, ...]
     environ: Mapping[str, str]
     descriptors: Callable[[int | None, int, int], Sequence[str]] | None = None
+    folder: Path | None = None
     ping_path: str = "/ping"
     drain_signal: int = signal.SIGTERM
     side_by_side: bool = False
@@ -55,17 +60,20 @@ class ServerProcess:
             self.output, output = _pipe(ours, theirs)
             self.status, status = _pipe(ours, theirs)
             lifeline, self._lifeline = _pipe(theirs, ours)
-            inherited: list[int] = []
-            arguments: Sequence[str] = ()
+            argv = list(command.argv)
+            inherited = [lifeline]
             if command.descriptors is not None:
                 socket_fd = None if listening is None else listening.fileno()
-                arguments = command.descriptors(socket_fd, status, lifeline)
+                argv += command.descriptors(socket_fd, status, lifeline)
                 inherited = [fd for fd in (socket_fd, status, lifeline) if fd is not None]
-            elif listening is not None:
-                # Bound without listening, ours keeps the port for a program that binds it as well.
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            else:
+                argv = [sys.executable, "-I", "-S", str(_TIED), str(lifeline), *argv]
+                if listening is not None:
+                    # Bound without listening, ours keeps the port for a program that binds it, too.
+                    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._process = subprocess.Popen(
-                [*command.argv, *arguments],
+                argv,
+                cwd=command.folder,
                 env=dict(command.environ),
                 stdin=stdin,
                 stdout=output if stdout is None else stdout,

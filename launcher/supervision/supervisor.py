@@ -59,7 +59,7 @@ class Supervisor:
                     self._turn()
             finally:
                 for model in models:
-                    model.close()
+                    self._call(model.close)
                 self.selector.close()
                 self._inbox.close()
 
@@ -87,9 +87,9 @@ class Supervisor:
         pause = self._paused_until - now
         if pause <= 0:
             return [key for key, _ in self.selector.select(timeout)]
-        # Signals and calls only, which are all read away.
+        # Signals and calls only, which are all read away. By poll(2): it takes no descriptor.
         key = self.selector.get_key(self._inbox)
-        with selectors.DefaultSelector() as inbox:
+        with selectors.PollSelector() as inbox:
             inbox.register(self._inbox, selectors.EVENT_READ)
             return [key] if inbox.select(pause if timeout is None else min(pause, timeout)) else []
 

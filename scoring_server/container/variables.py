@@ -6,7 +6,6 @@ variables and ``PORT`` (Knative, Cloud Run) come before and after it.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from typing import Any, Callable, Dict, Mapping, Tuple
 
@@ -38,19 +37,20 @@ def with_variables(config: ServerConfig, environ: Mapping[str, str]) -> ServerCo
     if not config.settings_from_environment:
         return config
     changes: Dict[str, Any] = {"processors": available_cpus()}
-    for field in dataclasses.fields(ServerSettings):
-        if field.name in _NOT_SETTINGS:
+    for field, kind in ServerSettings.__annotations__.items():
+        if field in _NOT_SETTINGS:
             continue
-        own = (PREFIX + field.name.upper(),)
-        for name in _BEFORE.get(field.name, ()) + own + _AFTER.get(field.name, ()):
+        own = (PREFIX + field.upper(),)
+        for name in _BEFORE.get(field, ()) + own + _AFTER.get(field, ()):
             if environ.get(name):
-                changes[field.name] = _value(field.name, str(field.type), name, environ[name])
+                changes[field] = _value(field, str(kind), name, environ[name])
                 break
-    # The name that KServe asks for it by.
+    # The name that KServe asks for it by; the model's own stay.
     asked = environ.get(PREFIX + "NAME")
-    model = dataclasses.replace(config.model, name=asked) if asked else config.model
-    server = dataclasses.replace(config.server, **changes)
-    return dataclasses.replace(config, model=model, server=server)
+    model = config.model
+    if asked:
+        model = model._replace(names=(asked, *model.names))
+    return config._replace(model=model, server=config.server._replace(**changes))
 
 
 def _value(field: str, kind: str, name: str, text: str) -> Any:
@@ -72,7 +72,7 @@ def _value(field: str, kind: str, name: str, text: str) -> Any:
             raise ValueError("none of the choices")
     except ValueError as error:
         raise ConfigError(
-            "the variable {} is {!r}, which is no value of --{}".format(
+            "The variable {} is {!r}, which is no value of --{}.".format(
                 name, text, field.replace("_", "-")
             )
         ) from error

@@ -149,8 +149,11 @@ class Front(RequestHandler, Vitals):
     def handle(self, request: PendingRequest) -> None:
         head, match = request.head, request.match
         route = match.route
+        problem = match.group.problem(match.params) if match.params else None
         if route is None:
             request.client.answer(request, match.refusal(head.method, head.path))
+        elif problem is not None:
+            request.client.answer(request, match.group.error(problem))
         elif route.answered_by == FRONT:
             assert route.handle is not None
             value = Request(

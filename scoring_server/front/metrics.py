@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
+from collections import defaultdict
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
@@ -71,10 +72,10 @@ class Metrics:
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self.total = 0
-        self._requests: Dict[Tuple[str, int], int] = {}
-        self._durations: Dict[str, Histogram] = {}
+        self._requests: Dict[Tuple[str, int], int] = defaultdict(int)
+        self._durations: Dict[str, Histogram] = defaultdict(Histogram)
         self._waits = Histogram()
-        self._stages: Dict[str, Histogram] = {}
+        self._stages: Dict[str, Histogram] = defaultdict(Histogram)
 
     def observe(self, match: Match, status: int, seconds: float, stages: StageTimes) -> None:
         """Count a request that has been answered.
@@ -83,12 +84,11 @@ class Metrics:
         :param status: 499 where its client has gone.
         :param stages: what answering took.
         """
-        key = (match.label, status)
-        self._requests[key] = self._requests.get(key, 0) + 1
+        self._requests[match.label, status] += 1
         self.total += match.route is not None and match.route.answered_by == WORKER
-        _histogram(self._durations, match.label).observe(seconds)
+        self._durations[match.label].observe(seconds)
         for stage, took in stages:
-            _histogram(self._stages, stage).observe(took)
+            self._stages[stage].observe(took)
 
     def observe_wait(self, seconds: float) -> None:
         """Count how long a request waited for a process."""
@@ -106,6 +106,14 @@ class Metrics:
         def single(name: str, kind: str, text: str, value: Any) -> None:
             family(name, kind, text, ["{} {:.9g}".format(name, value)])
 
+        def durations(name: str, text: str, label: str, found: Dict[str, Histogram]) -> None:
+            samples = (
+                line
+                for value, histogram in sorted(found.items())
+                for line in histogram.lines(name, '{}="{}"'.format(label, value))
+            )
+            family(name, "histogram", text, samples)
+
         family(
             "launcher_requests_total", "counter",
             "Requests by route and status; 499: the client went away before its answer.",
@@ -114,26 +122,16 @@ class Metrics:
                 for (route, status), count in sorted(self._requests.items())
             ),
         )  # fmt: skip
-        name = "launcher_request_duration_seconds"
-        family(
-            name, "histogram", "From the last byte of a request to the last of its answer.",
-            [
-                line
-                for route, histogram in sorted(self._durations.items())
-                for line in histogram.lines(name, 'route="{}"'.format(route))
-            ],
+        durations(
+            "launcher_request_duration_seconds",
+            "From the last byte of a request to the last of its answer.", "route", self._durations,
         )  # fmt: skip
         name = "launcher_queue_wait_seconds"
         text = "Time that requests waited for a worker."
         family(name, "histogram", text, self._waits.lines(name, ""))
-        name = "launcher_stage_duration_seconds"
-        family(
-            name, "histogram", "Time in parsing, predicting and encoding, of each request.",
-            [
-                line
-                for stage, histogram in sorted(self._stages.items())
-                for line in histogram.lines(name, 'stage="{}"'.format(stage))
-            ],
+        durations(
+            "launcher_stage_duration_seconds",
+            "Time in parsing, predicting and encoding, of each request.", "stage", self._stages,
         )  # fmt: skip
         single("launcher_queue_depth", "gauge", "Requests that wait for a worker.", figures.queued)
         single(
@@ -174,13 +172,6 @@ class Metrics:
             ),
         )  # fmt: skip
         return ("\n".join(lines) + "\n").encode()
-
-
-def _histogram(histograms: Dict[str, Histogram], name: str) -> Histogram:
-    histogram = histograms.get(name)
-    if histogram is None:
-        histogram = histograms[name] = Histogram()
-    return histogram
 
 
 def resident_bytes(pid: int) -> int:

@@ -7,9 +7,10 @@ from typing import List
 from ..config import ServerConfig
 from ..routes import RouteGroup
 from .mlflow import MlflowProtocol
+from .open_inference.protocol import OpenInferenceProtocol
 from .own_routes import OwnRoutes
 
 
 def route_groups(config: ServerConfig) -> List[RouteGroup]:
     """The groups of routes for a model; the first reports the errors of paths that none has."""
-    return [OwnRoutes(config), MlflowProtocol(config)]
+    return [OwnRoutes(config), MlflowProtocol(config), OpenInferenceProtocol(config)]

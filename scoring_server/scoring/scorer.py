@@ -27,7 +27,7 @@ class Scorer:
 
     :param bounds_memory: whether reading a request is bounded in the memory that it takes. The
         bound is the whole process's: threads would take it for each other.
-    :raises SignatureError: the model's signature is malformed.
+    :raises ModelLoadError: the model's signature is malformed.
     """
 
     def __init__(

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from ..config import ModelConfig, SignatureConfig
-from ..errors import ScoringError, quote, reason, schema_error, type_name
+from ..errors import ModelLoadError, ScoringError, quote, reason, schema_error, type_name
 from .casting import FrameCaster
 from .datatypes import compile_check
 from .nested import compile_type
 from .params import Params
 from .plain_rows import PlainRows
-from .schema import Array, DataType, Object, Schema, read_params
+from .schema import Array, DataType, Object, Schema, SignatureError, read_params
 from .tensors import enforce_tensors
 
 logger = logging.getLogger(__name__)
@@ -60,14 +60,20 @@ class Signature:
     def from_config(cls, model: ModelConfig) -> Signature:
         """Compile the signature of a model.
 
-        :raises SignatureError: it is malformed.
+        :raises ModelLoadError: it is malformed.
         """
         found = model.signature or SignatureConfig()
-        return cls(
-            Schema.from_json(found.inputs) if found.inputs else None,
-            Params(read_params(found.params) if found.params else None),
-            model.is_signature_from_type_hint,
-        )
+        try:
+            schema = Schema.from_json(found.inputs) if found.inputs else None
+            params = Params(read_params(found.params) if found.params else None)
+        # It is JSON from anywhere: what of its shape is odd shows where it is read.
+        except (SignatureError, AttributeError, KeyError, TypeError, RecursionError) as error:
+            raise ModelLoadError(
+                "The model's signature is malformed: {}.".format(reason(error)),
+                "Log the model again, or repair the signature in its MLmodel file.",
+                "config",
+            ) from error
+        return cls(schema, params, model.is_signature_from_type_hint)
 
     def enforce(self, data: Any) -> Any:
         """The data as the signature wants it.

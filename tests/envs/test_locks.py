@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from envs.disk.locks import exclusive, remove_lock_file, shared, sign, try_exclusive
+from envs.disk.locks import Mark, exclusive, remove_lock_file, shared, sign, try_exclusive
 
 RunPython = Callable[..., subprocess.Popen[str]]
 HOLD = """
     import sys
     from pathlib import Path
-    from envs.disk.locks import exclusive, sign
+    from envs.disk.locks import Mark, exclusive, sign
     path = Path(sys.argv[1])
     with exclusive(path, waiting=lambda pid: print("waits for", pid, flush=True)):
         sign(path)
@@ -103,3 +103,13 @@ def test_a_lock_file_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="exists"), exclusive(tmp_path / "file" / "key"):
         pass
+
+
+def test_a_mark_that_cannot_be_removed_is_released(tmp_path: Path) -> None:
+    """As on a disk that is read-only by now."""
+    mark = Mark(tmp_path)
+    mark.path.unlink()
+    mark.path.mkdir()
+    mark.release()
+    with pytest.raises(ValueError, match="released"):
+        mark.fileno()

@@ -9,15 +9,18 @@ from __future__ import annotations
 import contextlib
 import resource
 import signal
+import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import psutil
 
-from tests.faults.service import Service
+from tests.faults.load import CLIENTS
+from tests.faults.service import NAME_SERVER, Service
+from tests.faults.source import Source
 
 # Of each tenth of a second a slow process runs so many seconds.
 RUNS, STANDS = 0.01, 0.09
@@ -27,16 +30,26 @@ class NotHere(Exception):
     """This fault cannot be made on this machine, or of this service."""
 
 
+def nothing(_service: Service) -> Iterator[None]:
+    yield
+
+
+def reload(service: Service) -> Iterator[None]:
+    service.process.send_signal(signal.SIGHUP)
+    yield
+
+
 # --- processes -----------------------------------------------------------------------------------
 
 
 def killed(
-    who: Callable[[Service], Iterable[psutil.Process]],
+    who: Callable[[Service], Iterable[psutil.Process]], times: int = 1
 ) -> Callable[[Service], Iterator[None]]:
     def fault(service: Service) -> Iterator[None]:
-        for process in _some(who(service)):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        for _ in range(times):
+            for process in _some(who(service)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
         yield
 
     return fault
@@ -237,69 +250,121 @@ def clock_jumps(offset: str) -> Callable[[Service], Iterator[None]]:
     return fault
 
 
-def source_gone(service: Service) -> Iterator[None]:
-    service.source.go_away()
-    try:
-        service.process.send_signal(signal.SIGHUP)
-        yield
-    finally:
-        service.source.come_back()
+def source(fails: Callable[[Source], None]) -> Callable[[Service], Iterator[None]]:
+    """What the source does, while the model is fetched first, watched, or to be reloaded."""
+
+    def fault(service: Service) -> Iterator[None]:
+        fails(service.source)
+        try:
+            _reload(service)
+            yield
+        finally:
+            service.source.come_back()
+
+    return fault
 
 
-def source_silent(service: Service) -> Iterator[None]:
-    service.source.fall_silent()
-    try:
+def no_name(*, is_silent: bool) -> Callable[[Service], Iterator[None]]:
+    """The source's name leads nowhere: name servers refuse every question, or answer none."""
+
+    def fault(service: Service) -> Iterator[None]:
+        if service.names is None:
+            raise NotHere("no file can be mounted over /etc/hosts here")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            if is_silent:
+                server.bind((NAME_SERVER, 53))
+            service.forget_name()
+            service.source.go_away()  # it has to be looked for anew
+            try:
+                _reload(service)
+                yield
+            finally:
+                service.remember_name()
+                service.source.come_back()
+
+    return fault
+
+
+def _reload(service: Service) -> None:
+    # Before it is ready, SIGHUP is the launcher's end, as of any program.
+    if service.is_served:
         service.process.send_signal(signal.SIGHUP)
-        yield
-    finally:
-        service.source.come_back()
 
 
 @dataclass(frozen=True)
 class Fault:
     """A fault by name.
 
-    `is_fatal`: it is the launcher's end. `needs_clock`: the service must have a clock of its own.
+    `is_fatal`: it is the launcher's end. `needs_clock`: the service must have a clock of its own;
+    `needs_name`: a name of the source of its own. `is_of_source`: at a start, it comes while the
+    model is being fetched, not while it is being loaded. `costs`: what it may cost a ready service
+    at most, by outcome (see `Load`); None where any number may be lost or fail. `least`: seconds
+    that it lasts at least.
     """
 
     name: str
     make: Callable[[Service], Iterator[None]]
     is_fatal: bool = False
     needs_clock: bool = False
+    needs_name: bool = False
+    is_of_source: bool = False
+    costs: Mapping[str, int] | None = None
+    least: float = 0.0
 
     def on(self, service: Service) -> AbstractContextManager[None]:
         """The context in which it holds; raises `NotHere` when entered where it cannot be made."""
         return contextlib.contextmanager(self.make)(service)
 
 
+# Each client has one request under way.
+NOTHING: Mapping[str, int] = {}
+WHAT_IS_INSIDE = {"lost": CLIENTS}
+
 FAULTS = (
-    Fault("a worker is killed", killed(a_worker)),
-    Fault("a worker is stopped", stopped(a_worker)),
-    Fault("a worker is slow", slow(a_worker)),
-    Fault("the server is killed", killed(the_server)),
-    Fault("the next server is killed", killed(the_newest_server)),
-    Fault("the server is stopped", stopped(the_server)),
-    Fault("the server is slow", slow(the_server)),
-    Fault("the pages' process is killed", killed(the_pages)),
-    Fault("the pages' process is stopped", stopped(the_pages)),
-    Fault("the launcher is stopped", stopped(the_launcher)),
+    Fault("nothing", nothing, costs=NOTHING),
+    Fault("a reload", reload, costs=NOTHING),
+    Fault("a worker is killed 5 times", killed(a_worker, 5), costs={"failed": 5}),
+    Fault("a worker is stopped", stopped(a_worker), costs=NOTHING),
+    Fault("a worker is slow", slow(a_worker), costs=NOTHING),
+    Fault("the server is killed", killed(the_server), costs=WHAT_IS_INSIDE),
+    Fault("the next server is killed", killed(the_newest_server), costs=WHAT_IS_INSIDE),
+    # Longer than --liveness-timeout: it is replaced.
+    Fault("the server is stopped", stopped(the_server), costs=WHAT_IS_INSIDE, least=3.0),
+    Fault("the server is slow", slow(the_server), costs=WHAT_IS_INSIDE),
+    Fault("the pages' process is killed", killed(the_pages), costs=NOTHING),
+    Fault("the pages' process is stopped", stopped(the_pages), costs=NOTHING),
+    Fault("the launcher is stopped", stopped(the_launcher), costs=NOTHING),
+    Fault("the launcher is slow", slow(the_launcher), costs=NOTHING),
     Fault("the launcher is killed", killed(the_launcher), is_fatal=True),
     Fault("the server has no descriptors left", exhausted(the_server)),
-    Fault("the launcher has no descriptors left", exhausted(the_launcher)),
+    Fault("the launcher has no descriptors left", exhausted(the_launcher), costs=NOTHING),
     Fault("the server has no descriptors left, a worker dies", exhausted(the_server, a_worker)),
     Fault(
         "the launcher has no descriptors left, the server dies", exhausted(the_launcher, the_server)
     ),
-    Fault("output is closed", output_closed),
-    Fault("output is a full pipe", output_full),
-    Fault("the disk is full", disk_full),
-    Fault("the disk is full, the server dies", disk_full_and_crash),
-    Fault("the disk is read-only", disk_read_only),
-    Fault("fork refused", fork_refused(None)),
-    Fault("fork refused, a worker dies", fork_refused(a_worker)),
-    Fault("fork refused, the server dies", fork_refused(the_server)),
-    Fault("the clock jumps 5 h ahead", clock_jumps("+5h"), needs_clock=True),
-    Fault("the clock jumps 5 h back", clock_jumps("-5h"), needs_clock=True),
-    Fault("the model's source is gone", source_gone),
-    Fault("the model's source is silent", source_silent),
+    Fault("output is closed", output_closed, costs=NOTHING),
+    Fault("output is a full pipe", output_full, costs={"failed": 1}),
+    Fault("the disk is full", disk_full, costs=NOTHING),
+    Fault("the disk is full, the server dies", disk_full_and_crash, costs=WHAT_IS_INSIDE),
+    Fault("the disk is read-only", disk_read_only, costs=NOTHING),
+    Fault("fork refused", fork_refused(None), costs=NOTHING),
+    Fault("fork refused, a worker dies", fork_refused(a_worker), costs={"failed": 1}),
+    Fault("fork refused, the server dies", fork_refused(the_server), costs=WHAT_IS_INSIDE),
+    Fault("the clock jumps 5 h ahead", clock_jumps("+5h"), needs_clock=True, costs=NOTHING),
+    Fault("the clock jumps 5 h back", clock_jumps("-5h"), needs_clock=True, costs=NOTHING),
+    *(
+        Fault(f"the model's source {what}", source(how), is_of_source=True, costs=NOTHING)
+        for what, how in (
+            ("is gone", Source.go_away),
+            ("is silent", Source.fall_silent),
+            ("breaks off", Source.break_off),
+        )
+    ),
+    *(
+        Fault(what, no_name(is_silent=is_silent), needs_name=True, is_of_source=True, costs=NOTHING)
+        for what, is_silent in (
+            ("the name of the model's source is unknown", False),
+            ("the name server is silent", True),
+        )
+    ),
 )

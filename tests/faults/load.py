@@ -8,10 +8,13 @@ import json
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 
 CLIENTS = 4
 # A client gives up after this long, in seconds: more than any fault is held.
 PATIENCE = 20.0
+
+Question = tuple[bytes, dict[str, str]]
 
 
 class Load:
@@ -20,10 +23,20 @@ class Load:
     `outcomes` counts: `answered` (with what was asked), `wrong` (with anything else), `failed`
     (another status), `refused` (503, or no connection), `lost` (the connection broke, or nothing
     came).
+
+    :param ask: a request's body and headers, given its number.
+    :param is_right: whether a body answers that.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(
+        self,
+        port: int,
+        ask: Callable[[int], Question] | None = None,
+        is_right: Callable[[bytes, int], bool] | None = None,
+    ) -> None:
         self._port = port
+        self._question = ask or question
+        self._is_right = is_right or is_doubled
         self._numbers = itertools.count(1)
         self._ended = threading.Event()
         self._changed = threading.Condition()
@@ -44,14 +57,14 @@ class Load:
                 self.outcomes[outcome] += 1
                 if outcome == "answered":
                     self.answered_at.append(time.monotonic())
-                    self._changed.notify_all()
+                self._changed.notify_all()
             if outcome == "refused":
                 self._ended.wait(0.02)
         connection.close()
 
     def _ask(self, connection: http.client.HTTPConnection, number: int) -> str:
         try:
-            connection.request("POST", "/invocations", *question(number))
+            connection.request("POST", "/invocations", *self._question(number))
             answer = connection.getresponse()
             body = answer.read()
         except ConnectionRefusedError:
@@ -63,16 +76,25 @@ class Load:
         if answer.status != 200:
             self.statuses[answer.status] += 1
             return "refused" if answer.status == 503 else "failed"
-        if is_right(body, number):
+        if self._is_right(body, number):
             return "answered"
         self.wrong.append(body[:200])
         return "wrong"
 
-    def wait_for_answers(self, number: int, within: float) -> bool:
-        """Wait for so many further answers; whether they came within so many seconds."""
+    def wait_for_answers(
+        self, number: int, within: float, as_long_as: Callable[[], bool] = lambda: True
+    ) -> bool:
+        """Wait for so many further answers; whether they came within so many seconds.
+
+        :param as_long_as: whether there is any hope of it.
+        """
         with self._changed:
             wanted = len(self.answered_at) + number
-            return self._changed.wait_for(lambda: len(self.answered_at) >= wanted, within)
+
+            def is_decided() -> bool:
+                return len(self.answered_at) >= wanted or not as_long_as()
+
+            return self._changed.wait_for(is_decided, within) and len(self.answered_at) >= wanted
 
     def count_anew(self) -> None:
         """Forget what became of the requests so far."""
@@ -92,13 +114,13 @@ class Load:
         return max((after - before for before, after in itertools.pairwise(times)), default=0.0)
 
 
-def question(number: int, seconds: float = 0.0) -> tuple[bytes, dict[str, str]]:
+def question(number: int, seconds: float = 0.0) -> Question:
     """A request's body and headers: the model answers `number` doubled, after so many seconds."""
     body = json.dumps({"dataframe_records": [{"number": number, "seconds": seconds}]}).encode()
     return body, {"Content-Type": "application/json"}
 
 
-def is_right(body: bytes, number: int) -> bool:
+def is_doubled(body: bytes, number: int) -> bool:
     """Whether an answer is the one to this number's question."""
     try:
         (answer,) = json.loads(body)["predictions"]

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.faults import FAULTS, Fault, NotHere
-from tests.faults.load import Load, is_right, question
+from tests.faults.load import Load, is_doubled, question
 from tests.faults.service import WORKERS, Service, running, wait
 
 STATES = ("starting", "ready", "reloading", "draining")
@@ -73,9 +73,17 @@ def run_cell(fault: Fault, state: str, folder: Path, hold: float) -> Cell:
     """
     cell = Cell(fault.name, state)
     loading = LOADING if state == "starting" else 0.0
-    with running(folder, loading, has_clock=fault.needs_clock) as (service, load):
+    with running(
+        folder,
+        loading,
+        has_clock=fault.needs_clock,
+        has_name=fault.needs_name,
+        is_fetching=fault.is_of_source and state == "starting",
+    ) as (service, load):
         slow = _bring_to(service, load, state, cell)
         apply(fault, service, load, cell, hold)
+        if state == "ready" and not fault.is_fatal and not (cell.left_out or cell.problems):
+            _expect_to_follow(service, load, cell)
         if not cell.left_out:
             expect_its_end(service, fault, cell)
         if slow is not None:
@@ -83,19 +91,33 @@ def run_cell(fault: Fault, state: str, folder: Path, hold: float) -> Cell:
     return cell
 
 
-def apply(fault: Fault, service: Service, load: Load, cell: Cell, hold: float) -> None:
-    """Do the fault, and see the service answer again where it should."""
+def apply(
+    fault: Fault,
+    service: Service,
+    load: Load,
+    cell: Cell,
+    hold: float,
+    recovery: float = RECOVERY,
+) -> None:
+    """Do the fault, and see the service answer again where it should.
+
+    :param recovery: seconds that it has for that.
+    """
     began = time.monotonic()
     try:
         with fault.on(service):
-            time.sleep(hold)
+            time.sleep(max(hold, fault.least))
     except NotHere as reason:
         cell.left_out = str(reason)
         return
     if not fault.is_fatal and cell.state != "draining":
-        _expect_recovery(service, load, cell)
+        _expect_recovery(service, load, cell, recovery)
         cell.gap = load.longest_gap(began)
     cell.outcomes = dict(load.outcomes)
+    if cell.state == "ready" and fault.costs is not None:
+        for outcome in ("failed", "refused", "lost"):
+            if cell.outcomes.get(outcome, 0) > fault.costs.get(outcome, 0):
+                cell.problems.append(f"{cell.outcomes[outcome]} {outcome}")
     if load.wrong:
         cell.problems.append(f"answered wrongly: {load.wrong[:3]}")
         load.wrong.clear()
@@ -117,7 +139,10 @@ def expect_its_end(service: Service, fault: Fault | None, cell: Cell) -> None:
 
 
 def _bring_to(service: Service, load: Load, state: str, cell: Cell) -> threading.Thread | None:
-    service.wait_until_loading()
+    if service.source.is_silent:
+        wait(service.source.is_asked.is_set, "the model is not being fetched")
+    else:
+        service.wait_until_loading()
     if state == "starting":
         return None
     service.wait_for_answers(load, 50)
@@ -145,7 +170,7 @@ def _ask_slowly(port: int, seconds: float, cell: Cell) -> None:
         connection.request("POST", "/invocations", *question(7, seconds))
         answer = connection.getresponse()
         body = answer.read()
-        if answer.status == 200 and not is_right(body, 7):
+        if answer.status == 200 and not is_doubled(body, 7):
             cell.problems.append(f"answered wrongly: {body[:100]!r}")
     except (OSError, http.client.HTTPException):
         return  # lost with what the fault took
@@ -153,8 +178,8 @@ def _ask_slowly(port: int, seconds: float, cell: Cell) -> None:
         connection.close()
 
 
-def _expect_recovery(service: Service, load: Load, cell: Cell) -> None:
-    recovered = load.wait_for_answers(40, RECOVERY)
+def _expect_recovery(service: Service, load: Load, cell: Cell, within: float) -> None:
+    recovered = load.wait_for_answers(40, within, service.is_alive)
     if not service.is_alive():
         code = service.process.returncode
         if cell.state == "starting" and code in NOT_STARTED:
@@ -163,14 +188,26 @@ def _expect_recovery(service: Service, load: Load, cell: Cell) -> None:
         cell.problems.append(f"the launcher died with {code}: {_last_line(service)}")
     elif not recovered:
         statuses = dict(load.statuses)
-        cell.problems.append(f"no answers {RECOVERY:g} s afterwards (statuses {statuses})")
+        cell.problems.append(f"no answers {within:g} s afterwards (statuses {statuses})")
     else:
         # Each question comes to one worker: all of them are soon met.
-        until = time.monotonic() + RECOVERY
+        until = time.monotonic() + within
         while len(service.workers()) < WORKERS:
             if time.monotonic() > until:
-                cell.problems.append(f"not {WORKERS} workers {RECOVERY:g} s afterwards")
+                cell.problems.append(f"not {WORKERS} workers {within:g} s afterwards")
                 break
+
+
+def _expect_to_follow(service: Service, load: Load, cell: Cell) -> None:
+    """It still looks after its source, and takes the next edition of the model."""
+    service.forget_loading()
+    service.source.move()
+    try:
+        service.wait_until_loading()
+    except AssertionError:
+        cell.problems.append("the source is not watched any more")
+    if not load.wait_for_answers(20, RECOVERY):
+        cell.problems.append("no answers after the model has moved")
 
 
 def _last_line(service: Service) -> str:

@@ -31,6 +31,10 @@ from tests.faults.source import Source
 PIDS = Path("/sys/fs/cgroup/pids")
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 MARK = "FAULTY_SERVICE"
+# The host in the source's URL where it has a name, and who is asked for names not in hosts.
+NAME, NAME_SERVER = "model-source.test", "127.0.0.77"
+# Seconds from one look at the source to the next.
+WATCH = 0.5
 LONGEST = 60.0
 WORKERS = 2
 
@@ -66,17 +70,30 @@ class Service:
     :param load_seconds: how long the model takes to load.
     :param options: more of `launcher serve`.
     :param has_clock: whether it has a wall clock of its own (its calls go through libfaketime).
+    :param has_name: whether its source has a name, in files of the service's own.
+    :param is_fetching: whether its source is silent until it comes back.
     """
 
     def __init__(
-        self, folder: Path, load_seconds: float, options: Sequence[str], *, has_clock: bool
+        self,
+        folder: Path,
+        load_seconds: float,
+        options: Sequence[str],
+        *,
+        has_clock: bool,
+        has_name: bool,
+        is_fetching: bool,
     ) -> None:
         self.folder = folder
         self._cleanups = contextlib.ExitStack()
         self._mark = uuid.uuid4().hex
         self.load_seconds = load_seconds
         self._workers: list[psutil.Process] = []
-        self.source = Source(_packed_model(folder))
+        self.names = self._make_names() if has_name else None
+        self.source = Source(
+            _packed_model(folder), NAME if self.names else "127.0.0.1", is_silent=is_fetching
+        )
+        self.is_served = False
         self._cleanups.callback(self.source.close)
         self.home = self._make_home()
         self.group = self._make_group()
@@ -95,9 +112,10 @@ class Service:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self.process = subprocess.Popen(
             [
+                *self._with_names(),
                 *(sys.executable, "-m", "launcher", "serve", "-m", self.source.url),
                 *("-p", str(self.port), "--env-manager", "local", "-w", str(WORKERS)),
-                *("--timeout", "5"),
+                *("--timeout", "5", "--watch", str(WATCH)),
                 *("--liveness-timeout", "2", "--graceful-timeout", "8", "--name", "faulty"),
                 *options,
             ],
@@ -120,6 +138,8 @@ class Service:
             MARK: self._mark,
             "LAUNCHER_HOME": str(self.home or self.folder / "home"),
             "FAULTY_FOLDER": str(self.folder),
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": "1",
+            "NO_PROXY": f"{NAME},127.0.0.1",
         }
         (self.folder / "load_seconds").write_text(str(self.load_seconds))
         if self.clock is not None:
@@ -142,6 +162,37 @@ class Service:
             return None
         self._cleanups.callback(subprocess.run, ["umount", "-l", str(home)], check=True)
         return home
+
+    def _make_names(self) -> Path | None:
+        """Files for its own /etc/hosts and /etc/resolv.conf."""
+        probe = ["unshare", "--mount", "mount", "--bind", "/etc/hosts", "/etc/hosts"]
+        if os.geteuid() != 0 or subprocess.run(probe, capture_output=True, check=False).returncode:
+            return None
+        names = self.folder / "names"
+        names.mkdir()
+        (names / "resolv.conf").write_text(
+            f"nameserver {NAME_SERVER}\noptions timeout:1 attempts:1\n"
+        )
+        (names / "hosts").write_text(f"127.0.0.1 localhost {NAME}\n")
+        return names
+
+    def _with_names(self) -> list[str]:
+        """What a command begins with that sees those files."""
+        if self.names is None:
+            return []
+        mounts = (
+            f"mount --bind '{self.names / name}' '/etc/{name}'" for name in ("hosts", "resolv.conf")
+        )
+        return ["unshare", "--mount", "sh", "-c", " && ".join([*mounts, 'exec "$0" "$@"'])]
+
+    def forget_name(self) -> None:
+        """Have no host of its source's name; name servers are asked for it then."""
+        assert self.names is not None
+        (self.names / "hosts").write_text("127.0.0.1 localhost\n")
+
+    def remember_name(self) -> None:
+        assert self.names is not None
+        (self.names / "hosts").write_text(f"127.0.0.1 localhost {NAME}\n")
 
     def _make_group(self) -> Path | None:
         group = PIDS / f"faulty-{self._mark[:12]}"
@@ -270,6 +321,7 @@ class Service:
             f"not ready:\n{self.output}",
         )
         assert self.is_alive(), f"not ready:\n{self.output}"
+        self.is_served = True
 
     # --- its states ------------------------------------------------------------------------------
 
@@ -325,11 +377,24 @@ class Service:
 
 @contextlib.contextmanager
 def running(
-    folder: Path, load_seconds: float = 0.0, options: Sequence[str] = (), *, has_clock: bool = False
+    folder: Path,
+    load_seconds: float = 0.0,
+    options: Sequence[str] = (),
+    *,
+    has_clock: bool = False,
+    has_name: bool = False,
+    is_fetching: bool = False,
 ) -> Iterator[tuple[Service, Load]]:
     """A service and the load on it; parameters as for `Service`."""
     folder.mkdir(parents=True, exist_ok=True)
-    service = Service(folder, load_seconds, options, has_clock=has_clock)
+    service = Service(
+        folder,
+        load_seconds,
+        options,
+        has_clock=has_clock,
+        has_name=has_name,
+        is_fetching=is_fetching,
+    )
     load = Load(service.port)
     try:
         yield service, load

@@ -13,33 +13,19 @@ import pytest
 
 from tests.faults.faults import FAULTS, Fault
 from tests.faults.matrix import STATES, Cell, run_cell, table
-from tests.faults.soak import soak
+from tests.faults.soak import LESS_ROOM, soak
 
 CELLS: list[Cell] = []
 # Seconds that a fault lasts: in the long matrix long enough for the launcher to give up the server.
 SHORT, LONG = 0.8, 3.0
-# Known, and not mended yet: (fault, state), None for every state. Take a line out with its mend.
-KNOWN: dict[tuple[str, str | None], str] = {
-    ("fork refused, the server dies", None): "a fork that fails at a restart ends the launcher",
-    ("fork refused, a worker dies", None): "a fork that fails is not tried again",
-    (
-        "the launcher has no descriptors left, the server dies",
-        None,
-    ): "a restart without descriptors ends the launcher",
-    ("the server has no descriptors left, a worker dies", None): "a worker is not replaced",
-    ("the disk is full, the server dies", None): "a restart that cannot write ends the launcher",
-    ("output is closed", "starting"): "a readiness that cannot be printed ends the launcher",
-}
 
 
-def cells(states: tuple[str, ...]) -> list[object]:
-    found = []
-    for fault in FAULTS:
-        for state in states:
-            reason = KNOWN.get((fault.name, state)) or KNOWN.get((fault.name, None))
-            marks = pytest.mark.xfail(reason=reason) if reason else ()
-            found.append(pytest.param(fault, state, id=f"{fault.name}, {state}", marks=marks))
-    return found
+def cells(*states: str) -> list[object]:
+    return [
+        pytest.param(fault, state, id=f"{fault.name}, {state}")
+        for fault in FAULTS
+        for state in states
+    ]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,13 +45,26 @@ def judge(cell: Cell) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("fault", "state"), cells(("ready",)))
+@pytest.mark.parametrize(("fault", "state"), cells("ready"))
 def test_every_fault_of_a_ready_service(fault: Fault, state: str, tmp_path: Path) -> None:
     judge(run_cell(fault, state, tmp_path / "service", SHORT))
 
 
+@pytest.mark.slow
+def test_a_stop_loses_nothing(tmp_path: Path) -> None:
+    cell = run_cell(FAULTS[0], "draining", tmp_path / "service", SHORT)
+    judge(cell)
+    assert cell.outcomes["answered"]
+    assert not {"lost", "failed"} & set(cell.outcomes)
+
+
+@pytest.mark.slow
+def test_nothing_grows(tmp_path: Path) -> None:
+    assert not soak(15, tmp_path / "service", faults=FAULTS[:1], room=LESS_ROOM)
+
+
 @pytest.mark.long
-@pytest.mark.parametrize(("fault", "state"), cells(STATES))
+@pytest.mark.parametrize(("fault", "state"), cells(*STATES))
 def test_every_fault_in_every_state(fault: Fault, state: str, tmp_path: Path) -> None:
     judge(run_cell(fault, state, tmp_path / "service", LONG))
 

@@ -41,6 +41,7 @@ RUNS = {
     "mlmodel": 300,
     "requirements": 600,
     "status_lines": 20000,
+    "v2_requests": 400,
 }
 TARGETS = sorted(
     path.stem for path in (HERE / "targets").glob("*.py") if not path.stem.startswith("_")

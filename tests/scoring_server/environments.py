@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -19,21 +20,27 @@ ORACLE = [
     "mlflow", "flask", "pyarrow", "orjson", "pytest", "psutil",
     "xgboost-cpu", "lightgbm", "statsmodels",
 ]  # fmt: skip
+# MLServer and its MLflow runtime: of their day, they do not run with what came later.
+MLSERVER = ["mlserver==1.7.1", "mlserver-mlflow==1.7.1"]
+MLSERVER_DAY = "--exclude-newer=2025-07-15"
+# Clients of the Open Inference Protocol.
+V2_CLIENTS = ["tritonclient[http]", "kserve"]
 # What the scoring server needs, and its tests.
 MINIMAL = ["numpy", "pandas", "flask", "pytest", "prometheus-client"]
 
 
-def build(home: Path, version: str | None, requirements: list[str]) -> str:
+def build(home: Path, version: str | None, requirements: list[str], *options: str) -> str:
     """Return the interpreter of an environment, building it unless it is complete.
 
     :param version: a Python version, None for the one that runs the tests; where there is no such
         interpreter the test is skipped.
+    :param options: of ``uv pip install``.
     """
     try:
         interpreter = find_interpreter(version, Context(python_downloads=False))
     except EnvError as error:
         pytest.skip(f"no Python {version} here: {error}")
-    described = repr((interpreter.path, requirements))
+    described = repr((interpreter.path, requirements, *options))
     folder = home / "test-environments" / hashlib.sha256(described.encode()).hexdigest()[:12]
     python, complete = folder / "bin" / "python", folder / "complete"
     if not complete.exists():
@@ -42,9 +49,19 @@ def build(home: Path, version: str | None, requirements: list[str]) -> str:
             [program, "venv", "-q", "--clear", "-p", interpreter.path, str(folder)], check=True
         )
         subprocess.run(
-            [program, "pip", "install", "-q", "-p", str(python), *requirements],
+            [program, "pip", "install", "-q", "-p", str(python), *options, *requirements],
             check=True,
             env={key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"},
         )
         complete.touch()
     return str(python)
+
+
+def older_python(below: tuple[int, int]) -> str:
+    """A version of Python, the newest below that one that is here; skips where there is none."""
+    for minor in range(below[1] - 1, 8, -1):
+        version = f"{below[0]}.{minor}"
+        with contextlib.suppress(EnvError):
+            find_interpreter(version, Context(python_downloads=False))
+            return version
+    pytest.skip(f"no Python below {below} here")

@@ -58,6 +58,15 @@ def test_a_list_with_files_outside_of_the_folder_is_refused(
     assert not [found for found in tmp_path.rglob("*") if found.name in ("evil", "b")]
 
 
+@pytest.mark.parametrize("name", ["n" * 300, "ü" * 200])
+def test_a_list_with_names_that_no_disk_can_have_is_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hostile_server([{"path": "MLmodel"}, {"path": name}]) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+        assert "which has too long a name" in refused("mlflow-artifacts:/1/model").message
+
+
 def test_folders_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with hostile_server([{"path": "a", "is_dir": True}]) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)

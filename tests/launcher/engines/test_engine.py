@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from launcher.errors import UsageError
 from launcher.model.mlmodel import read_model
 from scoring_server.config import EnvironmentConfig, ModelConfig, ServerConfig, ServerSettings
 from tests.launcher.engines.toy_engine import Toy
-from tests.launcher.launcher_process import Launcher, ObedientModel, invoke
+from tests.launcher.launcher_process import Launcher, ObedientModel, invoke, wait_until_gone
 
 Launch = Callable[..., Launcher]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -57,6 +56,20 @@ def test_an_engine_from_outside_serves_and_is_supervised(launch: Launch, toy_mod
         assert launcher.process.poll() is None
     assert invoke(url, {"inputs": [3]}).json()["predictions"] == [3]
     assert launcher.stop() == 0
+
+
+def test_an_engine_that_knows_of_no_lifeline_ends_with_the_launcher(
+    launch: Launch, toy_model: Path
+) -> None:
+    launcher = launch(
+        *("serve", "-m", toy_model, "-p", "0", "--env-manager", "local", "--enable-mlserver"),
+        command=toy(),
+    )
+    launcher.ready()
+    [server] = launcher.descendants()
+    server.suspend()
+    launcher.process.kill()
+    wait_until_gone([server])
 
 
 @pytest.mark.parametrize(
@@ -115,12 +128,12 @@ def test_both_sides_know_the_same_fields(obedient: ObedientModel, tmp_path: Path
     write_config(tmp_path / "config.json", assignment, restarts=1, reloads=2)
     written = json.loads((tmp_path / "config.json").read_text())
     kinds = {"model": ModelConfig, "environment": EnvironmentConfig, "server": ServerSettings}
-    assert set(written) == {each.name for each in fields(ServerConfig)}
+    assert set(written) == set(ServerConfig._fields)
     for part, kind in kinds.items():
-        assert set(written[part]) == {each.name for each in fields(kind)}, part
+        assert set(written[part]) == set(kind._fields), part
     read = ServerConfig.read(str(tmp_path / "config.json"))
     assert (read.server.restarts, read.server.reloads) == (1, 2)
     assert (read.server.processors or 0) >= 1
-    for each in fields(ServerSettings):
-        if each.name in {field.name for field in fields(ServerOptions)}:
-            assert each.default == getattr(ServerOptions(), each.name), each.name
+    for name, default in ServerSettings._field_defaults.items():
+        if name in ServerOptions._fields:
+            assert default == getattr(ServerOptions(), name), name

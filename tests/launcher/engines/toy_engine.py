@@ -68,10 +68,10 @@ class Toy(Engine):
         told = {"port": assignment.options.port, "model": assignment.model.path.name}
         (folder / "toy.json").write_text(json.dumps(told))
 
-    def command(self, python: Path, folder: Path) -> Command:
+    def command(self, python: Path, folder: Path, model: Model) -> Command:  # noqa: ARG002
         return Command((str(python), "-c", SERVER, str(folder)), environ={}, ping_path="/well")
 
 
 if __name__ == "__main__":
-    ENGINES["mlserver"] = Toy()  # the flag that there is: --enable-mlserver
+    ENGINES["mlserver"] = Toy  # the flag that there is: --enable-mlserver
     main(sys.argv[1:], prog_name="launcher")

@@ -21,6 +21,7 @@ import requests
 from launcher.commands.serving import check_access
 from launcher.console import Console
 from launcher.engines.engine import ServerOptions
+from launcher.engines.scoring_server import ScoringServer
 from launcher.supervision.probes import ping_url, wait_until_ready
 from tests.launcher.launcher_process import (
     Launcher,
@@ -314,7 +315,7 @@ def test_what_guards_the_server_has_to_be_there(
 def test_only_what_is_on_this_machine_needs_no_token(
     host: str, is_warned_of: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    check_access(ServerOptions(host=host), Console())
+    check_access(ServerOptions(host=host), Console(), ScoringServer())
     assert ("anyone who reaches" in capfd.readouterr().err) is is_warned_of
 
 

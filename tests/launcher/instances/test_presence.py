@@ -19,7 +19,12 @@ from launcher.engines.engine import Assignment, Engine, ServerOptions
 from launcher.engines.scoring_server import ScoringServer
 from launcher.instances.control import connect
 from launcher.instances.presence import Presence
-from launcher.instances.registry import INSTANCE_FILE, find_instance, running_instances
+from launcher.instances.registry import (
+    INSTANCE_FILE,
+    claimed_name,
+    find_instance,
+    running_instances,
+)
 from launcher.model.mlmodel import Model, read_model
 from launcher.supervision.process import Command
 from tests.launcher.launcher_process import ObedientModel
@@ -47,7 +52,7 @@ class Tiny(Engine):
         described = [assignment.model.name, restarts, reloads]
         (folder / "config.json").write_text(json.dumps(described))
 
-    def command(self, python: Path, folder: Path) -> Command:  # noqa: ARG002
+    def command(self, python: Path, folder: Path, model: Model) -> Command:  # noqa: ARG002
         return announcing(folder)
 
 
@@ -133,8 +138,27 @@ def test_files_that_cannot_be_written_end_nothing(
     home.mkdir()
     (home / "file").touch()
     known = Known(obedient.path, home, home / "file" / "ready.json")
-    known.run(known.life.stop)
-    assert "ready.json cannot be written" in capfd.readouterr().err
+
+    def hinder() -> None:
+        control = known.folder / "control"
+        control.unlink()
+        control.mkdir()  # as little to be unlinked as on a disk that is read-only by now
+        known.life.stop()
+
+    known.run(hinder)
+    said = capfd.readouterr().err
+    assert "ready.json cannot be written" in said
+    assert "control cannot be written or removed" in said
+
+
+def test_a_name_is_given_back_though_its_lock_cannot_be_removed(home: Path) -> None:
+    lock = home / "run" / ".names" / "mine.lock"
+    with claimed_name("mine"):
+        lock.unlink()
+        lock.mkdir()
+    lock.rmdir()
+    with claimed_name("mine"):
+        assert lock.is_file()
 
 
 def test_a_client_that_leaves_while_a_reload_runs_leaves_it_running(

@@ -105,6 +105,8 @@ def test_conda_match_specifications(text: str, expected: tuple[str, str]) -> Non
         ("flavors: {python_function: yes}\n", ["python_function is not a mapping"]),
         (MINIMAL + "signature: {inputs: '[{'}\n", ["signature cannot be read"]),
         (MINIMAL + "    data: ../../etc\n", ["data", "points outside the model folder"]),
+        (MINIMAL + '    data: "a\\0b"\n', ["data", "points outside the model folder"]),
+        (MINIMAL + '    env: "a\\0b"\n', ["lies outside the model folder"]),
         (MINIMAL + "    env: ../conda.yaml\n", ["lies outside the model folder"]),
     ],
 )
@@ -139,6 +141,11 @@ def test_the_path_that_code_was_logged_from_is_no_path_in_the_model(tmp_path: Pa
 def test_a_damaged_input_example_does_not_stop_a_model(tmp_path: Path) -> None:
     info = "saved_input_example_info: {artifact_path: example.json, type: dataframe}\n"
     folder = write_model(tmp_path / "m", MINIMAL + info, example__json='{"columns": [')
+    assert read_model(folder).example is None
+    (folder / "example.json").write_text("[" * 100_000)
+    assert read_model(folder).example is None
+    with (folder / "example.json").open("w") as file:
+        file.truncate(1 << 40)  # it takes no disk, and would take all memory
     assert read_model(folder).example is None
     (folder / "example.json").write_text(json.dumps({"columns": ["a"], "data": [[1]]}))
     assert read_model(folder).example == {"dataframe_split": {"columns": ["a"], "data": [[1]]}}

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import resource
 import socket
+import threading
 
 import pytest
 
 from launcher.errors import UsageError
 from launcher.supervision.listening_socket import bind_socket, socket_url
-from launcher.supervision.probes import ping, ping_url, wait_until_ready
+from launcher.supervision.probes import Probe, Unasked, ping, ping_url, wait_until_ready
 
 
 def test_a_bound_socket_refuses_until_it_listens() -> None:
     with bind_socket("127.0.0.1", 0) as bound:
         assert ping(ping_url(socket_url(bound))) == "nothing listens there"
+
+
+def test_who_has_no_descriptor_to_ask_with_hears_nothing_of_the_server() -> None:
+    asked, silent = threading.Event(), threading.Event()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with bind_socket("127.0.0.1", 0) as bound:
+        url = ping_url(socket_url(bound))
+        ping(url)  # what it imports is here
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        try:
+            assert isinstance(ping(url), Unasked)
+            probe = Probe(url, 0.01, on_answer=asked.set, silence=0.1, on_silent=silent.set)
+            assert not silent.wait(0.5)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert silent.wait(30)
+        probe.stop()
+    assert not asked.is_set()
 
 
 def test_a_taken_port_is_an_error_that_names_it() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -205,6 +207,42 @@ def test_a_handler_that_fails_is_logged_and_the_loop_goes_on(tmp_path: Path) -> 
     assert "ZeroDivisionError: not of this world" in life.logged
     assert "Traceback" in life.logged
     assert any("which goes on: ZeroDivisionError" in line for line in life.reported)
+
+
+def test_a_handler_that_fails_for_want_of_descriptors_ends_nothing(tmp_path: Path) -> None:
+    life = Life(tmp_path, TinyDeployment(announcing(tmp_path)))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def go_on() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        life.stop()
+
+    def fail() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        threading.Timer(0.3, life.loop.post, [go_on]).start()
+        os.pipe()
+
+    life.observer.at_readiness = [fail]
+    try:
+        life.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert any("which goes on: OSError" in line for line in life.reported)
+
+
+def test_what_cannot_be_closed_at_the_end_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = TinyDeployment(announcing(tmp_path))
+
+    def fail() -> None:
+        raise OSError("read-only by now")
+
+    monkeypatch.setattr(deployment, "close", fail)
+    life = Life(tmp_path, deployment)
+    life.observer.at_readiness = [life.stop]
+    life.run()
+    assert "OSError: read-only by now" in life.logged
 
 
 def test_several_models_live_behind_one_loop(tmp_path: Path) -> None:

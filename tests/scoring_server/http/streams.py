@@ -17,6 +17,7 @@ ODD_TARGETS = [
 ]  # fmt: skip
 VERSIONS = [b"HTTP/1.1"] * 8 + [b"HTTP/1.0"]
 ODD_VERSIONS = [b"http/1.1", b"HTTP/1.2", b"HTTP/2.0", b"HTTP/0.9", b"HTTP/1.1 ", b"", b"HTTP/1.10"]
+SPACES = [b"  ", b"\t", b" \t", b"\x0b", b"\xa0", b""]
 FIELDS = [
     b"X-A: b", b"x-a:c", b"X-B:\t d \t", b"Accept: */*", b"X-Empty:", b"X-O: \xe9\xff", b"X_Y: z",
     b"Connection: keep-alive", b"Content-Type: application/json", b"Connection: x", b"TE: trailers",
@@ -86,7 +87,8 @@ class _Stream:
         random = self.random
         method = self.part(METHODS, ODD_METHODS)
         target = self.part(TARGETS, ODD_TARGETS)
-        line = b" ".join([method, target, self.part(VERSIONS, ODD_VERSIONS)])
+        space = self.part([b" "], SPACES)
+        line = space.join([method, target, self.part(VERSIONS, ODD_VERSIONS)])
         fields = [random.choice(FIELDS) for _ in range(random.randrange(4))]
         if random.randrange(30):
             fields.insert(random.randrange(len(fields) + 1), b"Host: x")

@@ -16,7 +16,7 @@ LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the bou
 
 # Scores one body in a process of its own: what the client gets, and by how many MB it grew.
 SCORE = """
-import dataclasses, json, resource, sys
+import json, resource, sys
 sys.path.insert(0, sys.argv[1])
 import numpy, pandas
 from scoring_server.config import ModelConfig, ServerConfig, ServerSettings, SignatureConfig

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scoring_server.errors import ScoringError
+from scoring_server.config import ModelConfig, SignatureConfig
+from scoring_server.errors import ModelLoadError, ScoringError
 from scoring_server.formats.parsing import parse_json
 from scoring_server.signature.schema import Schema, SignatureError
 from scoring_server.signature.signature import Params, Signature
@@ -234,6 +235,23 @@ def test_named_tensors():
 def test_malformed_signatures_are_refused_at_load(inputs):
     with pytest.raises(SignatureError):
         Schema.from_json(inputs)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        SignatureConfig(inputs=[{"type": "unknown"}]),
+        SignatureConfig(inputs=["double"]),
+        SignatureConfig(inputs={"type": "double"}),
+        SignatureConfig(inputs=[{"type": ["double"]}]),
+        SignatureConfig(params=[{"type": "double"}]),
+        SignatureConfig(params=[3]),
+        SignatureConfig(params=[{"name": "a", "type": "double", "shape": 1}]),
+    ],
+)
+def test_a_malformed_signature_is_an_error_of_the_model(signature):
+    with pytest.raises(ModelLoadError, match=r"^The model's signature is malformed: .*[^.]\.$"):
+        Signature.from_config(ModelConfig(signature=signature))
 
 
 def params(*specs):

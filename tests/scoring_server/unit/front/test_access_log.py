@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,20 +70,36 @@ def test_strangers_get_some_lines_a_second_and_a_count(form: str) -> None:
     assert len(logged(settings, ["/"] * 200)) == 201
 
 
-def test_a_log_that_is_closed_or_full_costs_its_lines_alone() -> None:
+def test_a_log_that_is_closed_or_full_or_unread_costs_its_lines_alone() -> None:
     async def note() -> None:
         full = os.open("/dev/full", os.O_WRONLY)
         closed = os.dup(full)
         os.close(closed)
-        for descriptor in (full, closed):
+        unread, pipe = os.pipe()
+        os.set_blocking(pipe, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(pipe, b"x" * 4096)
+        os.set_blocking(pipe, True)
+        for descriptor in (full, closed, pipe):
             log = AccessLog(asyncio.get_running_loop(), ServerSettings(access_log=True), descriptor)
             client = SimpleNamespace(peer=("127.0.0.1", "1"))
             request = PendingRequest(client, Head("GET", "/", "1.1", {}), None, b"", 0.0)  # type: ignore[arg-type]
             log.note(request, request.arrived)
             log.flush()
-        os.close(full)
+        for descriptor in (full, unread, pipe):
+            os.close(descriptor)
 
-    asyncio.run(note())
+    def give_up(*_: object) -> None:
+        raise AssertionError("it waits for a reader")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(10)
+    try:
+        asyncio.run(note())
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_a_flood_without_the_token_does_not_fill_the_log(

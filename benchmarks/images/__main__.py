@@ -100,9 +100,10 @@ def main() -> None:
     parser.add_argument("--base", required=True)
     parser.add_argument("--mlflow", help="the interpreter of an environment with MLflow")
     parser.add_argument("--pip-cert", help="certificates for package indexes")
-    parser.add_argument("options", nargs="*", help="words for buildah")
-    given = parser.parse_args()
-    options, arguments = list(given.options), []
+    words = sys.argv[1:]
+    cut = words.index("--") if "--" in words else len(words)
+    given = parser.parse_args(words[:cut])
+    options, arguments = words[cut + 1 :], []
     if given.pip_cert:
         options += ["--volume", f"{given.pip_cert}:{given.pip_cert}:ro"]
         for name in ("PIP_CERT", "SSL_CERT_FILE"):

@@ -1,110 +1,48 @@
-"""A served model under constant load while things go wrong; prints what became of the requests.
+"""A served model under constant load while its model, its clients and its log's disk misbehave.
 
-``LAUNCHER_LONG_TESTS=1`` runs the long variants.
+What goes wrong with its processes and around them is in tests/faults. Prints what became of the
+requests.
 """
 
 from __future__ import annotations
 
-import http.client
-import itertools
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
-from tests.launcher.launcher_process import Launcher, ObedientModel, command, invoke
+from tests.faults.load import Load
+from tests.launcher.launcher_process import LONGEST, Launcher, ObedientModel, command, invoke
 
 pytestmark = pytest.mark.slow
 
 Launch = Callable[..., Launcher]
-CLIENTS = 4
-LONG = bool(os.environ.get("LAUNCHER_LONG_TESTS"))
 TABLE: list[str] = []
 
 
-@dataclass
-class Load:
-    """Clients that send one request after the other, and what became of each."""
-
-    url: str
-    outcomes: Counter[str] = field(default_factory=Counter)
-    answered_at: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._ended = threading.Event()
-        self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._client) for _ in range(CLIENTS)]
-        parts = urlsplit(self.url)
-        self._address = (parts.hostname or "", parts.port or 80)
-        for thread in self._threads:
-            thread.start()
-
-    def _client(self) -> None:
-        body = json.dumps(command("done"))
-        connection = http.client.HTTPConnection(*self._address, timeout=60)
-        while not self._ended.is_set():
-            try:
-                connection.request(
-                    "POST", "/invocations", body, {"Content-Type": "application/json"}
-                )
-                answer = connection.getresponse()
-                answer.read()
-                outcome = {200: "answered", 503: "refused"}.get(answer.status, "failed")
-            except ConnectionRefusedError:
-                outcome = "refused"
-                connection.close()
-                self._ended.wait(0.02)
-            except (OSError, http.client.HTTPException):
-                outcome = "lost"
-                connection.close()
-            with self._lock:
-                self.outcomes[outcome] += 1
-                if outcome == "answered":
-                    self.answered_at.append(time.monotonic())
-        connection.close()
-
-    def wait_for_answers(self, number: int) -> None:
-        """Return after so many further answers."""
-        wanted = len(self.answered_at) + number
-        deadline = time.monotonic() + 60
-        while len(self.answered_at) < wanted:
-            assert time.monotonic() < deadline, "the load is not answered any more"
-            time.sleep(0.01)
-
-    def end(self) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
-
-    def longest_gap(self, since: float) -> float:
-        """The longest time without an answer, in seconds."""
-        times = [since, *(each for each in self.answered_at if each >= since)]
-        return max((after - before for before, after in itertools.pairwise(times)), default=0.0)
+def load_on(url: str) -> Load:
+    question = json.dumps(command("done")).encode(), {"Content-Type": "application/json"}
+    return Load(urlsplit(url).port or 80, lambda _: question, lambda _body, _: True)
 
 
 @contextmanager
-def under_load(launcher: Launcher, what: str) -> Iterator[Load]:
-    """Load while the block does something to it, and for a while after."""
-    load = Load(launcher.ready())
+def under_load(launcher: Launcher, what: str) -> Iterator[tuple[str, Load]]:
+    """The URL and the load on it while the block does something to it, and for a while after."""
+    url = launcher.ready()
+    load = load_on(url)
     try:
-        load.wait_for_answers(100)
+        assert load.wait_for_answers(100, LONGEST)
         started = time.monotonic()
-        yield load
-        if launcher.process.poll() is None:
-            load.wait_for_answers(200)
+        yield url, load
+        assert load.wait_for_answers(200, LONGEST)
     finally:
         load.end()
     outcomes = load.outcomes
@@ -139,44 +77,15 @@ def server_of(launcher: Launcher) -> psutil.Process:
     return psutil.Process(launcher.process.pid).children()[0]
 
 
-def test_workers_are_killed(served: Callable[..., Launcher]) -> None:
-    launcher = served()
-    with under_load(launcher, "kill -9 a worker, 5 times") as load:
-        for _ in range(5):
-            server_of(launcher).children()[0].kill()
-            load.wait_for_answers(100)
-    assert load.outcomes["lost"] == 0
-    assert load.outcomes["failed"] <= 5
-    assert launcher.stop() == 0
-
-
-def test_the_server_is_killed(served: Callable[..., Launcher]) -> None:
-    launcher = served()
-    with under_load(launcher, "kill -9 the server") as load:
-        server_of(launcher).kill()
-    assert load.outcomes["lost"] <= CLIENTS
-    assert load.outcomes["failed"] == 0
-    assert launcher.stop() == 0
-
-
-def test_the_server_is_stopped(served: Callable[..., Launcher]) -> None:
-    launcher = served("--liveness-timeout", "1")
-    with under_load(launcher, "SIGSTOP the server (liveness 1 s)") as load:
-        server_of(launcher).suspend()
-        launcher.wait_for("has not answered /ping")
-    assert load.outcomes["lost"] <= CLIENTS
-    assert launcher.stop() == 0
-
-
 @pytest.mark.parametrize(
     ("what", "status"), [("sleep 600", 504), ("seize 600", 504), ("segfault", 500), ("exit", 500)]
 )
 def test_the_model_fails(served: Callable[..., Launcher], what: str, status: int) -> None:
     launcher = served("--timeout", "2")
-    with under_load(launcher, f"the model: {what}, 3 times") as load:
+    with under_load(launcher, f"the model: {what}, 3 times") as (url, load):
         for _ in range(3):
-            assert invoke(load.url, command(what)).status_code == status
-            load.wait_for_answers(50)
+            assert invoke(url, command(what)).status_code == status
+            assert load.wait_for_answers(50, LONGEST)
     assert load.outcomes["lost"] == 0
     # Those that were inside the process when it was given up; here one at a time.
     assert load.outcomes["failed"] <= 3
@@ -185,33 +94,15 @@ def test_the_model_fails(served: Callable[..., Launcher], what: str, status: int
 
 def test_the_model_leaks(served: Callable[..., Launcher]) -> None:
     launcher = served("--max-requests", "100", "--max-requests-jitter", "20")
-    with under_load(launcher, "the model leaks; max-requests 100") as load:
+    with under_load(launcher, "the model leaks; max-requests 100") as (url, load):
         for _ in range(100):
-            assert invoke(load.url, command("leak")).status_code == 200
-        load.wait_for_answers(300)
+            assert invoke(url, command("leak")).status_code == 200
+        assert load.wait_for_answers(300, LONGEST)
         largest = max(each.memory_info().rss for each in server_of(launcher).children())
         base = server_of(launcher).memory_info().rss
     assert load.outcomes["lost"] == load.outcomes["failed"] == 0
     assert largest < base + 80 * 2**20
     assert launcher.stop() == 0
-
-
-def test_reloads(served: Callable[..., Launcher]) -> None:
-    launcher = served()
-    with under_load(launcher, "SIGHUP, 2 times") as load:
-        for number in (1, 2):
-            launcher.send(signal.SIGHUP)
-            while sum("reloaded; the old" in line for line in launcher.lines) < number:
-                load.wait_for_answers(10)
-    assert set(load.outcomes) == {"answered"}
-    assert launcher.stop() == 0
-
-
-def test_a_stop(served: Callable[..., Launcher]) -> None:
-    launcher = served()
-    with under_load(launcher, "SIGTERM") as load:
-        assert launcher.stop() == 0
-    assert load.outcomes["lost"] == load.outcomes["failed"] == 0
 
 
 def test_the_disk_of_the_log_is_full(served: Callable[..., Launcher], tmp_path: Path) -> None:
@@ -222,10 +113,10 @@ def test_the_disk_of_the_log_is_full(served: Callable[..., Launcher], tmp_path: 
         pytest.skip("a small file system cannot be mounted here")
     try:
         launcher = served("--access-log", environ={"LAUNCHER_HOME": str(disk)})
-        with under_load(launcher, "the disk of the log is full") as load:
+        with under_load(launcher, "the disk of the log is full") as (_, load):
             deadline = time.monotonic() + 60
             while "cannot be written" not in launcher.output:
-                load.wait_for_answers(50)
+                assert load.wait_for_answers(50, LONGEST)
                 assert time.monotonic() < deadline
         assert set(load.outcomes) == {"answered"}
         assert launcher.stop() == 0
@@ -235,8 +126,8 @@ def test_the_disk_of_the_log_is_full(served: Callable[..., Launcher], tmp_path: 
 
 def test_clients_are_cut_in_the_midst(served: Callable[..., Launcher]) -> None:
     launcher = served()
-    with under_load(launcher, "200 clients cut in mid-request") as load:
-        address = urlsplit(load.url)
+    with under_load(launcher, "200 clients cut in mid-request") as (url, load):
+        address = urlsplit(url)
         head = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
         for number in range(200):
             with socket.create_connection((address.hostname, address.port)) as client:
@@ -343,8 +234,8 @@ def test_workers_share_a_large_model(launch: Launch, obedient: ObedientModel) ->
             *("serve", "-m", obedient.path, "-p", "0", "--env-manager", "local"),
             *("-w", str(workers)),
         )
-        load = Load(launcher.ready())
-        load.wait_for_answers(40 * workers)
+        load = load_on(launcher.ready())
+        assert load.wait_for_answers(40 * workers, LONGEST)
         load.end()
         server = server_of(launcher)
         family = [server, *server.children(recursive=True)]
@@ -356,37 +247,3 @@ def test_workers_share_a_large_model(launch: Launch, obedient: ObedientModel) ->
         + f"; 4 of 1: {sizes[4] / sizes[1]:.2f}"
     )
     assert sizes[4] < 1.3 * sizes[1]
-
-
-def test_soak(served: Callable[..., Launcher]) -> None:
-    """Full load for 15 seconds, or for 10 minutes: nothing grows."""
-    launcher = served("--access-log")
-    url = launcher.ready()
-
-    def measure() -> tuple[int, int, int]:
-        family = [psutil.Process(launcher.process.pid), *launcher.descendants()]
-        return (
-            sum(each.memory_full_info().uss for each in family),
-            sum(each.num_fds() for each in family),
-            len(family),
-        )
-
-    load = Load(url)
-    try:
-        load.wait_for_answers(3000 if LONG else 1000)
-        memory, descriptors, processes = measure()
-        end = time.monotonic() + (600 if LONG else 15)
-        while time.monotonic() < end:
-            load.wait_for_answers(100)
-        after = measure()
-    finally:
-        load.end()
-    TABLE.append(
-        f"soak: {sum(load.outcomes.values())} requests, memory {memory / 2**20:.0f} -> "
-        f"{after[0] / 2**20:.0f} MB, descriptors {descriptors} -> {after[1]}"
-    )
-    assert set(load.outcomes) == {"answered"}
-    assert after[2] == processes
-    assert after[1] <= descriptors + 2
-    assert after[0] < memory + 20 * 2**20
-    assert launcher.stop() == 0

@@ -1,0 +1,1 @@
+"""MLServer as an engine: a server that a package in the model's environment brings."""
