@@ -226,8 +226,8 @@ class _ModelImage:
             identity=identity_of(self._source, self._model, None),
             environment=environment,
             server={"host": "0.0.0.0", "port": PORT},
+            settings_from_environment=True,
         )
-        content["settings_from_environment"] = True
         return {MODEL_TREE + CONFIG: json.dumps(content, indent=1, default=str) + "\n"}
 
     def _files(self) -> dict[str, Path]:
