@@ -44,8 +44,8 @@ class Request:
     day: date | None = None
     bound: datetime | None = None
     undated: tuple[str, ...] = ()
-    version: str | None = None
     machine: str | None = None
+    version: str | None = None
 
     def dates(self) -> list[str]:
         """Return uv's options for the bound."""

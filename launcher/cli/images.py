@@ -56,7 +56,7 @@ _image_options = together(
         help="Install MLflow from this checkout of it, with the packages that the MLflow of the "
         "model needs.",
     ),
-    click.option("--enable-mlserver", is_flag=True, help="Serve with MLServer (not supported)."),
+    click.option("--enable-mlserver", is_flag=True, help="Without -m: serve with MLServer."),
     click.option(
         "--platform", metavar="linux/amd64|linux/arm64",
         help="The platform of the image; its lock is for that.  [default: this machine's]",
@@ -141,16 +141,15 @@ def _context(given: dict[str, Any]) -> BuildContext:
     from launcher.commands.environment import BuildOptions, EnvironmentOptions
     from launcher.commands.model_opening import ModelRequest
     from launcher.console import Console
-    from launcher.engines.registry import engine_named
     from launcher.images.launcher_image import launcher_context
     from launcher.images.model_image import ImageOptions, model_context
     from launcher.supervision.stop_signals import stop_requests_raise
 
-    if given.pop("enable_mlserver"):
-        engine_named("mlserver")
+    mlserver = given.pop("enable_mlserver")
+    if mlserver and given["model_uri"] is not None:
         raise UsageError(
-            "An image of a model is served by the scoring server.",
-            "Leave --enable-mlserver out.",
+            "An image of a model is served by the launcher's own server.",
+            "Leave out --enable-mlserver, or -m: the image then gets the model when it starts.",
         )
     build = BuildOptions(given.pop("offline"))
     environment = take(EnvironmentOptions, given, build=build)
@@ -158,7 +157,7 @@ def _context(given: dict[str, Any]) -> BuildContext:
     console = Console()
     with stop_requests_raise():
         if given["model_uri"] is None:
-            context = launcher_context(options, given["extras"], console)
+            context = launcher_context(options, given["extras"], console, mlserver=mlserver)
         else:
             request = ModelRequest(given["model_uri"], given["max_model_size"], build.is_offline)
             context = model_context(request, options, console)

@@ -17,6 +17,7 @@ def server_config(
     identity: Identity | None = None,
     environment: dict[str, Any],
     server: dict[str, Any],
+    settings_from_environment: bool = False,
 ) -> dict[str, Any]:
     """Put the configuration together, as JSON values.
 
@@ -24,6 +25,7 @@ def server_config(
     :param identity: what protocols call it.
     :param environment: ``env_manager``, ``as_of``, ``key`` and ``python`` of the environment.
     :param server: the fields of ServerOptions, ``processors``, ``restarts`` and ``reloads``.
+    :param settings_from_environment: whether environment variables change ``server``, in an image.
     """
     return {
         "config_version": CONFIG_VERSION,
@@ -47,4 +49,5 @@ def server_config(
         },
         "environment": environment,
         "server": server,
+        "settings_from_environment": settings_from_environment,
     }

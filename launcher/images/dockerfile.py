@@ -52,6 +52,7 @@ class Recipe:
     :param indexes: where packages come from; credentials are left out here.
     :param java: whether to install a Java runtime.
     :param mlflow_home: whether the context has a checkout of MLflow to install.
+    :param variables: of the container, besides those that every one has.
     :param labels: by name.
     """
 
@@ -63,6 +64,7 @@ class Recipe:
     indexes: IndexSettings = field(default_factory=IndexSettings)
     java: bool = False
     mlflow_home: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -130,6 +132,7 @@ def launcher_dockerfile(recipe: Recipe) -> str:
             "UV_PYTHON_INSTALL_DIR": f"{CACHE}/python",
             "MLFLOW_HOST": "0.0.0.0",
             "LAUNCHER_SERVE_WORKERS": "auto",
+            **recipe.variables,
         }),
         f'VOLUME ["{CACHE}"]',
         *_face(recipe, [python, "-m", "launcher.cli.container"]),

@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 
 
 def launcher_context(
-    options: ImageOptions, extras: tuple[str, ...], console: Console
+    options: ImageOptions, extras: tuple[str, ...], console: Console, *, mlserver: bool = False
 ) -> BuildContext:
     """The context for an image without a model.
 
     Its Python is the one that runs this launcher: the packages are resolved for that.
 
     :param extras: of the launcher's own optional packages: "conda", "s3", "gcs", "azure".
+    :param mlserver: whether it serves with MLServer.
     :raises EnvironmentBuildError: they cannot be resolved.
     """
     python = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -53,6 +54,7 @@ def launcher_context(
         base,
         indexes=indexes,
         java=bool(options.install_java),
+        variables={"LAUNCHER_SERVE_ENABLE_MLSERVER": "true"} if mlserver else {},
         labels={
             "org.opencontainers.image.title": "mlmodel-launcher",
             "org.opencontainers.image.version": launcher_version(),

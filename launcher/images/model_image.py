@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envs import EnvError
 from launcher.commands.environment import EnvironmentOptions, environment_spec
-from launcher.commands.model_opening import ModelRequest, open_model
+from launcher.commands.model_opening import ModelRequest, identity_of, open_model
 from launcher.engines.engine import ServerOptions
 from launcher.engines.scoring_server import ScoringServer
 from launcher.engines.server_config import server_config
@@ -180,7 +180,7 @@ class _ModelImage:
             lock.indexes,
             self._java,
             options.mlflow_home is not None,
-            self._labels(lock),
+            labels=self._labels(lock),
         )
         described = {
             "env_manager": options.environment.env_manager,
@@ -223,10 +223,11 @@ class _ModelImage:
         content = server_config(
             self._model._replace(path=Path(MODEL)),
             uri=self._source.uri,
+            identity=identity_of(self._source, self._model, None),
             environment=environment,
             server={"host": "0.0.0.0", "port": PORT},
+            settings_from_environment=True,
         )
-        content["settings_from_environment"] = True
         return {MODEL_TREE + CONFIG: json.dumps(content, indent=1, default=str) + "\n"}
 
     def _files(self) -> dict[str, Path]:

@@ -45,9 +45,11 @@ def with_variables(config: ServerConfig, environ: Mapping[str, str]) -> ServerCo
             if environ.get(name):
                 changes[field] = _value(field, str(kind), name, environ[name])
                 break
-    # The name that KServe asks for it by.
+    # The name that KServe asks for it by; the model's own stay.
     asked = environ.get(PREFIX + "NAME")
-    model = config.model._replace(name=asked, names=(asked,)) if asked else config.model
+    model = config.model
+    if asked:
+        model = model._replace(names=(asked, *model.names))
     return config._replace(model=model, server=config.server._replace(**changes))
 
 

@@ -211,8 +211,8 @@ NEEDED_TO_START = {
         "envs.managers.virtualenv": "manager planning",
         "envs.pip": "indexes requirements_file wanted",
         "envs.store": "manifest store",
-        "launcher": "artifacts cli commands console cpu_limits engines errors instances model "
-        "quantities supervision",
+        "launcher": "artifacts cli commands console engines errors instances model quantities "
+        "supervision",
         "launcher.artifacts": "local source uris",
         "launcher.cli": "main option_types options serving",
         "launcher.commands": "environment model_opening serving",
@@ -221,7 +221,8 @@ NEEDED_TO_START = {
         "launcher.model": "mlmodel requirements",
         "launcher.supervision": "deployment inbox inherited_processes listening_socket log process "
         "served_model server stop_signals supervisor",
-        "scoring_server": "events version",
+        "scoring_server": "container events version",
+        "scoring_server.container": "cpu_limits",
     }.items()
     for name in names.split()
 }

@@ -244,10 +244,11 @@ def test_the_image_has_the_packages_of_the_lock_and_nothing_to_build_with(
 
 
 def test_what_it_says_of_itself(images: Images, built: str) -> None:
-    config = images.inspect(built)["Config"]
+    found = images.inspect(built)
+    config = found["Config"]
     assert config["User"] == "10001:0"
     assert config["ExposedPorts"] == {"8080/tcp": {}}
-    assert config["Healthcheck"]["Test"][-1] == "ping"
+    assert found["Healthcheck"]["Test"][-1] == "ping"
     assert config["Labels"]["team"] == "iris"
     assert config["Labels"]["mlmodel.run-id"] == "0123abcd"
     assert len(config["Labels"]["mlmodel.lock-sha256"]) == 64

@@ -58,10 +58,11 @@ def test_mlflows_variables_come_first_and_the_platforms_last() -> None:
 
 
 def test_the_model_gets_the_name_that_the_platform_has_for_it() -> None:
-    document = {"model": {"path": "/", "name": "a"}, "settings_from_environment": True}
+    document = {"model": {"path": "/", "names": ["a"]}, "settings_from_environment": True}
     config = ServerConfig.from_dict(document)
-    assert with_variables(config, {}).model.name == "a"
-    assert with_variables(config, {"LAUNCHER_SERVE_NAME": "iris"}).model.name == "iris"
+    assert list(with_variables(config, {}).model.names) == ["a"]
+    asked = with_variables(config, {"LAUNCHER_SERVE_NAME": "iris"})
+    assert list(asked.model.names) == ["iris", "a"]
 
 
 def test_only_a_configuration_that_asks_for_it_is_changed() -> None:
@@ -82,19 +83,19 @@ def test_only_a_configuration_that_asks_for_it_is_changed() -> None:
     ],
 )
 def test_a_value_that_is_none_names_its_variable(variable: str, text: str) -> None:
-    with pytest.raises(ConfigError, match=f"{variable} is '{text}'"):
+    with pytest.raises(ConfigError, match=f"The variable {variable} is '{text}'"):
         settings({variable: text})
 
 
 def test_every_setting_has_a_variable_that_is_read() -> None:
     texts = {"int": "7", "float": "7", "bool": "true", "str": "text"}
-    for name, default in ServerSettings._field_defaults.items():
-        if name in ("processors", "restarts", "reloads"):
+    for field, default in ServerSettings()._asdict().items():
+        if field in ("processors", "restarts", "reloads"):
             continue
-        kind = next(each for each in texts if each in str(ServerSettings.__annotations__[name]))
-        text = {"loader": "mlflow", "log_format": "json"}.get(name, texts[kind])
-        changed = settings({f"LAUNCHER_SERVE_{name.upper()}": text})
-        assert getattr(changed, name) not in (None, default), name
+        kind = next(name for name in texts if name in str(ServerSettings.__annotations__[field]))
+        text = {"loader": "mlflow", "log_format": "json"}.get(field, texts[kind])
+        changed = settings({f"LAUNCHER_SERVE_{field.upper()}": text})
+        assert getattr(changed, field) not in (None, default), field
 
 
 # --- process 1 --------------------------------------------------------------------------------------

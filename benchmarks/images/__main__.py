@@ -100,9 +100,10 @@ def main() -> None:
     parser.add_argument("--base", required=True)
     parser.add_argument("--mlflow", help="the interpreter of an environment with MLflow")
     parser.add_argument("--pip-cert", help="certificates for package indexes")
-    parser.add_argument("options", nargs="*", help="words for buildah")
-    given = parser.parse_args()
-    options, arguments = list(given.options), []
+    words = sys.argv[1:]
+    cut = words.index("--") if "--" in words else len(words)
+    given = parser.parse_args(words[:cut])
+    options, arguments = words[cut + 1 :], []
     if given.pip_cert:
         options += ["--volume", f"{given.pip_cert}:{given.pip_cert}:ro"]
         for name in ("PIP_CERT", "SSL_CERT_FILE"):
@@ -138,8 +139,12 @@ def mlflow_build(
     timed([*command, "-m", str(model), "-d", str(folder)])
     file = folder / "Dockerfile"
     text = re.sub(r"(?m)^FROM .*", f"FROM {given.base}", file.read_text(), count=1)
+    # What python:X.Y-slim has, and a base of a distribution's own Python has not.
+    added = ["ENV PIP_BREAK_SYSTEM_PACKAGES=1"]
+    added += ["RUN command -v python || ln -s $(command -v python3) /usr/local/bin/python"]
     if given.pip_cert:
-        text = text.replace("\n", f"\nENV PIP_CERT={given.pip_cert}\n", 1)
+        added.append(f"ENV PIP_CERT={given.pip_cert}")
+    text = text.replace(f"FROM {given.base}", "\n".join([f"FROM {given.base}", *added]), 1)
     file.write_text(text)
     tag = f"localhost/bench-mlflow:{number}"
     return ["buildah", "build", "--format", "docker", "--layers", "-t", tag, *options, str(folder)]

@@ -1,0 +1,1 @@
+"""Images of one model, ours and MLflow's."""
