@@ -25,17 +25,31 @@ _INSTALL = (
     "`launcher generate-dockerfile`, and build it elsewhere."
 )
 _TAIL = 40
-_NO_IMAGE = re.compile(
-    r"manifest (?:for \S+ )?(?:not found|unknown)|no such image|image not known"
-    r"|failed to resolve source metadata|pull access denied|unable to copy from source"
-    r"|error creating build container|no image .* found",
-    re.IGNORECASE,
+# What a builder says, what that means (with {base}, the base image), and what to do about it.
+_CAUSES = (
+    (
+        r"no space left on device|disk quota exceeded",
+        "there is no room on the disk",
+        "Free some space where images are kept (`docker system prune`, `podman system prune`).",
+    ),
+    (
+        r"manifest (?:for \S+ )?(?:not found|unknown)|no such image|image not known"
+        r"|failed to resolve source metadata|pull access denied|unable to copy from source"
+        r"|error creating build container|no image .* found",
+        "an image to build from cannot be had ({base}, or what it is built with)",
+        "Name one that can be pulled with --base-image, or have this one on the machine.",
+    ),
+    (
+        r"resolved to Python \S+, which is incompatible|is not supported by the lockfile",
+        "{base} has another Python or processor than the lock is for",
+        "Give a base image with the model's Python, and --platform for another processor.",
+    ),
+    (
+        r"(?:command|program) .?\S*(?:gcc|cc|g\+\+)\S? (?:failed|not found)",
+        "a package has to be built, and there is no compiler",
+        "Name an image that has one: --build-arg BUILD_IMAGE=python:X.Y.",
+    ),
 )
-_NO_ROOM = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
-_OTHER_PYTHON = re.compile(
-    r"resolved to Python \S+, which is incompatible|is not supported by the lockfile"
-)
-_NO_COMPILER = re.compile(r"(?:command|program) .?\S*(?:gcc|cc|g\+\+)\S? (?:failed|not found)")
 
 
 class ImageBuildError(LauncherError):
@@ -178,27 +192,9 @@ def _failure(
 ) -> ImageBuildError:
     """What a failed build means, as far as it can be told from the builder's last lines."""
     name = f"{Path(command[0]).name} {command[1]}"
-    if _NO_ROOM.search(text):
-        return ImageBuildError(
-            f"{name}: there is no room on the disk.",
-            "Free some space where images are kept (`docker system prune`, `podman system prune`).",
-        )
-    if _NO_IMAGE.search(text):
-        return ImageBuildError(
-            f"{name}: an image to build from cannot be had ({context.base_image}, or what it is "
-            "built with).",
-            "Name one that can be pulled with --base-image, or have this one on the machine.",
-        )
-    if _OTHER_PYTHON.search(text):
-        return ImageBuildError(
-            f"{name}: {context.base_image} has another Python or processor than the lock is for.",
-            "Give a base image with the model's Python, and --platform for another processor.",
-        )
-    if _NO_COMPILER.search(text):
-        return ImageBuildError(
-            f"{name}: a package has to be built, and there is no compiler.",
-            "Name an image that has one: --build-arg BUILD_IMAGE=python:X.Y.",
-        )
+    for pattern, cause, advice in _CAUSES:
+        if re.search(pattern, text, re.IGNORECASE):
+            return ImageBuildError(f"{name}: {cause.format(base=context.base_image)}.", advice)
     last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
     last = last.removeprefix("Error: ").removeprefix("ERROR: ").rstrip(".")
     return ImageBuildError(
