@@ -31,7 +31,7 @@ class UsageError(LauncherError):
 
 
 class ModelError(LauncherError):
-    """The model cannot be read: no MLmodel, not YAML, no python_function flavor."""
+    """The model cannot be read: no MLmodel, not YAML, no flavor that can be served."""
 
     exit_code = 2
 

@@ -12,7 +12,6 @@ import traceback
 from typing import TYPE_CHECKING, BinaryIO, Iterator, List, Optional, Tuple
 
 from .config import ConfigError, ServerConfig
-from .container.variables import with_variables
 from .errors import ModelLoadError, ScoringError
 from .events import Done, Failed, Loaded, Loading, NotForkable, Progress
 from .status import StatusChannel
@@ -57,7 +56,11 @@ def main(arguments: Optional[List[str]] = None) -> int:
     if options.predict and options.output is None:
         options.output = _claim_standard_output()
     try:
-        config = with_variables(ServerConfig.read(options.config), os.environ)
+        config = ServerConfig.read(options.config)
+        if config.settings_from_environment:
+            from .container.variables import with_variables
+
+            config = with_variables(config, os.environ)
         if not options.predict:
             return _serve(config, options, status, lifeline)
         with _few_collections():
@@ -102,11 +105,12 @@ def _serve(
     config: ServerConfig, options: argparse.Namespace, status: StatusChannel, lifeline: Lifeline
 ) -> int:
     model, seconds = None, 0.0
+    is_shared = config.server.preload is not False and not config.model.traits.has_process
     with _few_collections():
         from .model.fork_safety import fork_hazards, load_again_in_workers
         from .serving import make_service, serve
 
-        if config.server.preload is not False and not options.load_in_workers:
+        if is_shared and not options.load_in_workers:
             model, seconds = _load(config, status)
     # A fork takes only the thread that forks along; a watching thread would be lost in it.
     lifeline.stop()

@@ -13,8 +13,9 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Ty
 
 Part = TypeVar("Part")
 
-# The flavor whose `loader_module` the server uses.
+# The flavor that a model is served as: by its `loader_module`, or by R.
 FLAVOR = "python_function"
+CRATE = "crate"
 DEFAULT_MAX_BODY = 100 * 1024 * 1024
 
 
@@ -28,6 +29,21 @@ class SignatureConfig(NamedTuple):
     inputs: Optional[List[Dict[str, Any]]] = None
     outputs: Optional[List[Dict[str, Any]]] = None
     params: Optional[List[Dict[str, Any]]] = None
+
+
+class FlavorTraits(NamedTuple):
+    """What the server has to know of a flavor before it loads a model.
+
+    `has_process` says that the model runs in a process beside the worker's: no workers can share
+    it, and it has files. `keeps_values` says that tables reach the model with the values that were
+    sent, not with pandas' types for them.
+    """
+
+    has_process: bool = False
+    keeps_values: bool = False
+
+
+_TRAITS = {CRATE: FlavorTraits(has_process=True, keeps_values=True)}
 
 
 class ModelConfig(NamedTuple):
@@ -46,12 +62,19 @@ class ModelConfig(NamedTuple):
     run_id: Optional[str] = None
     mlflow_version: Optional[str] = None
     utc_time_created: Optional[str] = None
+    # The one that it is served as.
+    flavor: str = FLAVOR
     flavors: Dict[str, Dict[str, Any]] = {}  # noqa: RUF012 - nobody changes it
     signature: Optional[SignatureConfig] = None
     is_signature_from_type_hint: bool = False
     type_hint_from_example: bool = False
     saved_input_example_info: Optional[Dict[str, Any]] = None
     metadata: Optional[Dict[str, Any]] = None
+
+    @property
+    def traits(self) -> FlavorTraits:
+        """Those of its flavor."""
+        return _TRAITS.get(self.flavor, FlavorTraits())
 
 
 class EnvironmentConfig(NamedTuple):
@@ -62,6 +85,9 @@ class EnvironmentConfig(NamedTuple):
     as_of: Optional[str] = None
     key: Optional[str] = None
     python: Optional[str] = None
+    # Where crates run: `rscript` (a path), `version`, `packages`, and whether it `is_alone`, cut
+    # off from what the user has set up for their own R.
+    r: Optional[Dict[str, Any]] = None
 
 
 class ServerSettings(NamedTuple):
@@ -102,6 +128,9 @@ class ServerSettings(NamedTuple):
     token_file: Optional[str] = None
     tls_cert: Optional[str] = None
     tls_key: Optional[str] = None
+    # Where workers whose model runs in a process of its own have folders for temporary files,
+    # removed at their end. None: in the system's folder of temporary files.
+    scratch: Optional[str] = None
     # What the launcher has counted so far; `/metrics` reports it.
     restarts: int = 0
     reloads: int = 0

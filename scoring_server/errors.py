@@ -59,7 +59,11 @@ class ScoringError(Exception):
         return self.message
 
 
-class OutOfMemoryError(ScoringError):
+class SpentError(ScoringError):
+    """An error after which this worker is of no more use."""
+
+
+class OutOfMemoryError(SpentError):
     """A request that takes more memory than the operator gave a worker."""
 
     def __init__(self) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Iterator, Optional
 
 _IS_LINUX = sys.platform.startswith("linux")
-_STATM = Path("/proc/self/statm")
 _PAGE = resource.getpagesize()
 
 
@@ -39,13 +38,16 @@ def at_most(more: int) -> Iterator[bool]:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def bound_process(more: int) -> None:
-    """From now on this process may take `more` bytes beyond what it has now, as in `at_most`."""
+def bound_process(more: int, pid: int = 0) -> None:
+    """From now on a process may take `more` bytes beyond what it has now, as in `at_most`.
+
+    :param pid: the process id of one of this user's; 0 for this process.
+    """
     if _IS_LINUX:
-        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_DATA)
         bounds = [each for each in (soft, hard) if each != resource.RLIM_INFINITY]
-        bound = min([_taken() + more, *bounds])
-        resource.setrlimit(resource.RLIMIT_DATA, (bound, hard))
+        bound = min([_taken(str(pid or "self")) + more, *bounds])
+        resource.prlimit(pid, resource.RLIMIT_DATA, (bound, hard))
 
 
 @contextmanager
@@ -59,9 +61,9 @@ def unbounded() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _taken() -> int:
-    """Bytes of this process's data; proc(5): the sixth field is data and stack, in pages."""
-    return int(_STATM.read_bytes().split()[5]) * _PAGE
+def _taken(process: str = "self") -> int:
+    """Bytes of a process's data; proc(5): the sixth field is data and stack, in pages."""
+    return int(Path("/proc", process, "statm").read_bytes().split()[5]) * _PAGE
 
 
 def is_for_want_of_memory(error: Optional[BaseException]) -> bool:

@@ -8,20 +8,27 @@ from .config import ServerConfig
 from .route_table import RouteTable
 from .routes import Answer, Request
 
+# Exit codes of a process whose handler is of no more use.
+EXIT_OUT_OF_MEMORY = 4
+EXIT_MODEL_ENDED = 5
+
 
 class Handler:
     """Answers the requests that a process of the server is given.
 
-    `can_batch` says that `answer_together` gains something, `is_spent` that this process has come
-    to the end of the memory that it may take: it is to be replaced.
+    `can_batch` says that `answer_together` gains something. Once `exit_code` is not None, this
+    process is of no more use: it is to end with that code, and to be replaced.
     """
 
     can_batch = False
-    is_spent = False
+    exit_code: Optional[int] = None
 
     def answer(self, request: Request) -> Answer:
         """The answer to one request, whatever is wrong with it."""
         raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of what outlives this process; it answers no more."""
 
     def answer_together(self, requests: Sequence[Request]) -> List[Answer]:
         """The answers to several, in as little time as they allow."""

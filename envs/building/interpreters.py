@@ -207,14 +207,15 @@ def _pyenv_root() -> Path:
 
 
 def _pyenv_folders() -> list[Path]:
-    return sorted(_pyenv_root().glob("versions/*/bin"))
+    versions = _pyenv_root() / "versions"
+    return sorted(versions.glob("*/bin")) if os.access(versions, os.R_OK | os.X_OK) else []
 
 
 def _conda_folders() -> list[Path]:
     """Return the ``bin`` folders of conda's environments, which conda lists in a file."""
     registry = Path.home() / ".conda" / "environments.txt"
     prefixes = [os.environ.get("CONDA_PREFIX"), os.environ.get("MAMBA_ROOT_PREFIX")]
-    if registry.is_file():
+    if os.access(registry, os.R_OK):
         prefixes += registry.read_text(encoding="utf-8").splitlines()
     return [Path(prefix.strip(), "bin") for prefix in prefixes if prefix and prefix.strip()]
 

@@ -170,6 +170,7 @@ def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json
 def prepare_env(
     model_uri: str,
     max_model_size: int | None,
+    flavor: str | None,
     config: Path | None,
     download: Path | None,
     enable_mlserver: bool,
@@ -194,7 +195,7 @@ def prepare_env(
             "Leave one of them out.",
         )
     engine = _engine_name(enable_mlserver)
-    request = ModelRequest(model_uri, max_model_size, environment.build.is_offline)
+    request = ModelRequest(model_uri, max_model_size, environment.build.is_offline, flavor)
     if download is not None:
         prepare_wheelhouse(request, environment, Console(), download, engine)
         return
@@ -213,6 +214,7 @@ def prepare_env(
 def lock(
     model_uri: str,
     max_model_size: int | None,
+    flavor: str | None,
     env_manager: str,
     as_of: str,
     offline: bool | None,
@@ -221,7 +223,12 @@ def lock(
 ) -> None:
     """Write a lockfile beside a model's MLmodel: pylock.toml, for conda conda-lock.yml."""
     from envs.locking import write_lockfile
-    from launcher.commands.environment import BuildOptions, EnvironmentOptions, environment_spec
+    from launcher.commands.environment import (
+        BuildOptions,
+        EnvironmentOptions,
+        environment_spec,
+        refuse_without_requirements,
+    )
     from launcher.commands.model_opening import ModelRequest
     from launcher.console import Console, clear
     from launcher.engines.registry import engine_named
@@ -230,8 +237,11 @@ def lock(
     console, engine = Console(quiet=as_json), engine_named(_engine_name(enable_mlserver))
     is_offline = BuildOptions(offline).is_offline
     with stop_requests_raise():
-        model = ModelRequest(model_uri, max_model_size, is_offline).open(engine, console)
-        spec = environment_spec(model, EnvironmentOptions(env_manager, as_of=as_of), engine)
+        request = ModelRequest(model_uri, max_model_size, is_offline, flavor)
+        model = request.open(engine, console)
+        options = EnvironmentOptions(env_manager, as_of=as_of)
+        refuse_without_requirements(model, options)
+        spec = environment_spec(model, options, engine)
         written = write_lockfile(spec, model.path, report=console.under_way, offline=is_offline)
         clear()
     if as_json:

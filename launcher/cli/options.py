@@ -47,6 +47,12 @@ model_options = together(
         type=SIZE,
         help="Refuse a model that is larger, such as 20GB.  [default: no limit]",
     ),
+    click.option(
+        "--flavor",
+        type=click.Choice(["python_function", "crate"]),
+        help="What the model is used as, if it has both: crate is R's.  [default: python_function "
+        "where the model has it]",
+    ),
 )
 as_of_option = click.option(
     "--as-of",

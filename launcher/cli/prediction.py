@@ -27,6 +27,7 @@ from launcher.cli.options import (
 def predict(
     model_uri: str,
     max_model_size: int | None,
+    flavor: str | None,
     input_path: str | None,
     output_path: str | None,
     content_type: str | None,
@@ -40,7 +41,7 @@ def predict(
 
     environment = take_environment_options(given)
     run(
-        ModelRequest(model_uri, max_model_size, environment.build.is_offline),
+        ModelRequest(model_uri, max_model_size, environment.build.is_offline, flavor),
         input_path=input_path,
         output_path=output_path,
         content_type=content_type,

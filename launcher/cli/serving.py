@@ -118,8 +118,8 @@ def _workers(value: str) -> int:
 )  # fmt: skip
 @click.option(
     "--token-file", type=FILE,
-    help="Clients must send the token in this file (Authorization: Bearer ...) to all but /ping "
-    "and /health.",
+    help="Clients must send the token in this file (Authorization: Bearer ...) to all but /ping, "
+    "/health and the probes of V2.",
 )  # fmt: skip
 @click.option(
     "--tls-cert", type=FILE,

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envs import EnvError, Environment, EnvSpec
 from envs.building.context import is_offline
 from envs.managers.registry import manager_of
 from envs.spec import DEFAULT_BUILD_REQUIREMENTS, requirement_name
-from launcher.engines.engine import Engine, ServerOptions
-from launcher.errors import EnvironmentBuildError
-from launcher.model.mlmodel import Model
+from launcher.engines.engine import Assignment, Engine, ServerOptions
+from launcher.errors import EnvironmentBuildError, ModelError, UsageError
+from launcher.model.mlmodel import CRATE, Model
 from launcher.model.requirements import requirements_of_conda_yaml
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def environment_spec(model: Model, options: EnvironmentOptions, engine: Engine) 
     :raises ModelError: its conda.yaml cannot be read, where the manager reads that.
     :raises UsageError: the engine cannot be in it.
     """
+    if model.flavor == CRATE and options.install_mlflow:
+        raise UsageError("--install-mlflow is not for crates.", "R needs no MLflow: leave it out.")
     spec = _spec(model, options, engine)
     if not engine.instead:
         return spec
@@ -94,6 +96,10 @@ def _check_pins(
 
 
 def _spec(model: Model, options: EnvironmentOptions, engine: Engine) -> EnvSpec:
+    uses_conda_yaml = manager_of(options.env_manager).uses_conda_yaml
+    if model.flavor == CRATE and not uses_conda_yaml:
+        # It asks nothing of Python: the launcher's own has what the server needs.
+        return EnvSpec(env_manager="local", as_of="today", build_requirements=())
     spec = EnvSpec(
         env_manager=options.env_manager,
         server_requirements=engine.requirements,
@@ -102,7 +108,7 @@ def _spec(model: Model, options: EnvironmentOptions, engine: Engine) -> EnvSpec:
         as_of=options.as_of,
         copied_packages=engine.packages if options.install_mlflow else (),
     )
-    if manager_of(options.env_manager).uses_conda_yaml:
+    if uses_conda_yaml:
         return _of_conda_yaml(spec, model, options)
     wanted = model.requirements
     return replace(
@@ -128,7 +134,13 @@ def _of_conda_yaml(spec: EnvSpec, model: Model, options: EnvironmentOptions) -> 
     """Return the spec with what the model's conda.yaml asks for, and its conda-lock.yml."""
     from launcher.model.conda_yaml import read_conda_environment
 
+    if model.flavor == CRATE and model.requirements.conda_file is None:
+        raise ModelError(
+            f"{model.path} has no conda.yaml.",
+            "Leave --env-manager out: then R is found by RSCRIPT, R_HOME or PATH.",
+        )
     wanted = read_conda_environment(model.requirements)
+    specs = _with_r(wanted.specs) if model.flavor == CRATE else wanted.specs
     lockfile = model.path / "conda-lock.yml"
     return replace(
         spec,
@@ -138,8 +150,17 @@ def _of_conda_yaml(spec: EnvSpec, model: Model, options: EnvironmentOptions) -> 
         build_requirements=(),  # conda's own
         lockfile=lockfile if lockfile.is_file() else None,
         conda_channels=wanted.channels,
-        conda_dependencies=wanted.specs,
+        conda_dependencies=specs,
     )
+
+
+def _with_r(specs: tuple[str, ...]) -> tuple[str, ...]:
+    """Add what runs crates, where it is not named: resolved with what the model asks for."""
+    from launcher.engines.r_language import CONDA_PACKAGES
+    from launcher.model.requirements import parse_conda_requirement
+
+    named = {parse_conda_requirement(spec)[0] for spec in specs}
+    return (*specs, *(each for each in CONDA_PACKAGES if each not in named))
 
 
 def _with_mlflow(
@@ -204,6 +225,23 @@ def prepare_environment(
     return environment
 
 
+def describe_runtime(model: Model, environment: Environment, console: Console) -> dict[str, Any]:
+    """What a model runs in, as the server's configuration and /info have it.
+
+    :raises EnvironmentBuildError: it is a crate, and there is no R that can run it.
+    """
+    from launcher.engines.deployment import describe_environment
+
+    described = describe_environment(environment)
+    if model.flavor == CRATE:
+        from launcher.engines.r_language import r_for
+
+        r = r_for(environment)
+        console.step(f"R {r.version} ({r.rscript}, {len(r.packages)} packages)")
+        described["r"] = r._asdict()
+    return described
+
+
 @contextmanager
 def _build_errors() -> Iterator[None]:
     try:
@@ -220,6 +258,18 @@ def _mismatch_warning(environment: Environment) -> str:
     return f"this Python differs from what the model was logged with: {listed}"
 
 
+def refuse_without_requirements(model: Model, options: EnvironmentOptions) -> None:
+    """See that there is something to lock or to download.
+
+    :raises UsageError: it is a crate that runs in this machine's R.
+    """
+    if model.flavor == CRATE and not manager_of(options.env_manager).uses_conda_yaml:
+        raise UsageError(
+            "A crate asks for no Python packages, and R's come from this machine.",
+            "Give it a conda.yaml, and use --env-manager conda.",
+        )
+
+
 def fill_wheelhouse(
     model: Model, options: EnvironmentOptions, engine: Engine, folder: Path, console: Console
 ) -> None:
@@ -229,6 +279,7 @@ def fill_wheelhouse(
     """
     from envs import locking
 
+    refuse_without_requirements(model, options)
     spec = environment_spec(model, options, engine)
     with _build_errors():
         wheels = locking.fill_wheelhouse(
@@ -252,13 +303,20 @@ def describe_plan(
     spec = environment_spec(model, options, engine)
     with _build_errors():
         plan = describe(spec)
-    command = engine.command(plan.path / "bin" / "python", Path(), model)
+    assignment = Assignment(model, "", {}, server)
+    command = engine.command(plan.path / "bin" / "python", Path(), assignment)
+    rscript = []
+    if model.flavor == CRATE and plan.env_manager == "local":
+        from launcher.engines.r_language import find_rscript
+
+        rscript = [f"R             {find_rscript()}"]
     return [
         f"model         {model.path}",
         f"environment   {plan.key} ({plan.env_manager}, Python"
         f" {spec.python or 'of the launcher'}), "
         + ("built already" if plan.is_built else "to be built"),
         f"path          {plan.path}",
+        *rscript,
         *(f"requirement   {line}" for line in plan.requirements),
         f"command       {' '.join(command.argv)}",
         f"server        {server.host}:{server.port}, {server.workers} worker(s)",

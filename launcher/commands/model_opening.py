@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 class ModelRequest(NamedTuple):
     """Which model is wanted; ``max_size`` in bytes after unpacking, None for no limit.
 
-    With ``offline`` only what has been fetched before is found.
+    With ``offline`` only what has been fetched before is found. ``flavor`` is the one that it is to
+    be served as, None for the model's first.
     """
 
     uri: str
     max_size: int | None = None
     offline: bool = False
+    flavor: str | None = None
 
     def resolve(self, console: Console) -> ModelSource:
         """Fetch the model, if it is not on this machine's disk.
@@ -48,17 +50,22 @@ class ModelRequest(NamedTuple):
         :raises launcher.artifacts.ModelURIError: the URI leads to no model.
         :raises ModelError: what it leads to cannot be read, or not be served.
         """
-        return open_model(self.resolve(console), engine, ServerOptions(), console)
+        return open_model(self.resolve(console), engine, ServerOptions(), console, self.flavor)
 
 
 def open_model(
-    source: ModelSource, engine: Engine, options: ServerOptions, console: Console
+    source: ModelSource,
+    engine: Engine,
+    options: ServerOptions,
+    console: Console,
+    flavor: str | None = None,
 ) -> Model:
     """Read the model, see that ``engine`` can serve it so, and say what it is.
 
+    :param flavor: the one that it is to be served as; None for the model's first.
     :raises ModelError: it cannot be read, or not be served.
     """
-    model = read_model(source.path)
+    model = read_model(source.path, flavor)
     engine.check(model, options)
     console.step(describe_model(model))
     return model
@@ -86,7 +93,8 @@ def identity_of(source: ModelSource, model: Model, given: str | None) -> Identit
 
 def describe_model(model: Model) -> str:
     """One line on what the model is: 'model iris: sklearn, MLflow 3.17.2, Python 3.11.7'."""
-    flavors = [name for name in model.flavors if name != "python_function"]
+    others = [name for name in model.flavors if name != "python_function"]
+    flavors = others if model.flavor == "python_function" else [model.flavor]
     parts = [", ".join(flavors) or "python_function"]
     if model.mlflow_version:
         parts.append(f"MLflow {model.mlflow_version}")

@@ -12,10 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from envs.disk.home import close_home, launcher_home
-from launcher.commands.environment import EnvironmentOptions, prepare_environment
+from launcher.commands.environment import (
+    EnvironmentOptions,
+    describe_runtime,
+    prepare_environment,
+)
 from launcher.commands.model_opening import ModelRequest
 from launcher.console import Console
-from launcher.engines.deployment import command_in, describe_environment
+from launcher.engines.deployment import command_in
 from launcher.engines.engine import Assignment, ServerOptions
 from launcher.engines.scoring_server import ScoringServer, scoring_command
 from launcher.errors import LauncherError, ServerCrashedError, ServerNotReadyError, UsageError
@@ -60,9 +64,8 @@ def predict(
         built = prepare_environment(model, environment, engine, console)
         with built.in_use(), run_folder() as folder:
             options = ServerOptions(timeout=None, loader=loader)
-            engine.configure(
-                Assignment(model, request.uri, describe_environment(built), options), folder
-            )
+            runtime = describe_runtime(model, built, console)
+            engine.configure(Assignment(model, request.uri, runtime, options), folder)
             command = scoring_command(built.python, folder, *arguments)
             log = ServerLog(
                 new_log_path(launcher_home() / "logs", "predict"), console.server_output

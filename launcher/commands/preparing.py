@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from envs.disk.home import close_home
-from launcher.commands.environment import EnvironmentOptions, fill_wheelhouse, prepare_environment
-from launcher.commands.model_opening import ModelRequest
+from launcher.commands.environment import (
+    EnvironmentOptions,
+    describe_runtime,
+    fill_wheelhouse,
+    prepare_environment,
+)
+from launcher.commands.model_opening import ModelRequest, identity_of, open_model
 from launcher.console import Console
+from launcher.engines.engine import Assignment, Identity, ServerOptions
 from launcher.engines.registry import engine_named
 from launcher.engines.scoring_server import ScoringServer
+from launcher.model.mlmodel import CRATE
 from launcher.supervision.stop_signals import stop_requests_raise
 
 if TYPE_CHECKING:
@@ -32,23 +40,23 @@ def prepare(
     engine = engine_named(engine_name)
     close_home(console.warn)
     with stop_requests_raise():
-        model = request.open(engine, console)
+        source = request.resolve(console)
+        model = open_model(source, engine, ServerOptions(), console)
         environment = prepare_environment(model, options, engine, console)
+        if config is not None or model.flavor == CRATE:
+            runtime = describe_runtime(model, environment, console)
         if config is not None:
-            _write_config(config, request, model, environment)
+            _write_config(config, request.uri, identity_of(source, model, None), model, runtime)
     return environment
 
 
 def _write_config(
-    path: Path, request: ModelRequest, model: Model, environment: Environment
+    path: Path, uri: str, identity: Identity, model: Model, runtime: Mapping[str, Any]
 ) -> None:
     """Write what a server in the environment is started with."""
-    from launcher.engines.deployment import describe_environment
-    from launcher.engines.engine import Assignment, ServerOptions
     from launcher.engines.scoring_server import write_config
 
-    described = describe_environment(environment)
-    write_config(path, Assignment(model, request.uri, described, ServerOptions()))
+    write_config(path, Assignment(model, uri, runtime, ServerOptions(), identity))
 
 
 def prepare_wheelhouse(

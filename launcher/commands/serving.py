@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envs.disk.home import close_home, launcher_home
 from launcher.artifacts import release_model
-from launcher.commands.environment import EnvironmentOptions, describe_plan, prepare_environment
+from launcher.commands.environment import (
+    EnvironmentOptions,
+    describe_plan,
+    describe_runtime,
+    prepare_environment,
+)
 from launcher.commands.model_opening import ModelRequest, identity_of, open_model
 from launcher.console import Console, clear
-from launcher.engines.deployment import ModelDeployment, describe_environment
+from launcher.engines.deployment import ModelDeployment
 from launcher.engines.engine import Assignment, Engine, ServerOptions, refuse_options
 from launcher.engines.registry import engine_named
 from launcher.engines.scoring_server import ScoringServer
@@ -55,10 +60,12 @@ class ServeOptions(NamedTuple):
     outcome_fd: int | None = None
     watch: float | None = None
     max_model_size: int | None = None
+    flavor: str | None = None
 
     def model_request(self) -> ModelRequest:
         """Which model is wanted, as a value of its own."""
-        return ModelRequest(self.model_uri, self.max_model_size, self.environment.build.is_offline)
+        is_offline = self.environment.build.is_offline
+        return ModelRequest(self.model_uri, self.max_model_size, is_offline, self.flavor)
 
 
 def serve(options: ServeOptions, console: Console) -> None:
@@ -202,8 +209,9 @@ class _Serving:
         source = options.model_request().resolve(console)
         self._revision = source.revision
         try:
-            model = open_model(source, self._engine, self._server, console)
+            model = open_model(source, self._engine, self._server, console, options.flavor)
             environment = prepare_environment(model, options.environment, self._engine, console)
+            runtime = describe_runtime(model, environment, console)
         except BaseException:
             release_model(source)
             raise
@@ -212,7 +220,7 @@ class _Serving:
             Assignment(
                 model,
                 options.model_uri,
-                describe_environment(environment),
+                runtime,
                 self._server,
                 identity_of(source, model, options.name),
             ),

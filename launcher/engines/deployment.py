@@ -23,6 +23,7 @@ def describe_environment(environment: Environment) -> dict[str, Any]:
         "as_of": environment.as_of,
         "key": environment.key,
         "python": environment.python_version,
+        "r": None,
     }
 
 
@@ -64,7 +65,7 @@ class ModelDeployment:
         self._held = ExitStack()
         self._held.callback(release_model, source)
         self._held.enter_context(environment.in_use())
-        command = engine.command(environment.python, folder, assignment.model)
+        command = engine.command(environment.python, folder, assignment)
         self.command = command_in(environment, command, warn)
 
     def configure(self, *, restarts: int, reloads: int) -> None:

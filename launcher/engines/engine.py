@@ -67,7 +67,7 @@ class Assignment(NamedTuple):
 
     :param uri: the model's URI as given.
     :param environment: the environment as /info has it: ``env_manager``, ``as_of``, ``key`` and
-        ``python``.
+        ``python``, for a crate also ``r``.
     """
 
     model: Model
@@ -116,7 +116,7 @@ class Engine(Protocol):
         :raises OSError: they cannot be written.
         """
 
-    def command(self, python: Path, folder: Path, model: Model) -> Command:
+    def command(self, python: Path, folder: Path, assignment: Assignment) -> Command:
         """What is to be run; the process environment is not the engine's to set.
 
         How it gets its port, where it is asked whether it is ready, by which signal it drains and
@@ -124,7 +124,7 @@ class Engine(Protocol):
 
         :param python: the interpreter of the model's environment.
         :param folder: as ``configure`` has filled it.
-        :param model: what is served.
+        :param assignment: what is served, and how.
         """
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from envs.disk.files import write_json
 from launcher.engines.engine import Assignment, Engine, ServerOptions
 from launcher.engines.server_config import server_config
-from launcher.errors import ModelError
-from launcher.model.mlmodel import Model
+from launcher.errors import ModelError, UsageError
+from launcher.model.mlmodel import CRATE, Model
 from launcher.supervision.process import Command
 from scoring_server.container.cpu_limits import available_cpus
 
@@ -18,7 +18,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "scoring_server"
 
 
 class ScoringServer(Engine):
-    """Serves models of the python_function flavor."""
+    """Serves models of the python_function flavor, and crates by a process of R's."""
 
     name = "scoring_server"
     # Wide on purpose: these join the model's own resolution, and the model's pins win.
@@ -37,27 +37,47 @@ class ScoringServer(Engine):
     options = frozenset(ServerOptions._fields)
     side_by_side = True
 
-    def check(self, model: Model, options: ServerOptions) -> None:  # noqa: ARG002 - has them all
-        """See that the model has the python_function flavor.
+    def check(self, model: Model, options: ServerOptions) -> None:
+        """See that the model has the flavor, and a crate is given no option that R has not.
 
         :raises ModelError: it has not.
+        :raises UsageError: it is.
         """
-        if not model.pyfunc:
+        if not model.flavors.get(model.flavor):
             raise ModelError(
-                f"{model.path} has no python_function flavor "
+                f"{model.path} has no {model.flavor} flavor "
                 f"(it has: {', '.join(sorted(model.flavors))}).",
-                "Only models with the python_function flavor can be served.",
+                "Give the flavor that it has with --flavor, or leave that out.",
             )
+        if model.flavor == CRATE:
+            _check_crate(model, options)
 
     def configure(
         self, assignment: Assignment, folder: Path, *, restarts: int = 0, reloads: int = 0
     ) -> None:
         """Write its configuration."""
-        write_config(folder / "config.json", assignment, restarts=restarts, reloads=reloads)
+        path = folder / "config.json"
+        write_config(path, assignment, restarts=restarts, reloads=reloads, scratch=folder)
 
-    def command(self, python: Path, folder: Path, model: Model) -> Command:  # noqa: ARG002
+    def command(self, python: Path, folder: Path, assignment: Assignment) -> Command:  # noqa: ARG002
         """Our copy of the server, which takes the socket and announces what it does."""
         return _command(python, folder)
+
+
+def _check_crate(model: Model, options: ServerOptions) -> None:
+    file = model.path / str(model.flavors[CRATE].get("model") or "crate.bin")
+    if not file.is_file():
+        raise ModelError(f"{model.path} has no {file.name}.", "Save the model again in R.")
+    refused = {
+        "--threads": (options.threads > 1, "R has one thread: use --workers."),
+        "--max-batch-rows": (options.max_batch_rows > 0, "Crates are not batched: leave it out."),
+        "--batch-wait": (options.batch_wait > 0, "Crates are not batched: leave it out."),
+        "--preload": (options.preload is True, "Each worker has an R of its own: leave it out."),
+        "--loader mlflow": (options.loader == "mlflow", "R reads the crate itself: leave it out."),
+    }
+    for flag, (is_given, hint) in refused.items():
+        if is_given:
+            raise UsageError(f"{flag} is not for crates.", hint)
 
 
 def scoring_command(python: Path, folder: Path, *arguments: str) -> Command:
@@ -85,14 +105,20 @@ def _descriptors(socket_fd: int | None, status_fd: int, lifeline_fd: int) -> lis
 
 
 def write_config(
-    path: Path, assignment: Assignment, *, restarts: int = 0, reloads: int = 0
+    path: Path,
+    assignment: Assignment,
+    *,
+    restarts: int = 0,
+    reloads: int = 0,
+    scratch: Path | None = None,
 ) -> None:
     """Write the configuration with which the server serves, also without a launcher.
 
+    :param scratch: a folder for the temporary files of workers; None for the system's.
     :raises OSError: that cannot be done.
     """
     counted = {"processors": available_cpus(), "restarts": restarts, "reloads": reloads}
-    settings: dict[str, Any] = {**assignment.options._asdict(), **counted}
+    settings: dict[str, Any] = {**assignment.options._asdict(), **counted, "scratch": scratch}
     write_json(
         path,
         server_config(

@@ -39,6 +39,7 @@ def server_config(
             "run_id": model.run_id,
             "mlflow_version": model.mlflow_version,
             "utc_time_created": model.created and model.created.isoformat(),
+            "flavor": model.flavor,
             "flavors": model.flavors,
             "signature": model.signature,
             "is_signature_from_type_hint": model.is_signature_from_type_hint,

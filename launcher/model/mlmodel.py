@@ -6,6 +6,7 @@ The format is MLflow's: https://mlflow.org/docs/latest/ml/model/#model-format
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,18 +17,22 @@ from launcher.errors import ModelError
 from launcher.model.requirements import (
     ModelRequirements,
     path_inside,
+    read_crate_requirements,
     read_model_requirements,
     read_yaml,
 )
 
 MLMODEL_FILE = "MLmodel"
-SERVABLE_FLAVORS = ("python_function", "crate")
+PYTHON_FUNCTION, CRATE = "python_function", "crate"
+# A model that has both is served as the first.
+SERVABLE_FLAVORS = (PYTHON_FUNCTION, CRATE)
 _LARGEST_EXAMPLE = 16 << 20  # bytes
 
 
 class Model(NamedTuple):
     """An MLflow Model as its folder describes it.
 
+    :param flavor: the one that it is served as.
     :param signature: the decoded ``inputs``, ``outputs`` and ``params`` (each a list or None).
     :param created: in UTC.
     :param example_info: saved_input_example_info.
@@ -38,6 +43,7 @@ class Model(NamedTuple):
     path: Path
     flavors: Mapping[str, Mapping[str, Any]]
     requirements: ModelRequirements
+    flavor: str = PYTHON_FUNCTION
     signature: Mapping[str, Any] | None = None
     name: str | None = None
     uuid: str | None = None
@@ -57,9 +63,11 @@ class Model(NamedTuple):
         return self.flavors.get("python_function", {})
 
 
-def read_model(path: Path) -> Model:
+def read_model(path: Path, flavor: str | None = None) -> Model:
     """Read the model folder at ``path``.
 
+    :param flavor: the one that it is to be served as; None for the first that it has of
+        SERVABLE_FLAVORS.
     :raises ModelError: no MLmodel there, not YAML, of another shape, without a flavor that can be
         served, or with fields that point outside the folder.
     """
@@ -72,13 +80,19 @@ def read_model(path: Path) -> Model:
         )
     content = read_yaml(mlmodel)
     flavors = _read_flavors(content, mlmodel)
+    flavor = flavor or next(name for name in SERVABLE_FLAVORS if name in flavors)
     signature = _read_signature(content, mlmodel)
-    pyfunc = flavors.get("python_function", {})
+    settings = flavors.get(flavor, {})
     _refuse_outside_paths(path, flavors)
     return Model(
         path=path,
         flavors=flavors,
-        requirements=read_model_requirements(path, pyfunc),
+        flavor=flavor,
+        requirements=(
+            read_crate_requirements(path, settings)
+            if flavor == CRATE
+            else read_model_requirements(path, settings)
+        ),
         signature=signature,
         name=_text(content.get("name")) or _text(content.get("artifact_path")),
         uuid=_text(content.get("model_uuid")),
@@ -109,7 +123,7 @@ def _read_flavors(content: Any, mlmodel: Path) -> Mapping[str, Mapping[str, Any]
     if not any(flavor in flavors for flavor in SERVABLE_FLAVORS):
         raise ModelError(
             f"{mlmodel} has no python_function flavor (it has: {', '.join(sorted(flavors))}).",
-            "Only models with the python_function flavor can be served.",
+            "Only models with the flavor python_function or crate can be served.",
         )
     for flavor, settings in flavors.items():
         if not isinstance(settings, dict):
@@ -134,11 +148,18 @@ def _read_signature(content: Mapping[str, Any], mlmodel: Path) -> Mapping[str, A
 
 
 def _read_created(value: Any) -> datetime | None:
-    """``utc_time_created``: '2020-09-01 12:00:00.000000', UTC; YAML may have parsed it already."""
+    """``utc_time_created``: '2020-09-01 12:00:00.000000', UTC; YAML may have parsed it already.
+
+    MLflow's R package writes '20-09-01T12:00:00.00'.
+    """
     if value is None or isinstance(value, datetime):
         return value and value.replace(tzinfo=timezone.utc)
+    text = str(value).strip()
+    if re.match(r"\d\d-", text):
+        # Python before 3.11 reads fractions of 3 or 6 digits only.
+        text = "20" + text.split(".")[0]
     try:
-        created = datetime.fromisoformat(str(value).strip())
+        created = datetime.fromisoformat(text)
     except ValueError:
         return None
     return created if created.tzinfo else created.replace(tzinfo=timezone.utc)
@@ -156,11 +177,13 @@ _PATH_FIELDS = (
     "saved_model_dir",
     "serialized_explainer",
 )
+_PATH_FIELDS_OF_CRATES = ("model", "conda_env")
 
 
 def _refuse_outside_paths(path: Path, flavors: Mapping[str, Mapping[str, Any]]) -> None:
     for flavor, settings in flavors.items():
-        named = [(field, settings.get(field)) for field in _PATH_FIELDS]
+        fields = _PATH_FIELDS_OF_CRATES if flavor == CRATE else _PATH_FIELDS
+        named = [(field, settings.get(field)) for field in fields]
         artifacts = settings.get("artifacts")
         if isinstance(artifacts, dict):
             named += [

@@ -112,6 +112,19 @@ def read_model_requirements(path: Path, pyfunc: Mapping[str, Any]) -> ModelRequi
     )
 
 
+def read_crate_requirements(path: Path, crate: Mapping[str, Any]) -> ModelRequirements:
+    """Read the environment of a model of R's: nothing but a conda.yaml, if that.
+
+    :param crate: the crate flavor; its ``conda_env`` may name the file.
+    :raises ModelError: a file named there points outside the folder.
+    """
+    conda_file = _existing(path, crate.get("conda_env") or "conda.yaml")
+    notes: tuple[str, ...] = ()
+    if conda_file is not None:
+        notes = (f"{conda_file.name} is left out: --env-manager conda builds its environment.",)
+    return ModelRequirements(None, (), path, (), conda_file, notes)
+
+
 def _read_lines(file: Path) -> list[str]:
     from envs.pip.requirements_file import read_lines
 

@@ -15,6 +15,7 @@ from ..formats import json_body
 from ..formats.csv_body import cast_csv, read_csv
 from ..formats.parquet_body import read_parquet, unreadable
 from ..formats.parsing import CSV, JSON, PARQUET, ModelInput, parse_json, parse_json_text
+from ..signature.plain_rows import Table
 from ..signature.signature import Signature
 
 # The text of one chunk; in memory a chunk takes several times as much.
@@ -99,6 +100,8 @@ def _read_json(source: BinaryIO, signature: Signature) -> Iterator[Chunk]:
 
 
 def _rows(data: Any) -> int:
+    if isinstance(data, Table):
+        return data.rows
     if isinstance(data, dict) and data:
         data = next(iter(data.values()))
     has_length = hasattr(data, "__len__") and getattr(data, "shape", None) != ()

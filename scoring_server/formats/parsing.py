@@ -188,7 +188,9 @@ def _parse_split(value: Any, signature: Signature) -> pd.DataFrame:
             "The dataframe_split has {} rows but an index of {}.".format(len(data), len(index))
         )
     try:
-        frame = pd.DataFrame(index=index, columns=value.get("columns"), data=data)
+        frame = pd.DataFrame(
+            index=index, columns=value.get("columns"), data=data, dtype=signature.frame_dtype
+        )
     except Exception as error:
         raise ScoringError("The dataframe_split is no table: {}.".format(reason(error))) from error
     if any(isinstance(name, (list, dict)) for name in frame.columns):
@@ -200,7 +202,7 @@ def _parse_records(value: Any, signature: Signature) -> pd.DataFrame:
     if not isinstance(value, list):
         raise ScoringError("Expected a list as dataframe_records, got {}.".format(type_name(value)))
     try:
-        frame = pd.DataFrame(data=value)
+        frame = pd.DataFrame(data=value, dtype=signature.frame_dtype)
     except Exception as error:
         raise ScoringError(
             "The dataframe_records are no table: {}.".format(reason(error))

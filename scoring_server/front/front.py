@@ -33,6 +33,8 @@ from .survival import survive
 # nobody waits for the end, longer.
 STOP_LINGER_SECONDS = 0.5
 DRAIN_LINGER_SECONDS = 10.0
+# Workers whose model runs in a process of its own get this long to end that.
+_ENDING_SECONDS = 2.0
 # How often the launcher hears how many requests have been answered, if that has changed.
 _SUMMARY_SECONDS = 1.0
 _LISTEN_BACKLOG = 2048
@@ -66,7 +68,12 @@ class Front(RequestHandler, Vitals):
         self._acceptor = Acceptor(
             self._connections, tls, lambda: Connection(self._connections, self)
         )
-        self._processes = Processes(self._connections)
+        self._scratch = None
+        if service.config.model.traits.has_process:
+            from ..worker.scratch import Scratch
+
+            self._scratch = Scratch(self._settings.scratch, os.getpid())
+        self._processes = Processes(self._connections, self._scratch)
         self._dispatcher = Dispatcher(service, self._processes, status)
         self._pool = self._dispatcher.pool
 
@@ -74,6 +81,14 @@ class Front(RequestHandler, Vitals):
 
     async def run(self) -> int:
         """Start the workers, serve, and return the exit code once stopped."""
+        try:
+            return await self._run()
+        finally:
+            if self._scratch is not None:
+                await self._processes.all_ended(_ENDING_SECONDS)
+                self._scratch.remove()
+
+    async def _run(self) -> int:
         self._processes.start()
         self._pool.start()
         await self._pool.is_settled.wait()

@@ -15,13 +15,17 @@ import socket
 import time
 import traceback
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, NoReturn, Optional
 
+from ..service import EXIT_MODEL_ENDED, EXIT_OUT_OF_MEMORY
 from ..worker import channel
 from ..worker.orphans import Orphans
-from ..worker.process import EXIT_OUT_OF_MEMORY, ProcessEnd
+from ..worker.process import ProcessEnd
 from .connections import Connections
 from .request import PendingRequest
+
+if TYPE_CHECKING:
+    from ..worker.scratch import Scratch
 
 logger = logging.getLogger(__name__)
 
@@ -214,18 +218,29 @@ class Processes:
     """Forks processes and reaps them.
 
     :param connections: what a new process lets go of.
+    :param scratch: the processes' folders, if they have any.
     """
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, scratch: Optional[Scratch] = None) -> None:
         self._connections = connections
+        self._scratch = scratch
         self._loop = connections.loop
         self._links: Dict[int, Link] = {}
         self._orphans = Orphans()
+        self._changed = asyncio.Event()
 
     def start(self) -> None:
         """Reap from now on. Call it within the running loop."""
         self._loop.add_signal_handler(signal.SIGCHLD, self._children_changed)
         self._orphans.adopt()
+
+    async def all_ended(self, seconds: float) -> None:
+        """Wait until none is left, but not longer than so many seconds."""
+        deadline = self._loop.time() + seconds
+        while self._links and self._loop.time() < deadline:
+            self._changed.clear()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), deadline - self._loop.time())
 
     def fork(self, link: Link, run: Callable[[ProcessEnd], NoReturn], wait: float = 0.0) -> None:
         """Fork the process behind a new link, and try that again as long as the system refuses.
@@ -271,7 +286,10 @@ class Processes:
                 self._connections.let_go()
                 ours.close()
                 for other in self._links.values():
-                    os.close(other.connection.fileno())
+                    descriptor = other.connection.fileno()
+                    # Closed before where that process is about to end.
+                    if descriptor >= 0:
+                        os.close(descriptor)
                 run(ProcessEnd(theirs, link.mark, noted, parent))
             except BaseException:  # noqa: BLE001
                 # The front's loop is above: a child must not come back to it.
@@ -292,6 +310,7 @@ class Processes:
             link.abort()
 
     def _children_changed(self) -> None:
+        self._changed.set()
         # Only our own, and what they left: what the model started before them is not ours to reap.
         has_ended = False
         for link in list(self._links.values()):
@@ -303,6 +322,8 @@ class Processes:
         if self._orphans.reap(self._links, has_ended=has_ended):
             # Those killed now may leave some in turn, and not all tell of their end.
             self._loop.call_later(_ENDING_SECONDS, self._children_changed)
+        if self._scratch is not None:
+            self._scratch.sweep(self._links)
 
     def _look_after(self, link: Link) -> bool:
         """See what has become of a process; whether it has ended."""
@@ -355,6 +376,8 @@ def describe_end(link: Link, status: int, *, has_bound: bool = False) -> str:
         return "could not be started"
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXIT_OUT_OF_MEMORY:
         return "took more memory than a worker may have (--worker-memory)"
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXIT_MODEL_ENDED:
+        return "lost the process that its model runs in"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         why = ""

@@ -14,14 +14,9 @@ import time
 from collections import deque
 from typing import Any, Deque, Dict, List, NoReturn, Optional, Set
 
-from ..service import Service
+from ..service import EXIT_OUT_OF_MEMORY, Service
 from ..worker import channel
-from ..worker.process import (
-    EXIT_OUT_OF_MEMORY,
-    ProcessEnd,
-    requests_at_a_time,
-    run_worker,
-)
+from ..worker.process import ProcessEnd, requests_at_a_time, run_worker
 from .processes import Link, LinkOwner, Processes, describe_end
 from .request import PendingRequest
 

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
-from ..config import FLAVOR, ModelConfig, ServerConfig
+from ..config import CRATE, FLAVOR, ModelConfig, ServerConfig
 from ..errors import ModelLoadError, reason
 from .flavors import load_directly
 from .pickle_permission import ALLOW_PICKLE, PickleRefused
@@ -43,15 +43,20 @@ _DISTRIBUTIONS = {
 
 
 class LoadedModel:
-    """A loaded model: `predict`, and `predict_stream` where the model can stream (else None)."""
+    """A loaded model: `predict`, and `predict_stream` where the model can stream (else None).
+
+    `close` ends the process that it runs in, if it has one.
+    """
 
     def __init__(
         self,
         implementation: Any,
         predict: Callable[..., Any],
         predict_stream: Optional[Callable[..., Any]] = None,
+        close: Callable[[], None] = lambda: None,
     ) -> None:
         self.implementation = implementation
+        self.close = close
         self._predict = predict
         self.supports_params = takes_params(predict)
         self.predict_stream: Optional[Callable[..., Any]] = None
@@ -89,6 +94,11 @@ def load_model(config: ServerConfig) -> LoadedModel:
     :raises ModelLoadError: it cannot be loaded.
     """
     model = config.model
+    if model.flavor == CRATE:
+        from .r_crate.crate import RCrate
+
+        crate = RCrate(config)
+        return LoadedModel(crate, crate.predict, close=crate.close)
     flavor = python_function_flavor(model)
     # MLflow sets this while serving; models with type hints read times and bytes from text then.
     os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator, Optional, Sequence
 
 from ..config import ServerConfig
 from ..errors import ScoringError
@@ -21,7 +21,7 @@ class MlflowProtocol(WireProtocol):
     """Bodies and errors as MLflow has them; streams as server-sent events of JSON, then [DONE]."""
 
     name = "mlflow"
-    routes = (Route("/invocations", ("POST",), WORKER),)
+    routes: Sequence[Route] = (Route("/invocations", ("POST",), WORKER),)
 
     def __init__(self, config: ServerConfig) -> None:
         self._debug = config.server.debug

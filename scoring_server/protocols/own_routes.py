@@ -62,7 +62,7 @@ def _metrics(_request: Request, vitals: Vitals) -> Answer:
 def describe(config: ServerConfig) -> Dict[str, Any]:
     """What `/info` says of the model, and of the Python and environment that really run."""
     model, environment = config.model, config.environment
-    return {
+    described: Dict[str, Any] = {
         "model": {
             "name": model.name,
             "uuid": model.uuid,
@@ -81,6 +81,9 @@ def describe(config: ServerConfig) -> Dict[str, Any]:
         "python": ".".join(map(str, sys.version_info[:3])),
         "scoring_server": __version__,
     }
+    if environment.r is not None:
+        described["r"] = {name: environment.r.get(name) for name in ("version", "packages")}
+    return described
 
 
 def _is_remote(uri: Optional[str]) -> bool:

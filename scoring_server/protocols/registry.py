@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import List
 
-from ..config import ServerConfig
+from ..config import CRATE, ServerConfig
 from ..routes import RouteGroup
 from .mlflow import MlflowProtocol
 from .open_inference.protocol import OpenInferenceProtocol
@@ -13,4 +13,9 @@ from .own_routes import OwnRoutes
 
 def route_groups(config: ServerConfig) -> List[RouteGroup]:
     """The groups of routes for a model; the first reports the errors of paths that none has."""
-    return [OwnRoutes(config), MlflowProtocol(config), OpenInferenceProtocol(config)]
+    scoring: RouteGroup = MlflowProtocol(config)
+    if config.model.flavor == CRATE:
+        from .crate import CrateProtocol
+
+        scoring = CrateProtocol(config)
+    return [OwnRoutes(config), scoring, OpenInferenceProtocol(config)]

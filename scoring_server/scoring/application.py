@@ -6,12 +6,12 @@ import logging
 from typing import Any, Iterator, List, Sequence, Tuple
 
 from ..config import ServerConfig
-from ..errors import OutOfMemoryError, ScoringError, internal_error
+from ..errors import OutOfMemoryError, ScoringError, SpentError, internal_error
 from ..formats.parsing import ModelInput
 from ..memory import unbounded
 from ..model.loading import LoadedModel
 from ..routes import Answer, Request
-from ..service import Handler
+from ..service import EXIT_MODEL_ENDED, EXIT_OUT_OF_MEMORY, Handler
 from .batching import Batcher
 from .protocol import WireProtocol
 from .scorer import Scorer
@@ -33,6 +33,10 @@ class Application(Handler):
         self._has_bound = config.server.worker_memory is not None
         self.can_batch = config.server.max_batch_rows > 0 and model.predict_stream is None
         self._batcher = Batcher(self.scorer, config.server.max_batch_rows)
+
+    def close(self) -> None:
+        """End what the model runs in, if that is a process of its own."""
+        self.scorer.model.close()
 
     def answer(self, request: Request) -> Answer:
         """The answer to one request, whatever is wrong with it."""
@@ -103,17 +107,22 @@ class Application(Handler):
             yield first
             yield from pieces
         except ScoringError as error:
-            self.is_spent = self.is_spent or isinstance(error, OutOfMemoryError)
+            self._note(error)
             yield protocol.stream_error(error)
 
     def _error(self, request: Request, error: Exception, stages: Stages) -> Answer:
         if self._has_bound and isinstance(error, MemoryError):
             error = OutOfMemoryError()
+        self._note(error)
         if not isinstance(error, OutOfMemoryError):
             return _error_answer(request, error, stages)
-        self.is_spent = True
         with unbounded():
             return _error_answer(request, error, stages)
+
+    def _note(self, error: Exception) -> None:
+        if isinstance(error, SpentError):
+            is_memory = isinstance(error, OutOfMemoryError)
+            self.exit_code = EXIT_OUT_OF_MEMORY if is_memory else EXIT_MODEL_ENDED
 
 
 def _error_answer(request: Request, error: Exception, stages: Stages) -> Answer:

@@ -103,6 +103,8 @@ class Scorer:
         """What a client is told of an exception of the model's."""
         if self._has_bound and is_for_want_of_memory(error):
             return OutOfMemoryError()
+        if isinstance(error, ScoringError):
+            return error
         logger.error("The model raised an exception.", exc_info=True)
         return from_model_exception(error)
 

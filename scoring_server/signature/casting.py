@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import datetime
+import re
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
@@ -32,17 +34,25 @@ from .schema import (
 )
 
 Cast = Callable[[pd.Series], pd.Series]
+_DATE = re.compile(r"\s*\d{4}-\d{2}-\d{2}\s*\Z")
 
 
 class FrameCaster:
-    """Casts the columns of a DataFrame that was made from `dataframe_split` or `_records`."""
+    """Casts the columns of a DataFrame that was made from `dataframe_split` or `_records`.
 
-    def __init__(self, schema: Schema, casts: Optional[List[Optional[Cast]]] = None) -> None:
+    :param dates: whether texts that are dates become dates where the signature has a datetime.
+    """
+
+    def __init__(
+        self, schema: Schema, casts: Optional[List[Optional[Cast]]] = None, *, dates: bool = False
+    ) -> None:
         self._schema = schema
-        self._casts = [compile_cast(spec) for spec in schema.inputs] if casts is None else casts
+        if casts is None:
+            casts = [compile_cast(spec) for spec in schema.inputs]
+        self._casts = [_parse_dates if dates and cast is _parse_times else cast for cast in casts]
 
     @classmethod
-    def for_csv(cls, schema: Schema) -> Optional[FrameCaster]:
+    def for_csv(cls, schema: Schema, *, dates: bool = False) -> Optional[FrameCaster]:
         """The caster for what `pandas.read_csv` leaves open: times, and tensors. None for nothing.
 
         Binary columns stay text: CSV has no rule for bytes, and MLflow has none either.
@@ -51,7 +61,7 @@ class FrameCaster:
             compile_cast(spec) if isinstance(spec, Tensor) or spec.type is DATETIME else None
             for spec in schema.inputs
         ]
-        return cls(schema, casts) if any(casts) else None
+        return cls(schema, casts, dates=dates) if any(casts) else None
 
     def cast(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The frame with the signature's columns cast; others stay as they are.
@@ -177,6 +187,22 @@ def _parse_times(values: pd.Series) -> pd.Series:
         # The signature's datetime has no time zone: take UTC.
         parsed = parsed.dt.tz_convert("UTC").dt.tz_localize(None)
     return parsed.astype(DATETIME_NS) if parsed.dtype.kind == "M" else parsed
+
+
+def _parse_dates(values: pd.Series) -> pd.Series:
+    """`datetime.date` for a column of nothing but dates (2024-01-31), else times."""
+    parsed = _parse_times(values)
+    known = values.dropna()
+    if not len(known) or not all(isinstance(v, str) and _DATE.match(v) for v in known):
+        return parsed
+    days = [None if value is pd.NaT else value.date() for value in parsed]
+    return pd.Series(days, index=values.index, dtype=object)
+
+
+def are_dates(values: pd.Series) -> bool:
+    """Whether a column has dates without a time of day, and nothing else."""
+    known = set(map(type, values.dropna())) if values.dtype == object else set()
+    return known == {datetime.date}
 
 
 def cast_value(data: Any, spec: Any) -> Any:

@@ -10,7 +10,7 @@ general way, which says what is wrong with it.
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import Any, List, Optional, Sequence
+from typing import Any, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 import pandas as pd
@@ -93,6 +93,46 @@ class PlainRows:
             return list(map(self._record, value))
         except (KeyError, TypeError):
             return None
+
+
+class Table(NamedTuple):
+    """Columns of values as they were sent, each as long as the others."""
+
+    names: List[str]
+    columns: List[Sequence[Any]]
+    rows: int
+
+
+class ValueRows:
+    """Reads rows without a signature into a `Table`, for a model that takes values as they are.
+
+    Rows of unequal length, and forms that only pandas knows, take the general way here, too.
+    """
+
+    def read(self, form: str, value: Any) -> Optional[Table]:
+        """The table for the value of `dataframe_split` or `dataframe_records`, else None."""
+        if form == "dataframe_split":
+            return self._split(value)
+        return self._records(value) if form == "dataframe_records" else None
+
+    def _split(self, value: Any) -> Optional[Table]:
+        if not isinstance(value, dict) or not {"columns", "data"} <= set(value):
+            return None
+        names, rows = value["columns"], value["data"]
+        if set(value) != {"columns", "data"} or not isinstance(names, list):
+            return None
+        if not isinstance(rows, list) or not rows or not _are_lists(rows, len(names)):
+            return None
+        if set(map(type, names)) != {str}:
+            return None
+        return Table(names, list(zip(*rows)), len(rows))
+
+    def _records(self, value: Any) -> Optional[Table]:
+        if not isinstance(value, list) or set(map(type, value)) != {dict}:
+            return None
+        # In the order in which they come first, as pandas has them.
+        names = list(dict.fromkeys(name for row in value for name in row))
+        return Table(names, [[row.get(name) for row in value] for name in names], len(value))
 
 
 def _are_lists(rows: List[Any], length: int) -> bool:

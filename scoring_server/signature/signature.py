@@ -7,19 +7,19 @@ input before the model sees it.
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Union
 
 import numpy as np
 import pandas as pd
 
 from ..config import ModelConfig, SignatureConfig
 from ..errors import ModelLoadError, ScoringError, quote, reason, schema_error, type_name
-from .casting import FrameCaster
+from .casting import FrameCaster, are_dates
 from .datatypes import compile_check
 from .nested import compile_type
 from .params import Params
-from .plain_rows import PlainRows
-from .schema import Array, DataType, Object, Schema, SignatureError, read_params
+from .plain_rows import PlainRows, ValueRows
+from .schema import DATETIME, Array, DataType, Object, Schema, SignatureError, read_params
 from .tensors import enforce_tensors
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ class Signature:
 
     :param schema: None where the model says nothing of its inputs.
     :param from_type_hint: the model's own wrapper validates the input, so it passes unread.
+    :param keeps_values: a table without a signature has what was sent and no types of pandas',
+        which has no integers beside missing ones; what was sent as a date for a datetime stays one.
     """
 
     def __init__(
@@ -39,18 +41,28 @@ class Signature:
         schema: Optional[Schema],
         params: Params,
         from_type_hint: bool = False,
+        keeps_values: bool = False,
     ) -> None:
         self.schema = schema
         self.params = params
         self.from_type_hint = from_type_hint
-        self.frame_caster = None if schema is None else FrameCaster(schema)
-        self.plain_rows = None if from_type_hint else PlainRows.for_schema(schema)
-        self.csv_caster = None if schema is None else FrameCaster.for_csv(schema)
+        self.keeps_values = keeps_values
+        self.frame_dtype = object if keeps_values and schema is None else None
+        self.frame_caster = None if schema is None else FrameCaster(schema, dates=keeps_values)
+        self.plain_rows: Union[PlainRows, ValueRows, None] = None
+        if keeps_values and schema is None:
+            self.plain_rows = ValueRows()
+        elif not from_type_hint:
+            self.plain_rows = PlainRows.for_schema(schema)
+        self.csv_caster = (
+            None if schema is None else FrameCaster.for_csv(schema, dates=keeps_values)
+        )
         self._checks: List[ColumnCheck] = []
         self._has_nested = False
         if schema is not None and not schema.is_tensor:
             self._checks = [
-                _compile_column(name, spec) for name, spec in zip(schema.names, schema.inputs)
+                _compile_column(name, spec, keeps_values)
+                for name, spec in zip(schema.names, schema.inputs)
             ]
             self._has_nested = any(
                 isinstance(getattr(spec, "type", None), (Array, Object)) for spec in schema.inputs
@@ -73,7 +85,7 @@ class Signature:
                 "Log the model again, or repair the signature in its MLmodel file.",
                 "config",
             ) from error
-        return cls(schema, params, model.is_signature_from_type_hint)
+        return cls(schema, params, model.is_signature_from_type_hint, model.traits.keeps_values)
 
     def enforce(self, data: Any) -> Any:
         """The data as the signature wants it.
@@ -173,9 +185,12 @@ def _is_text_scalar(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.shape == () and value.dtype.kind == "U"
 
 
-def _compile_column(name: Any, spec: Any) -> ColumnCheck:
+def _compile_column(name: Any, spec: Any, dates: bool) -> ColumnCheck:
     if isinstance(spec.type, DataType):
-        return compile_check(name, spec.type)
+        plain = compile_check(name, spec.type)
+        if not dates or spec.type is not DATETIME:
+            return plain
+        return lambda values: values if are_dates(values) else plain(values)
     enforce = compile_type(spec.type, spec.required)
 
     def check(column: pd.Series) -> pd.Series:

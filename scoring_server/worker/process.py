@@ -21,7 +21,7 @@ from ..config import ServerSettings
 from ..errors import INTERNAL_ERROR, ModelLoadError, ScoringError
 from ..memory import bound_process
 from ..routes import Answer, Request
-from ..service import Handler, Service
+from ..service import EXIT_OUT_OF_MEMORY, Handler, Service
 from .channel import (
     ANSWER,
     BEGIN,
@@ -41,7 +41,6 @@ from .lifeline import die_with_parent
 logger = logging.getLogger(__name__)
 
 EXIT_LOAD_FAILED = 3
-EXIT_OUT_OF_MEMORY = 4
 # In the environment of what a worker starts: the worker's process id.
 WORKER_VARIABLE = "SCORING_SERVER_WORKER"
 # Requests of one batch.
@@ -136,19 +135,19 @@ class Worker:
         finally:
             for slot in range(len(together)):
                 self._begun.note(slot, 0)
-            if self._handler.is_spent:
-                self._end_spent()
+            self._end_if_spent()
 
     def _stop(self, _signum: int, _frame: Any) -> None:
         """Finish the request in hand; the front gives what waits behind it to another worker."""
         self._stopping = True
         if not any(self._begun.numbers()):
+            self._handler.close()
             os._exit(0)
 
     def _work_off(self, tasks: Any, slot: int) -> None:
         while True:
             message = tasks.get()
-            if self._handler.is_spent:
+            if self._handler.exit_code is not None:
                 return
             self._answer(message, slot)
 
@@ -164,14 +163,17 @@ class Worker:
             self._stopping = True
         finally:
             self._begun.note(slot, 0)
-            if self._handler.is_spent:
-                self._end_spent()
+            self._end_if_spent()
 
-    def _end_spent(self) -> None:
+    def _end_if_spent(self) -> None:
         """End once all threads have answered; the front gives what waits to another worker."""
+        code = self._handler.exit_code
+        if code is None:
+            return
         self._stopping = True
         if not any(self._begun.numbers()):
-            _exit(EXIT_OUT_OF_MEMORY)
+            self._handler.close()
+            _exit(code)
 
     def _send_answer(self, message: Message, answer: Answer) -> None:
         if isinstance(answer.body, bytes) and len(answer.body) > MAX_BODY:
@@ -231,6 +233,10 @@ def run_worker(end: ProcessEnd, service: Service) -> NoReturn:
         os.environ[WORKER_VARIABLE] = str(os.getpid())
         channel = Channel(end.connection, end.mark, stay_awake=leaves_a_processor(settings))
         started = time.monotonic()
+        if service.config.model.traits.has_process:
+            from .scratch import Scratch
+
+            Scratch(settings.scratch, end.parent).claim()
         try:
             handler = service.load()
         except ModelLoadError as error:
@@ -240,7 +246,10 @@ def run_worker(end: ProcessEnd, service: Service) -> NoReturn:
         if settings.worker_memory is not None:
             bound_process(settings.worker_memory)
         channel.write(LOADED, 0, (time.monotonic() - started,))
-        Worker(channel, end.begun, handler, service, settings.threads).run()
+        try:
+            Worker(channel, end.begun, handler, service, settings.threads).run()
+        finally:
+            handler.close()
         return 0
 
     _be_child(run, end.parent)

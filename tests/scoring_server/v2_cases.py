@@ -142,5 +142,6 @@ DIFFERENT = [
 CASES = [
     *(Case(f"{kind}-{model}", each) for model, each in TWICE for kind in ("describe", "echo")),
     *(Case("answers", of(tensor("kind", "BYTES", [name]))) for name in ANSWERS),
+    Case("hinted", of(tensor("input-0", "BYTES", ["a", "b"]))),
     *DIFFERENT,
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -35,7 +36,12 @@ class CondaManager(BuildingManager[CondaPlan]):
     def environ(self, environment: Environment, warn: Report) -> dict[str, str]:
         from envs.managers.conda.activation import activated_environ
 
-        return activated_environ(environment.path, super().environ(environment, warn), warn)
+        variables = super().environ(environment, warn)
+        for name in [name for name in variables if name.startswith("R_")]:
+            del variables[name]
+        # Where R looks for the packages that a user has installed for their own.
+        variables["R_LIBS_USER"] = os.devnull
+        return activated_environ(environment.path, variables, warn)
 
     def write_lockfile(
         self, spec: EnvSpec, folder: Path, store: EnvStore, context: Context

@@ -12,7 +12,7 @@ from pathlib import Path
 from launcher.engines.engine import Assignment, Engine, ServerOptions
 from launcher.engines.mlserver.settings import START, model_name, write_settings
 from launcher.errors import ModelError, UsageError
-from launcher.model.mlmodel import Model
+from launcher.model.mlmodel import PYTHON_FUNCTION, Model
 from launcher.supervision.process import Command
 
 VERSION = "1.7.1"
@@ -49,9 +49,9 @@ class MLServer(Engine):
         :raises ModelError: it has no python_function flavor.
         :raises UsageError: options that MLServer has in another form only.
         """
-        if not model.pyfunc:
+        if not model.pyfunc or model.flavor != PYTHON_FUNCTION:
             raise ModelError(
-                f"{model.path} has no python_function flavor "
+                f"{model.path} has no python_function flavor to be served as "
                 f"(it has: {', '.join(sorted(model.flavors))}).",
                 "MLServer serves models with the python_function flavor only.",
             )
@@ -82,7 +82,7 @@ class MLServer(Engine):
         """Write its settings."""
         write_settings(assignment, folder)
 
-    def command(self, python: Path, folder: Path, model: Model) -> Command:
+    def command(self, python: Path, folder: Path, assignment: Assignment) -> Command:
         """MLServer, which is ready once the model is.
 
         Its own ``/v2/health/ready`` says so of no model at all, too, and ``/ping`` waits in the
@@ -92,5 +92,5 @@ class MLServer(Engine):
             argv=(str(python), str(folder / START.name), str(folder)),
             environ={},
             folder=folder,
-            ping_path=f"/v2/models/{model_name(model)}/ready",
+            ping_path=f"/v2/models/{model_name(assignment)}/ready",
         )

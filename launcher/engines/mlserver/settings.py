@@ -14,7 +14,6 @@ from typing import Any
 from envs.disk.files import write_json
 from envs.disk.home import make_private_folder
 from launcher.engines.engine import Assignment, ServerOptions
-from launcher.model.mlmodel import Model
 
 # Run in the model's environment, and copied since their folder is not to be on its path.
 START = Path(__file__).with_name("mlserver_start.py")
@@ -23,9 +22,13 @@ _RUNTIME = "mlserver_mlflow.MLflowRuntime"
 _TIMED_RUNTIME = "timed_runtime.TimedRuntime"
 
 
-def model_name(model: Model) -> str:
-    """The model's name in the paths of the Open Inference Protocol."""
-    return re.sub(r"[^\w.-]+", "-", model.name or model.path.name)
+def model_name(assignment: Assignment) -> str:
+    """The model's name in the paths of the Open Inference Protocol: as our own server has it.
+
+    MLServer makes a folder of it, and takes no other name.
+    """
+    name = next(iter(assignment.identity.names), assignment.model.path.name)
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 def server_settings(options: ServerOptions, folder: Path, grpc_port: int) -> dict[str, Any]:
@@ -50,13 +53,14 @@ def server_settings(options: ServerOptions, folder: Path, grpc_port: int) -> dic
     }
 
 
-def model_settings(model: Model, options: ServerOptions) -> dict[str, Any]:
+def model_settings(assignment: Assignment) -> dict[str, Any]:
     """The content of model-settings.json."""
-    parameters: dict[str, Any] = {"uri": str(model.path)}
+    options = assignment.options
+    parameters: dict[str, Any] = {"uri": str(assignment.model.path)}
     if options.timeout is not None:
         parameters["extra"] = {"timeout": options.timeout}
     return {
-        "name": model_name(model),
+        "name": model_name(assignment),
         "implementation": _RUNTIME if options.timeout is None else _TIMED_RUNTIME,
         "max_batch_size": options.max_batch_rows,
         "max_batch_time": options.batch_wait,
@@ -71,13 +75,13 @@ def write_settings(assignment: Assignment, folder: Path) -> None:
     """
     import shutil  # here: our own server starts without it
 
-    model, options = assignment.model, assignment.options
-    of_model = folder / model_name(model)  # MLServer warns where folder and model differ
+    options = assignment.options
+    of_model = folder / model_name(assignment)  # MLServer warns where folder and model differ
     make_private_folder(of_model)
     write_json(folder / "settings.json", server_settings(options, folder, _free_port(options.host)))
     shutil.copyfile(START, folder / START.name)
     shutil.copyfile(_TIMED, of_model / _TIMED.name)
-    write_json(of_model / "model-settings.json", model_settings(model, options))
+    write_json(of_model / "model-settings.json", model_settings(assignment))
 
 
 def _free_port(host: str) -> int:

@@ -57,7 +57,7 @@ def decode(tensor: Tensor, content_type: Optional[str]) -> Values:
 
 
 def _numbers(tensor: Tensor) -> np.ndarray:
-    """The numbers of a JSON list as an array of the tensor's datatype; none is changed by it."""
+    """The numbers of a JSON list as an array of the tensor's datatype; integers stay exact."""
     dtype = NATIVE[tensor.datatype]
     flat = _flat(tensor)
     kinds = set(map(type, flat))

@@ -7,6 +7,8 @@ value a row are a table, and others a dict of arrays.
 
 from __future__ import annotations
 
+import itertools
+import operator
 from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
@@ -35,7 +37,7 @@ class Decoded:
 class InputReader:
     """Makes the model's input for one signature.
 
-    :param max_decoded: how many bytes an array of texts may take.
+    :param max_decoded: how many bytes a tensor of texts or lists may take.
     """
 
     def __init__(self, signature: Signature, max_decoded: int) -> None:
@@ -70,21 +72,25 @@ class InputReader:
             raise ScoringError(message.format(wanted, len(inputs)))
         if wanted == ARRAY:
             return Decoded(self._array(inputs[0]))
-        return Decoded(_listed(decode(inputs[0], inputs[0].content_type or wanted)))
+        return Decoded(_listed(self._decode(inputs[0], wanted)))
 
     def _guess(self, inputs: Sequence[Tensor]) -> str:
-        if len(inputs) == 1:
-            return ARRAY
         is_table = all(each.size == each.rows == inputs[0].rows for each in inputs)
+        # A model that takes nothing but tables gets one whose column has the tensor's name.
+        if len(inputs) == 1 and not (is_table and self.signature.keeps_values):
+            return ARRAY
         return TABLE if is_table else DICT
+
+    def _decode(self, tensor: Tensor, otherwise: Optional[str] = None) -> Values:
+        known = self._content_types.get(tensor.name)
+        return decode(tensor, tensor.content_type or known or otherwise)
 
     # --- arrays --------------------------------------------------------------------------------
 
     def _array(self, tensor: Tensor) -> np.ndarray:
         spec: Any = self._spec_of(tensor)
         dtype = spec.dtype if isinstance(spec, TensorSpec) else None
-        # What metadata calls `np` may be texts: then numpy's kind of text says which.
-        values = decode(tensor, tensor.content_type)
+        values = self._decode(tensor)
         if isinstance(values, list):
             values = self._array_of_elements(tensor, values, dtype)
         elif dtype is not None:
@@ -108,10 +114,8 @@ class InputReader:
         only: Dict[str, Any] = {"U": {str}, "S": {bytes}}
         if kind in only and only[kind].issuperset(map(type, elements)):
             # Each takes the place of the longest.
-            size = len(elements) * max(map(len, elements), default=0) * (4 if kind == "U" else 1)
-            if size > self._max_decoded:
-                message = "its texts take more than {} bytes.".format(self._max_decoded)
-                raise ScoringError(tensor.problem(message).message, status=TOO_LARGE)
+            longest = max(map(len, elements), default=0)
+            self._check(tensor, len(elements) * longest * (4 if kind == "U" else 1))
             return np.array(elements, kind)
         array = _objects(elements)
         if kind == "M" and dtype is not None:
@@ -120,6 +124,12 @@ class InputReader:
             except (ValueError, TypeError) as error:
                 raise tensor.problem("it cannot be read as {}: {}.".format(dtype, error)) from error
         return array
+
+    def _check(self, tensor: Tensor, size: int) -> None:
+        """Refuse what would take more bytes than a body may decode to."""
+        if size > self._max_decoded:
+            message = "it decodes to more than {} bytes.".format(self._max_decoded)
+            raise ScoringError(tensor.problem(message).message, status=TOO_LARGE)
 
     # --- tables --------------------------------------------------------------------------------
 
@@ -130,7 +140,8 @@ class InputReader:
             # What the signature does not know is not looked at.
             inputs = [by_name[name] for name in schema.names if name in by_name]
             if not inputs:
-                raise schema_error("Missing inputs {}.".format(quote(schema.required_names)))
+                message = "None of the signature's inputs {} was sent."
+                raise schema_error(message.format(quote(schema.names)))
         elif schema is not None:
             inputs = self._in_order(inputs)
         if len({each.rows for each in inputs}) > 1:
@@ -155,10 +166,11 @@ class InputReader:
     def _column(self, tensor: Tensor) -> Values:
         """One value a row: an array of one dimension, or a list."""
         spec = self._specs.get(tensor.name)
-        content_type = tensor.content_type or self._content_types.get(tensor.name)
-        values = decode(tensor, content_type)
+        values = self._decode(tensor)
         if tensor.size != tensor.rows:
-            # Each cell is a list.
+            # Each cell is a list, and so are its parts; an empty list takes some 60 bytes.
+            lists = itertools.accumulate(tensor.shape[:-1], operator.mul)
+            self._check(tensor, 60 * sum(lists) + 8 * tensor.size)
             array = values if isinstance(values, np.ndarray) else _objects(values)
             cells: List[Any] = array.reshape(tensor.shape).tolist()
             return cells
@@ -166,10 +178,8 @@ class InputReader:
             return values
         values = values.reshape(tensor.rows)
         kind = getattr(spec, "type", None)
-        if isinstance(kind, DataType) and kind.numpy.kind in "iufb":
-            # What loses nothing; the rest is for the signature to say.
-            return _safely(values, kind.numpy)
-        return values
+        # What is not safe is for the signature to refuse.
+        return _safely(values, kind.numpy) if isinstance(kind, DataType) else values
 
     def _fits(self, columns: List[Values]) -> bool:
         """Whether the table of all columns is what the signature would make of it."""
@@ -183,8 +193,8 @@ class InputReader:
 
 
 def _safely(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The values in the wanted dtype where that holds them all."""
-    if values.dtype == dtype or not np.can_cast(values.dtype, dtype):
+    """Numbers in the wanted dtype where numpy calls that safe, else as they are."""
+    if values.dtype == dtype or dtype.kind not in "iufb" or not np.can_cast(values.dtype, dtype):
         return values
     return values.astype(dtype)
 

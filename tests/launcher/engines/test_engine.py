@@ -96,12 +96,10 @@ def test_what_an_engine_cannot_do_is_refused_before_a_build(
 def test_a_model_without_python_function_is_refused_before_a_build(
     run: Run, obedient: ObedientModel, command: str
 ) -> None:
-    (obedient.path / "MLmodel").write_text(
-        "flavors:\n  crate: {version: 0.1.0, model: crate.bin}\n"
-    )
+    (obedient.path / "MLmodel").write_text("flavors:\n  spark: {model_data: sparkml}\n")
     done = run(command, "-m", obedient.path)
     assert done.returncode == 2
-    assert "has no python_function flavor (it has: crate)." in done.stderr
+    assert "has no python_function flavor (it has: spark)." in done.stderr
     assert "environment" not in done.stderr
     assert "resolving" not in done.stderr
 
@@ -124,6 +122,7 @@ def test_our_server_has_all_options() -> None:
 def test_both_sides_know_the_same_fields(obedient: ObedientModel, tmp_path: Path) -> None:
     """What the launcher writes is what the scoring server reads, field by field."""
     environment = {"env_manager": "local", "as_of": None, "key": "0", "python": "3.11"}
+    environment["r"] = None
     assignment = Assignment(read_model(obedient.path), "uri", environment, ServerOptions())
     write_config(tmp_path / "config.json", assignment, restarts=1, reloads=2)
     written = json.loads((tmp_path / "config.json").read_text())

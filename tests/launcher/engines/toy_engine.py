@@ -68,7 +68,7 @@ class Toy(Engine):
         told = {"port": assignment.options.port, "model": assignment.model.path.name}
         (folder / "toy.json").write_text(json.dumps(told))
 
-    def command(self, python: Path, folder: Path, model: Model) -> Command:  # noqa: ARG002
+    def command(self, python: Path, folder: Path, assignment: Assignment) -> Command:  # noqa: ARG002
         return Command((str(python), "-c", SERVER, str(folder)), environ={}, ping_path="/well")
 
 

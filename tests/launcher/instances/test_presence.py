@@ -52,7 +52,7 @@ class Tiny(Engine):
         described = [assignment.model.name, restarts, reloads]
         (folder / "config.json").write_text(json.dumps(described))
 
-    def command(self, python: Path, folder: Path, model: Model) -> Command:  # noqa: ARG002
+    def command(self, python: Path, folder: Path, assignment: Assignment) -> Command:  # noqa: ARG002
         return announcing(folder)
 
 

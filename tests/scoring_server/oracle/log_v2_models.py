@@ -28,6 +28,11 @@ class Echo(mlflow.pyfunc.PythonModel):
         return model_input
 
 
+class Hinted(mlflow.pyfunc.PythonModel):
+    def predict(self, model_input: list[str]) -> list[str]:
+        return [describe(model_input)]
+
+
 class Answers(mlflow.pyfunc.PythonModel):
     def predict(self, context, model_input, params=None):
         return answers()[model_input["kind"].iloc[0]]
@@ -72,6 +77,7 @@ def main(folder):
                 signature=signature,
                 pip_requirements=[],
             )
+    mlflow.pyfunc.save_model(str(partial / "hinted"), python_model=Hinted(), pip_requirements=[])
     mlflow.pyfunc.save_model(
         str(partial / "answers"),
         python_model=Answers(),

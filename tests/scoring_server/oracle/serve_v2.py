@@ -5,7 +5,6 @@
 FD is a bound socket. The line "ready" on standard output says that requests are answered.
 """
 
-import dataclasses
 import pathlib
 import sys
 
@@ -18,9 +17,7 @@ from scoring_server.wsgi import create_app
 
 def application(path):
     config = configuration(path, {})
-    return create_app(
-        dataclasses.replace(config, model=dataclasses.replace(config.model, names=[path.name]))
-    )
+    return create_app(config._replace(model=config.model._replace(names=[path.name])))
 
 
 def not_found(_environ, start_response):

@@ -94,6 +94,12 @@ def models(tmp_path):
     return Models(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def shared_models(tmp_path_factory):
+    """The same for what all tests of a module may share."""
+    return Models(tmp_path_factory.mktemp("shared"))
+
+
 @pytest.fixture(autouse=True)
 def restored_path():
     """Models put their code on sys.path."""

@@ -7,6 +7,7 @@ import random
 import pandas as pd
 import pytest
 
+from scoring_server.config import FlavorTraits
 from scoring_server.errors import ScoringError
 from scoring_server.formats.parsing import parse_json
 from scoring_server.signature.plain_rows import PlainRows
@@ -35,6 +36,7 @@ def signature(types, plain=True):
 
 class _Model:
     is_signature_from_type_hint = False
+    traits = FlavorTraits()
 
     def __init__(self, inputs):
         self.signature = type("Found", (), {"inputs": inputs, "params": None})

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from launcher.commands.environment import EnvironmentOptions, environment_spec
-from launcher.engines.engine import Assignment, ServerOptions
+from launcher.engines.engine import Assignment, Identity, ServerOptions
 from launcher.engines.mlserver.engine import MLServer
 from launcher.errors import UsageError
 from launcher.model.mlmodel import read_model
@@ -40,7 +40,8 @@ def test_options_in_its_words(obedient: ObedientModel, tmp_path: Path) -> None:
     folder = tmp_path / "deployment-1"
     engine = MLServer()
     engine.check(model, options)
-    engine.configure(Assignment(model, "uri", {}, options), folder, restarts=0, reloads=0)
+    assignment = Assignment(model, "uri", {}, options, Identity(("obedient one", "other")))
+    engine.configure(assignment, folder, restarts=0, reloads=0)
     settings = json.loads((folder / "settings.json").read_text())
     assert settings.pop("grpc_port") > 0
     assert settings == {
@@ -54,17 +55,17 @@ def test_options_in_its_words(obedient: ObedientModel, tmp_path: Path) -> None:
         "metrics_dir": str(folder / ".metrics"),
         "environments_dir": str(folder / ".envs"),
     }
-    assert json.loads((folder / "obedient" / "model-settings.json").read_text()) == {
-        "name": "obedient",
+    assert json.loads((folder / "obedient-one" / "model-settings.json").read_text()) == {
+        "name": "obedient-one",
         "implementation": "timed_runtime.TimedRuntime",
         "max_batch_size": 16,
         "max_batch_time": 0.005,
         "parameters": {"uri": str(obedient.path), "extra": {"timeout": 2.5}},
     }
-    assert (folder / "obedient" / "timed_runtime.py").is_file()
-    command = engine.command(Path("/python"), folder, model)
+    assert (folder / "obedient-one" / "timed_runtime.py").is_file()
+    command = engine.command(Path("/python"), folder, assignment)
     assert command.folder == folder
-    assert command.ping_path == "/v2/models/obedient/ready"
+    assert command.ping_path == "/v2/models/obedient-one/ready"
 
 
 def test_without_a_time_limit_the_runtime_is_its_own(

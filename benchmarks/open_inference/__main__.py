@@ -122,7 +122,7 @@ def start(cache: Path, stack: contextlib.ExitStack) -> list[Way]:
         Way("V2, JSON", ours, path, JSON, written(v2, cache, "v2"), none),
         Way("V2, binary", ours, path, BINARY, written(texts, cache, "binary"), lengths),
         Way(
-            "V2, JSON, MLServer", theirs, "/v2/models/iris/infer", JSON,
+            "MLServer, V2, JSON", theirs, "/v2/models/iris/infer", JSON,
             written(v2, cache, "v2"), none,
         ),
     ]  # fmt: skip
@@ -152,14 +152,16 @@ def measure(ways: list[Way], rounds: int, seconds: float) -> dict[tuple[str, int
                 sample = turn(way, rows, connections, WARM_UP_SECONDS if number < 0 else seconds)
                 if number >= 0:
                     samples.setdefault((way.title, rows, connections), []).append(sample)
-    return {
-        key: Sample(
-            statistics.median(each.rate for each in found),
-            statistics.median(each.p50_ms for each in found),
-            statistics.median(each.processor_ms for each in found),
-        )
-        for key, found in samples.items()
-    }
+    medians = {}
+    for way in ways:
+        for rows, connections in PARTS:
+            found = samples[way.title, rows, connections]
+            medians[way.title, rows, connections] = Sample(
+                statistics.median(each.rate for each in found),
+                statistics.median(each.p50_ms for each in found),
+                statistics.median(each.processor_ms for each in found),
+            )
+    return medians
 
 
 def turn(way: Way, rows: int, connections: int, seconds: float) -> Sample:
@@ -179,7 +181,7 @@ def table(medians: dict[tuple[str, int, int], Sample]) -> str:
     """A table with a line for each way: requests a second, p50 and processor time in ms."""
     heads = [f"{rows:,} rows, {count} conn.: req/s, p50, processor ms" for rows, count in PARTS]
     lines = ["| | " + " | ".join(heads) + " |", "| --- " * (len(PARTS) + 1) + "|"]
-    for title in sorted({title for title, _, _ in medians}):
+    for title in dict.fromkeys(title for title, _, _ in medians):
         found = [medians[title, rows, count] for rows, count in PARTS]
         cells = [f"{each.rate:,.0f}, {each.p50_ms:.2f}, {each.processor_ms:.2f}" for each in found]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
