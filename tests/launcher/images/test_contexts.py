@@ -262,3 +262,14 @@ def test_a_checkout_of_mlflow_is_installed_over_the_release(run: Run, tmp_path: 
     text = (tmp_path / "image" / "Dockerfile").read_text()
     installed = re.findall(r" -r (\S+)|(--reinstall \S+)", text)
     assert installed == [("uv.txt", ""), ("pylock.toml", ""), ("", "--reinstall ./mlflow")]
+
+
+def test_a_crate_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "crate").mkdir()
+    (tmp_path / "crate" / "crate.bin").touch()
+    (tmp_path / "crate" / "MLmodel").write_text(
+        "flavors:\n  crate:\n    version: 0.1.0\n    model: crate.bin\n"
+    )
+    ended = run("generate-dockerfile", "-m", tmp_path / "crate", "-d", tmp_path / "image")
+    assert ended.returncode == 2
+    assert "no image of a model has R in it" in ended.stderr
