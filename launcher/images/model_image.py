@@ -86,6 +86,11 @@ def model_context(request: ModelRequest, options: ImageOptions, console: Console
     engine = ScoringServer()
     source = request.resolve(console)
     model = open_model(source, engine, ServerOptions(), console)
+    if not model.pyfunc:
+        raise UsageError(
+            "The model is a crate, and no image of a model has R in it.",
+            "Make an image without -m from one that has R and Python, with --base-image.",
+        )
     image = _ModelImage(source, model, options)
     if options.environment.env_manager == "local":
         return image.in_base_image()

@@ -245,3 +245,31 @@ def test_a_model_with_its_own_lock_is_installed_from_that(run: Run, tmp_path: Pa
     put = (tmp_path / "image" / "environment" / "pylock.toml").read_text()
     assert re.findall(r"sha256 = .*", own) == re.findall(r"sha256 = .*", put)
     assert 'resolved-as-of="lock"' in (tmp_path / "image" / "Dockerfile").read_text()
+
+
+def test_a_checkout_of_mlflow_is_installed_over_the_release(run: Run, tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "tiny")
+    checkout = tmp_path / "checkout"
+    (checkout / ".git").mkdir(parents=True)
+    (checkout / "pyproject.toml").write_text('[project]\nname = "mlflow"\nversion = "3.17.2"\n')
+    ended = run(
+        "generate-dockerfile", "-m", model, "-d", tmp_path / "image", "--mlflow-home", checkout
+    )
+    assert ended.returncode == 0, ended.stderr
+    environment = tmp_path / "image" / "environment"
+    assert [path.name for path in (environment / "mlflow").iterdir()] == ["pyproject.toml"]
+    assert 'name = "mlflow"' in (environment / "pylock.toml").read_text()  # for what it needs
+    text = (tmp_path / "image" / "Dockerfile").read_text()
+    installed = re.findall(r" -r (\S+)|(--reinstall \S+)", text)
+    assert installed == [("uv.txt", ""), ("pylock.toml", ""), ("", "--reinstall ./mlflow")]
+
+
+def test_a_crate_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "crate").mkdir()
+    (tmp_path / "crate" / "crate.bin").touch()
+    (tmp_path / "crate" / "MLmodel").write_text(
+        "flavors:\n  crate:\n    version: 0.1.0\n    model: crate.bin\n"
+    )
+    ended = run("generate-dockerfile", "-m", tmp_path / "crate", "-d", tmp_path / "image")
+    assert ended.returncode == 2
+    assert "no image of a model has R in it" in ended.stderr
