@@ -66,6 +66,7 @@ def sleepers(seconds: float) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow
 def test_ten_at_the_same_moment_build_once(
     run_python: StartPython, store: EnvStore, slow_spec: Callable[..., EnvSpec]
 ) -> None:

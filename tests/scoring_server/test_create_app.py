@@ -108,7 +108,7 @@ def seen(url: str, method: str, path: str, body: bytes, headers: dict[str, str])
     return answer.status_code, named, content
 
 
-@pytest.mark.parametrize("server", ["gunicorn", "waitress"])
+@pytest.mark.parametrize("server", ["gunicorn", pytest.param("waitress", marks=pytest.mark.slow)])
 def test_wsgi_servers_answer_as_the_front_does(
     server: str, launcher_home: Path, tmp_path: Path
 ) -> None:
@@ -121,6 +121,7 @@ def test_wsgi_servers_answer_as_the_front_does(
         assert 'launcher_stage_duration_seconds_count{stage="predict"} 2' in metrics
 
 
+@pytest.mark.slow
 def test_streams_and_tokens_behind_a_wsgi_server(launcher_home: Path, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("sesame")

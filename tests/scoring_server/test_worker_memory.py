@@ -90,6 +90,7 @@ def test_loading_is_not_bounded(tmp_path: Path, preload: bool) -> None:
         assert "--worker-memory" in answer.json()["message"]
 
 
+@pytest.mark.slow
 def test_without_it_nothing_is_bounded(tmp_path: Path) -> None:
     with serving(write_config(tmp_path / "model", GREEDY)) as (url, _):
         assert command(url, 1).status_code == 200

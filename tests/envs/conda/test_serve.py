@@ -141,6 +141,7 @@ def run(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.slow
 def test_serve_from_a_channel_in_a_folder(
     model: Callable[..., Path], served_channel: Channel, python: Package
 ) -> None:

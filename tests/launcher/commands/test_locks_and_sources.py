@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import requests
 
 from tests.launcher.launcher_process import Launcher, ObedientModel, command, invoke
@@ -18,6 +19,7 @@ Launch = Callable[..., Launcher]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.mark.slow
 def test_a_model_is_installed_from_the_lock_that_it_carries(
     launch: Launch, run: Run, obedient: ObedientModel
 ) -> None:
@@ -45,6 +47,7 @@ def test_a_lock_with_another_hash_is_refused_by_name(run: Run, obedient: Obedien
     assert "hash" in done.stderr.split("Error: ")[1]
 
 
+@pytest.mark.slow
 def test_a_wheelhouse_builds_without_an_index(
     run: Run, obedient: ObedientModel, tmp_path: Path, fresh_home: dict[str, str]
 ) -> None:

@@ -46,6 +46,7 @@ def test_csv_to_json_is_mlflow_s(run: Run, iris: Path, flowers: Path, tmp_path: 
     assert json.loads(output.read_text()) == {"predictions": SPECIES}
 
 
+@pytest.mark.slow
 def test_csv_to_parquet(run: Run, iris: Path, flowers: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.parquet"
     done = run("predict", "-m", iris, "-i", flowers, "-o", output)

@@ -125,6 +125,7 @@ def test_a_reload_moves_to_the_changed_environment_and_loses_no_request(
     assert launcher.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_changed_environment_that_cannot_be_built_leaves_the_old_one(
     launch: Launch, run: Run, obedient: ObedientModel
 ) -> None:

@@ -206,7 +206,7 @@ def test_a_client_that_reads_slowly_gets_all_and_holds_nobody_up(
             size += len(piece)
 
 
-@pytest.mark.parametrize("kind", ["sleep", "seize"])
+@pytest.mark.parametrize("kind", ["sleep", pytest.param("seize", marks=pytest.mark.slow)])
 def test_a_prediction_past_its_time_is_given_up_and_its_worker_replaced(
     launch: Launch, obedient: ObedientModel, kind: str
 ) -> None:

@@ -169,7 +169,10 @@ def test_what_cannot_be_loaded_says_why(crates: Path, tmp_path: Path) -> None:
             load_model(config)
 
 
-@pytest.mark.parametrize("number", [10, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(10, marks=pytest.mark.slow), pytest.param(1000, marks=pytest.mark.long)],
+)
 def test_workers_in_a_row_leave_nothing(serve: Any, number: int, capfd: Any) -> None:
     with serve("twice", max_requests=1, workers=2) as served:
         for each in range(number):
