@@ -309,10 +309,10 @@ class Processes:
             logger.exception("Process %d cannot be talked to.", link.pid)
             link.abort()
 
-    def _children_changed(self) -> None:
+    def _children_changed(self, has_ended: bool = False) -> None:
+        """See what has become of all; `has_ended`: in what is looked at again, one had ended."""
         self._changed.set()
         # Only our own, and what they left: what the model started before them is not ours to reap.
-        has_ended = False
         for link in list(self._links.values()):
             try:
                 has_ended = self._look_after(link) or has_ended
@@ -321,7 +321,7 @@ class Processes:
                 link.kill()
         if self._orphans.reap(self._links, has_ended=has_ended):
             # Those killed now may leave some in turn, and not all tell of their end.
-            self._loop.call_later(_ENDING_SECONDS, self._children_changed)
+            self._loop.call_later(_ENDING_SECONDS, self._children_changed, has_ended)
         if self._scratch is not None:
             self._scratch.sweep(self._links)
 

@@ -48,9 +48,20 @@ def by_fork(name):
     time.sleep(600)
     os._exit(0)
 
+def by_nested_fork(name):
+    if os.fork():
+        return
+    if os.fork():
+        time.sleep(600)
+    os.setsid()
+    note(name)
+    time.sleep(600)
+
 class Model:
     def predict(self, model_input):
         what = int(model_input.iloc[0, 0])
+        if what == 3:
+            by_nested_fork("exec"), by_nested_fork("fork")
         if what == 1:
             by_exec("exec"), by_fork("fork")
         elif what == 2:
@@ -109,11 +120,12 @@ def test_a_daemon_of_the_model_does_not_hold_the_port(tmp_path: Path, when: str)
             listener.listen()
 
 
-def test_what_a_worker_left_behind_is_ended_with_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [1, 3], ids=["daemons", "children of children"])
+def test_what_a_worker_left_behind_is_ended_with_it(tmp_path: Path, how: int) -> None:
     code = tmp_path / "model" / "code"
     config = write_config(tmp_path / "model", DAEMONS)
     with daemons(code) as started, serving(config) as (url, process):
-        assert command(url, 1).status_code == 200
+        assert command(url, how).status_code == 200
         left = started()
         assert all(each.is_running() for each in left)
         assert command(url, 2).status_code == 500
