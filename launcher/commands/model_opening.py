@@ -45,30 +45,24 @@ class ModelRequest(NamedTuple):
         return source.revision
 
     def open(self, engine: Engine, console: Console) -> Model:
-        """Fetch and read the model, as ``open_model`` does.
+        """Fetch and read the model, as ``resolve`` and ``read`` do.
 
         :raises launcher.artifacts.ModelURIError: the URI leads to no model.
         :raises ModelError: what it leads to cannot be read, or not be served.
         """
-        return open_model(self.resolve(console), engine, ServerOptions(), console, self.flavor)
+        return self.read(self.resolve(console), engine, ServerOptions(), console)
 
+    def read(
+        self, source: ModelSource, engine: Engine, options: ServerOptions, console: Console
+    ) -> Model:
+        """Read what was found, see that ``engine`` can serve it so, and say what it is.
 
-def open_model(
-    source: ModelSource,
-    engine: Engine,
-    options: ServerOptions,
-    console: Console,
-    flavor: str | None = None,
-) -> Model:
-    """Read the model, see that ``engine`` can serve it so, and say what it is.
-
-    :param flavor: the one that it is to be served as; None for the model's first.
-    :raises ModelError: it cannot be read, or not be served.
-    """
-    model = read_model(source.path, flavor)
-    engine.check(model, options)
-    console.step(describe_model(model))
-    return model
+        :raises ModelError: it cannot be read, or not be served.
+        """
+        model = read_model(source.path, self.flavor)
+        engine.check(model, options)
+        console.step(describe_model(model))
+        return model
 
 
 def identity_of(source: ModelSource, model: Model, given: str | None) -> Identity:

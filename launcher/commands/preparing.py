@@ -13,12 +13,11 @@ from launcher.commands.environment import (
     fill_wheelhouse,
     prepare_environment,
 )
-from launcher.commands.model_opening import ModelRequest, identity_of, open_model
+from launcher.commands.model_opening import ModelRequest, identity_of
 from launcher.console import Console
 from launcher.engines.engine import Assignment, Identity, ServerOptions
 from launcher.engines.registry import engine_named
 from launcher.engines.scoring_server import ScoringServer
-from launcher.model.mlmodel import CRATE
 from launcher.supervision.stop_signals import stop_requests_raise
 
 if TYPE_CHECKING:
@@ -41,10 +40,10 @@ def prepare(
     close_home(console.warn)
     with stop_requests_raise():
         source = request.resolve(console)
-        model = open_model(source, engine, ServerOptions(), console)
+        model = request.read(source, engine, ServerOptions(), console)
         environment = prepare_environment(model, options, engine, console)
-        if config is not None or model.flavor == CRATE:
-            runtime = describe_runtime(model, environment, console)
+        # Also without a configuration: a crate without an R is not prepared.
+        runtime = describe_runtime(model, environment, console)
         if config is not None:
             _write_config(config, request.uri, identity_of(source, model, None), model, runtime)
     return environment

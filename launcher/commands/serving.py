@@ -16,7 +16,7 @@ from launcher.commands.environment import (
     describe_runtime,
     prepare_environment,
 )
-from launcher.commands.model_opening import ModelRequest, identity_of, open_model
+from launcher.commands.model_opening import ModelRequest, identity_of
 from launcher.console import Console, clear
 from launcher.engines.deployment import ModelDeployment
 from launcher.engines.engine import Assignment, Engine, ServerOptions, refuse_options
@@ -206,10 +206,11 @@ class _Serving:
     def _deploy(self) -> ModelDeployment:
         """Read the model and prepare its environment, as they are now."""
         options, console = self._options, self._console
-        source = options.model_request().resolve(console)
+        request = options.model_request()
+        source = request.resolve(console)
         self._revision = source.revision
         try:
-            model = open_model(source, self._engine, self._server, console, options.flavor)
+            model = request.read(source, self._engine, self._server, console)
             environment = prepare_environment(model, options.environment, self._engine, console)
             runtime = describe_runtime(model, environment, console)
         except BaseException:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envs import EnvError
 from launcher.commands.environment import EnvironmentOptions, environment_spec
-from launcher.commands.model_opening import ModelRequest, identity_of, open_model
+from launcher.commands.model_opening import ModelRequest, identity_of
 from launcher.engines.engine import ServerOptions
 from launcher.engines.scoring_server import ScoringServer
 from launcher.engines.server_config import server_config
@@ -85,7 +85,7 @@ def model_context(request: ModelRequest, options: ImageOptions, console: Console
     """
     engine = ScoringServer()
     source = request.resolve(console)
-    model = open_model(source, engine, ServerOptions(), console)
+    model = request.read(source, engine, ServerOptions(), console)
     if not model.pyfunc:
         raise UsageError(
             "The model is a crate, and no image of a model has R in it.",

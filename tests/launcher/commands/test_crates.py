@@ -115,6 +115,9 @@ def test_a_model_with_both_flavors(both: Path, by_hand: list[float], tmp_path: P
         done = run(*command, *options)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout) == {"predictions": expected}
+    done = run("prepare-env", "-m", both, "--flavor", "crate", "--install-mlflow")
+    # As a crate, and not as the python_function that it is, too.
+    assert (done.returncode, "--install-mlflow is not for crates" in done.stderr) == (2, True)
 
 
 def test_what_a_crate_cannot_have_is_refused(crates: Path) -> None:
