@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from launcher.errors import UsageError
-from launcher.manifests.service import CACHE, PORT, Document, Service, container, volumes
+from launcher.images.dockerfile import PORT
+from launcher.manifests.service import Document, Service, container, volumes
 
 # The name by which KServe knows the container that answers.
 CONTAINER = "kserve-container"
@@ -61,13 +64,11 @@ def serving_runtime(service: Service) -> list[Document]:
     KServe mounts the model at /mnt/models; the environment is made when the container starts, or
     found in the cache.
     """
-    cached = [{"name": "cache", "emptyDir": {}}] if service.cache_claim is None else []
+    service = replace(service, is_model_mounted=True)
     runs = container(service, CONTAINER)
     # Probes and the notice before the end are KServe's, which has a container of its own before it.
     for name in ("startupProbe", "readinessProbe", "livenessProbe", "lifecycle"):
         del runs[name]
-    if cached:
-        runs["volumeMounts"].append({"name": "cache", "mountPath": CACHE})
     runs["env"].append({"name": "LAUNCHER_SERVE_NAME", "value": "{{.Name}}"})
     return [
         {
@@ -85,7 +86,7 @@ def serving_runtime(service: Service) -> list[Document]:
                 ],
                 "protocolVersions": ["v2"],
                 "containers": [runs],
-                "volumes": [*volumes(service), *cached],
+                "volumes": volumes(service),
             },
         }
     ]

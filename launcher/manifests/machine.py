@@ -9,10 +9,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from launcher.images.dockerfile import CACHE, PORT
 from launcher.manifests.service import (
-    CACHE,
     GRACEFUL,
-    PORT,
     REST,
     TLS_FOLDER,
     TOKEN_FOLDER,

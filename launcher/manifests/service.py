@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from launcher.images.dockerfile import CACHE, PORT
+
 # A value as YAML has it.
 Document = dict[str, Any]
 
-PORT = 8080
-CACHE = "/var/cache/launcher"
 # Where secrets are mounted.
 TOKEN_FOLDER, TLS_FOLDER = "/etc/launcher/token", "/etc/launcher/tls"
 # Seconds: until a load balancer has heard that a container stops, for requests in flight, and for
@@ -28,6 +28,7 @@ class Service:
     :param name: a DNS label; names everything that belongs to it.
     :param image: the image's name; empty where the platform has one.
     :param model_uri: where the model comes from, where the image has none.
+    :param is_model_mounted: whether the platform mounts it, where the image has none.
     :param replicas: the least and the most containers.
     :param cpu: processors of each, "1" or "500m"; workers are counted by them.
     :param memory: of each, "1Gi".
@@ -50,6 +51,7 @@ class Service:
     tls_secret: str | None = None
     cache_claim: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
+    is_model_mounted: bool = False
 
     @property
     def labels(self) -> dict[str, str]:
@@ -68,7 +70,8 @@ class Service:
     @property
     def builds_environment(self) -> bool:
         """Whether the container makes the model's environment when it starts."""
-        return self.model_uri is not None or self.cache_claim is not None
+        from_elsewhere = self.model_uri is not None or self.is_model_mounted
+        return from_elsewhere or self.cache_claim is not None
 
     @property
     def environ(self) -> dict[str, str]:
@@ -83,10 +86,10 @@ class Service:
             given["LAUNCHER_SERVE_TLS_KEY"] = f"{TLS_FOLDER}/tls.key"
         return given
 
-    def metadata(self, name: str | None = None) -> Document:
+    def metadata(self) -> Document:
         """The metadata of an object of it."""
         placed = {"namespace": self.namespace} if self.namespace else {}
-        return {"name": name or self.name, **placed, "labels": self.labels}
+        return {"name": self.name, **placed, "labels": self.labels}
 
 
 def dns_label(text: str) -> str:

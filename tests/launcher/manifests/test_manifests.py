@@ -145,6 +145,14 @@ def test_the_runtime_comes_before_kserves_own() -> None:
     assert all(each["autoSelect"] and each["priority"] > 1 for each in formats)
 
 
+@pytest.mark.parametrize("more", [[], ["--fetch-at-start"], ["--cache-claim", "environments"]])
+def test_the_runtime_has_one_place_for_environments(more: list[str]) -> None:
+    (runtime,) = documents("--kind", "kserve-runtime", *more)
+    (runs,) = runtime["spec"]["containers"]
+    assert [each["name"] for each in runtime["spec"]["volumes"]] == ["tmp", "cache"]
+    assert [each["name"] for each in runs["volumeMounts"]] == ["tmp", "cache"]
+
+
 def test_a_compose_file_is_as_closed_as_the_pod() -> None:
     (document,) = documents("--kind", "compose", *SECRETS, "--cpu", "500m", "--memory", "2Gi")
     model = document["services"]["model"]
