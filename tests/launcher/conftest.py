@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.launcher.launcher_process import LONGEST, Launcher, ObedientModel
+from tests.launcher.launcher_process import Launcher, ObedientModel, run_to_end
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,17 +40,6 @@ def launch() -> Iterator[Callable[..., Launcher]]:
 @pytest.fixture
 def run() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the launcher to its end."""
-
-    def run_to_end(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "launcher", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LONGEST,
-            **options,
-        )
-
     return run_to_end
 
 

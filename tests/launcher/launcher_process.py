@@ -107,6 +107,23 @@ class Launcher:
         return family
 
 
+def run_to_end(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the launcher to its end; `options` are those of `subprocess.run`."""
+    return subprocess.run(
+        [sys.executable, "-m", "launcher", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LONGEST,
+        **options,
+    )
+
+
+def run_with(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The same with further variables."""
+    return run_to_end(*arguments, env={**os.environ, **environ})
+
+
 def invoke(url: str, body: Any, content_type: str = "application/json") -> requests.Response:
     """POST to /invocations; ``body`` is sent as JSON unless it is text or bytes."""
     data = body if isinstance(body, (str, bytes)) else json.dumps(body)

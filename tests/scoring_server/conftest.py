@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.scoring_server.environments import ORACLE, build
-from tests.scoring_server.serving_process import SCRIPTS, script_environment, serving_models
+from tests.scoring_server.serving_process import logged_models, serving_models
 
 
 @pytest.fixture(scope="session")
@@ -21,11 +20,7 @@ def oracle_python(launcher_home: Path) -> str:
 @pytest.fixture(scope="session")
 def oracle_models(oracle_python: str, launcher_home: Path) -> Path:
     """A folder of models logged by the real MLflow, one folder each."""
-    # The environment's own folder name: models belong to the MLflow that logged them.
-    folder = launcher_home / "test-models" / Path(oracle_python).parents[1].name
-    arguments = [oracle_python, str(SCRIPTS / "log_models.py"), str(folder)]
-    subprocess.run(arguments, check=True, env=script_environment(launcher_home), cwd=launcher_home)
-    return folder
+    return logged_models(oracle_python, "log_models.py", launcher_home)
 
 
 @pytest.fixture(scope="session")

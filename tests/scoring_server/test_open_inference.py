@@ -24,7 +24,7 @@ from tests.scoring_server.environments import (
 )
 from tests.scoring_server.serving_process import (
     SCRIPTS,
-    script_environment,
+    logged_models,
     serving,
     serving_models,
     write_config,
@@ -108,10 +108,7 @@ def mlserver_python(launcher_home: Path) -> str:
 
 @pytest.fixture(scope="module")
 def v2_models(mlserver_python: str, launcher_home: Path) -> Path:
-    folder = launcher_home / "test-models" / (Path(mlserver_python).parents[1].name + "-v2")
-    command = [mlserver_python, str(SCRIPTS / "log_v2_models.py"), str(folder)]
-    subprocess.run(command, check=True, env=script_environment(launcher_home), cwd=launcher_home)
-    return folder
+    return logged_models(mlserver_python, "log_v2_models.py", launcher_home, "-v2")
 
 
 @pytest.fixture(scope="module")

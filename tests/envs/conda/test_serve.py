@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -27,6 +26,7 @@ from tests.envs.conda.channel import (
     python_package,
 )
 from tests.envs.conda.server import serving
+from tests.launcher.launcher_process import run_with as run
 
 SCRIPTS = "etc/conda/activate.d"
 LOADER = """
@@ -129,16 +129,6 @@ def predictions(url: str, rows: int = 4) -> list[str]:
     answer = requests.post(f"{url}/invocations", json=body, timeout=60)
     assert answer.status_code == 200, answer.text
     return list(answer.json()["predictions"])
-
-
-def run(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "launcher", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **environ},
-    )
 
 
 @pytest.mark.slow

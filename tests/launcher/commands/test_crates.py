@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import yaml
 
 from tests.envs.conda.channel import Channel, Package, data_package, pip_package, python_package
 from tests.launcher.launcher_process import Launcher, invoke
+from tests.launcher.launcher_process import run_with as run
 from tests.scoring_server.crates.crates import RSCRIPT, make_crates, needs_r, run_r
 
 pytestmark = needs_r
@@ -39,16 +37,6 @@ def by_hand(crates: Path) -> list[float]:
         crates / "lm" / "crate.bin",
     )
     return [float.fromhex(each) for each in text.split()]
-
-
-def run(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "launcher", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **environ},
-    )
 
 
 def test_a_crate_is_served_and_reloaded(
