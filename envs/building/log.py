@@ -22,6 +22,11 @@ def without_credentials(text: str, secrets: Iterable[str] = ()) -> str:
     return _USERINFO.sub("****@", text)
 
 
+def bare(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return the text with ``user:password@`` of URLs taken out, other secrets masked."""
+    return without_credentials(text, secrets).replace("****@", "")
+
+
 class BuildLog:
     """What the commands of one build printed: in a file, and its last lines in memory.
 
@@ -57,3 +62,7 @@ class BuildLog:
     def mask(self, text: str) -> str:
         """Return the text with credentials masked."""
         return without_credentials(text, self.secrets)
+
+    def bare(self, text: str) -> str:
+        """Return the text with the credentials of URLs taken out, others masked."""
+        return bare(text, self.secrets)

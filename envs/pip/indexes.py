@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from envs.building.log import without_credentials
+from envs.building.log import bare
 from envs.spec import hash_file
 
 # Settings of uv that change what a resolution gives; uv reads them itself.
@@ -71,20 +70,16 @@ class IndexSettings(NamedTuple):
 
     def canonical(self, environ: Mapping[str, str]) -> dict[str, Any]:
         """Return what goes into an environment's key: no credentials, uv's settings with it."""
-
-        def bare(urls: Iterator[str] | tuple[str, ...]) -> list[str]:
-            return [re.sub(r"\*{4}@", "", without_credentials(url)) for url in urls]
-
         settings = {name: environ[name] for name in UV_SETTINGS if environ.get(name)}
         return {
-            "index_url": bare((self.index_url,))[0] if self.index_url else None,
-            "extra_index_urls": bare(self.extra_index_urls),
-            "find_links": bare(self.find_links),
+            "index_url": bare(self.index_url) if self.index_url else None,
+            "extra_index_urls": list(map(bare, self.extra_index_urls)),
+            "find_links": list(map(bare, self.find_links)),
             "no_binary": sorted(self.no_binary),
             "only_binary": sorted(self.only_binary),
             "no_index": self.no_index,
             "pre": self.pre,
-            "uv": {name: bare((value,))[0] for name, value in settings.items()},
+            "uv": {name: bare(value) for name, value in settings.items()},
             "uv_files": {str(path): hash_file(path) for path in _uv_files(environ)},
         }
 

@@ -141,7 +141,7 @@ def write_pylock(
     text = re.sub(
         r"^requires-python = .*$",
         lambda found: f'{found[0]}\nenvironments = ["{marker}"]',
-        context.log.mask(text).replace("****@", ""),
+        context.log.bare(text),
         count=1,
         flags=re.MULTILINE,
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from envs.building.log import without_credentials
+from envs.building.log import bare, without_credentials
 from envs.disk.files import read_regular
 from envs.errors import EnvError
 from envs.pip.indexes import IndexSettings, url_secrets
@@ -256,8 +256,7 @@ class _Reader:
         for url in (word for word in text.split() if "://" in word):
             self._check_url(url, folder, origin)
             self.secrets |= url_secrets(url)
-        bare = without_credentials(text, self.secrets).replace("****@", "")
-        return text, normalize_requirement(bare)
+        return text, normalize_requirement(bare(text, self.secrets))
 
     def _local(self, match: re.Match[str], folder: Path, origin: str) -> tuple[str, str]:
         path = self._path(match["path"], folder, origin)

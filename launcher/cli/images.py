@@ -92,7 +92,7 @@ def generate_dockerfile(output_directory: Path, **given: Any) -> None:
         )
 
 
-@click.command(context_settings={"ignore_unknown_options": False})
+@click.command()
 @_image_options
 @click.option(
     "-n", "--name", default="mlflow-pyfunc-servable", show_default=True,

@@ -209,7 +209,7 @@ def prepare_environment(
     spec = environment_spec(model, options, engine)
     if engine.instead and spec.env_manager != "local":
         _check_pins(spec, model, options, engine, console)
-    with _build_errors():
+    with build_errors():
         environment = prepare(
             spec,
             report=console.under_way,
@@ -243,7 +243,11 @@ def describe_runtime(model: Model, environment: Environment, console: Console) -
 
 
 @contextmanager
-def _build_errors() -> Iterator[None]:
+def build_errors() -> Iterator[None]:
+    """Make of what `envs` raises within the block an error with an exit code.
+
+    :raises EnvironmentBuildError: something was raised.
+    """
     try:
         yield
     except EnvError as error:
@@ -281,7 +285,7 @@ def fill_wheelhouse(
 
     refuse_without_requirements(model, options)
     spec = environment_spec(model, options, engine)
-    with _build_errors():
+    with build_errors():
         wheels = locking.fill_wheelhouse(
             spec,
             folder,
@@ -301,7 +305,7 @@ def describe_plan(
     from envs import describe
 
     spec = environment_spec(model, options, engine)
-    with _build_errors():
+    with build_errors():
         plan = describe(spec)
     assignment = Assignment(model, "", {}, server)
     command = engine.command(plan.path / "bin" / "python", Path(), assignment)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import LauncherError, UsageError
@@ -74,7 +74,7 @@ class BuildRequest:
     labels: tuple[str, ...] = ()
     build_args: tuple[str, ...] = ()
     push: bool = False
-    options: tuple[str, ...] = field(default=())
+    options: tuple[str, ...] = ()
 
 
 def find_builder(name: str | None) -> str:

@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from envs.disk.files import DISK_FULL
@@ -34,7 +34,7 @@ class BuildContext:
     copies: Mapping[str, Path]
     base_image: str
     netrc: str = ""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Write it into a folder, in place of a context that is there.

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from envs.building.log import without_credentials
+from envs.building.log import bare
 from envs.pip.indexes import IndexSettings
 
 # Where things are in an image. SageMaker and MLflow have the model there.
@@ -167,10 +167,6 @@ def _installing_stage(recipe: Recipe) -> list[str]:
 
 def _index_arguments(indexes: IndexSettings) -> list[str]:
     """Where packages come from, for pip and uv; the credentials come as a build secret."""
-
-    def bare(url: str) -> str:
-        return without_credentials(url).replace("****@", "")
-
     urls = {"PIP_INDEX_URL": bare(indexes.index_url)} if indexes.index_url else {}
     extra = " ".join(bare(url) for url in indexes.extra_index_urls if "://" in url)
     urls |= {"PIP_EXTRA_INDEX_URL": extra} if extra else {}

@@ -8,9 +8,8 @@ from importlib.metadata import requires
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envs import EnvError
 from envs.pip.indexes import IndexSettings
-from launcher.errors import EnvironmentBuildError
+from launcher.commands.environment import build_errors
 from launcher.images.context import BuildContext
 from launcher.images.credentials import netrc_for
 from launcher.images.dockerfile import (
@@ -43,11 +42,9 @@ def launcher_context(
     base = options.base_image or f"python:{python}-slim"
     indexes = IndexSettings().under(os.environ)
     offline = options.environment.build.offline
-    try:
+    with build_errors():
         uv = installer(indexes, console.under_way, offline=offline)
         packages = pinned(_requirements(extras), indexes, console.under_way, offline=offline)
-    except EnvError as error:
-        raise EnvironmentBuildError(error.message, error.hint, log_path=error.log_path) from error
     recipe = Recipe(
         f"Serves a model that it finds at its start. By mlmodel-launcher {launcher_version()}.",
         base,

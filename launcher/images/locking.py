@@ -129,7 +129,7 @@ def _carried(lockfile: Path, planned: VirtualenvPlan, context: Context) -> dict[
     check_fresh(locked, planned.request.lines, planned.interpreter)
     missing = resolve_missing(planned.request, locked, context, PYLOCK).text
     texts = {PYLOCK: locked.text, **({SERVER_PYLOCK: missing} if missing else {})}
-    return {name: context.log.mask(text).replace("****@", "") for name, text in texts.items()}
+    return {name: context.log.bare(text) for name, text in texts.items()}
 
 
 def _with_files_beside(text: str, base: Path, files: dict[str, Path]) -> str:
@@ -173,4 +173,4 @@ def pinned(
     context = context_for(EnvStore(), report, offline=offline)
     context.log.secrets.update(indexes.secrets())
     request = Request(lines, (), indexes, sys.executable)
-    return context.log.mask(resolve(request, context).text).replace("****@", "")
+    return context.log.bare(resolve(request, context).text)

@@ -7,13 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from envs import EnvError
-from launcher.commands.environment import EnvironmentOptions, environment_spec
+from launcher.commands.environment import EnvironmentOptions, build_errors, environment_spec
 from launcher.commands.model_opening import ModelRequest, identity_of
 from launcher.engines.engine import ServerOptions
 from launcher.engines.scoring_server import ScoringServer
 from launcher.engines.server_config import server_config
-from launcher.errors import EnvironmentBuildError, ModelError, UsageError
+from launcher.errors import ModelError, UsageError
 from launcher.images.context import BuildContext
 from launcher.images.credentials import netrc_for
 from launcher.images.dockerfile import (
@@ -116,10 +115,8 @@ def model_context(request: ModelRequest, options: ImageOptions, console: Console
 def _locked(spec: EnvSpec, options: ImageOptions, console: Console) -> Lock:
     _check_python(spec.python, options.base_image)
     offline = options.environment.build.offline
-    try:
+    with build_errors():
         return lock(spec, options.machine, console.under_way, offline=offline)
-    except EnvError as error:
-        raise EnvironmentBuildError(error.message, error.hint, log_path=error.log_path) from error
 
 
 def _check_python(wanted: str | None, base_image: str | None) -> None:
@@ -161,11 +158,9 @@ class _ModelImage:
                 f"{', '.join(lock.built)}: no wheels, so {base} builds them; if it has no"
                 " compiler, give an image that has one (--build-arg BUILD_IMAGE=...)"
             )
-        try:
+        with build_errors():
             offline = options.environment.build.offline
             uv = installer(lock.indexes, console.under_way, offline=offline)
-        except EnvError as error:
-            raise EnvironmentBuildError(error.message, error.hint) from error
         texts = {f"{ENVIRONMENT_FILES}/{name}": text for name, text in lock.texts.items()}
         texts[f"{ENVIRONMENT_FILES}/{INSTALLER}"] = uv
         copies = {f"{ENVIRONMENT_FILES}/{name}": path for name, path in lock.files.items()}
