@@ -53,7 +53,10 @@ class CrateProtocol(MlflowProtocol):
 
 
 def _for_r(form: str, body: bytes) -> ModelInput:
-    """The model's input for a body that R is to read; raises `ScoringError`."""
+    """The model's input for a body that R is to read.
+
+    :raises ScoringError: it is none of its form.
+    """
     if form != CSV and (body.strip() or form != "columns"):
         document = json_body.loads(body)
         if not isinstance(document, (dict, list)):
@@ -65,7 +68,10 @@ def _for_r(form: str, body: bytes) -> ModelInput:
 
 
 def _form_of_type(request: Request) -> Optional[str]:
-    """The form that `Content-Type` names; raises `ScoringError` (415) for one of no form."""
+    """The form that `Content-Type` names.
+
+    :raises ScoringError: it has no form on this route (415).
+    """
     media_type, *parameters = [
         part.strip().lower() for part in request.headers.get("content-type", "").split(";")
     ]

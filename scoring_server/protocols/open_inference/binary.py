@@ -18,9 +18,11 @@ _LENGTH = struct.Struct("<I")
 
 
 def read_numbers(tensor: Tensor) -> np.ndarray:
-    """The flat array of a tensor that is not BYTES; raises `ScoringError`.
+    """The flat array of a tensor that is not BYTES.
 
     It is one copy of the bytes, so that it is aligned and the model may write to it.
+
+    :raises ScoringError: the bytes are not as many as its shape takes.
     """
     raw: Any = tensor.raw
     dtype = DTYPES[tensor.datatype]
@@ -31,7 +33,10 @@ def read_numbers(tensor: Tensor) -> np.ndarray:
 
 
 def read_elements(tensor: Tensor) -> List[bytes]:
-    """The elements of a tensor of BYTES; raises `ScoringError`."""
+    """The elements of a tensor of BYTES.
+
+    :raises ScoringError: their lengths are not those of its bytes.
+    """
     raw: Any = tensor.raw
     _check_size(tensor, tensor.size * _LENGTH.size, exact=False)
     elements, at, end = [], 0, len(raw)

@@ -27,11 +27,12 @@ _parse_times: Callable[[pd.Series], pd.Series] = compile_cast(  # type: ignore[a
 
 
 def decode(tensor: Tensor, content_type: Optional[str]) -> Values:
-    """Decode a tensor; raises `ScoringError`.
+    """Decode a tensor.
 
     Texts are the default of BYTES; bytes that are no text stay bytes.
 
     :param content_type: what its elements stand for, None where nothing says it.
+    :raises ScoringError: its elements are not what its datatype, shape or content type says.
     """
     if tensor.datatype != BYTES:
         flat = read_numbers(tensor) if tensor.raw is not None else _numbers(tensor)

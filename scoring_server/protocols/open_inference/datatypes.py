@@ -50,6 +50,8 @@ ARRAY, TEXT, BASE64, TIME, JSON = "np", "str", "base64", "datetime", "pd_json"
 TABLE, DICT = "pd", "dict"
 OF_TENSORS = (ARRAY, TEXT, BASE64, TIME, JSON)
 OF_REQUESTS = (TABLE, DICT, ARRAY, TEXT)
+# What nameless tensors are called, before their number.
+INPUT_PREFIX, OUTPUT_PREFIX = "input-", "output-"
 
 _OF_COLUMNS: Dict[DataType, Tuple[str, str]] = {
     BOOLEAN: ("BOOL", ARRAY),

@@ -12,11 +12,10 @@ from ...signature.signature import Signature
 from ..mlflow import DECODED_FACTOR
 from .metadata import output_names
 from .reading import InputReader
-from .requests import Wanted, read_request
+from .requests import LENGTH_HEADER, Wanted, read_request
 from .writing import choose, encode, new_id, outputs_of
 
 BINARY_TYPE = "application/octet-stream"
-LENGTH_HEADER = "Inference-Header-Content-Length"
 
 
 @dataclass
@@ -43,7 +42,10 @@ class Inference:
         self._reader: Optional[InputReader] = None
 
     def read(self, request: Request, signature: Signature) -> InferenceInput:
-        """The model's input; raises `ScoringError`."""
+        """The model's input.
+
+        :raises ScoringError: the request is not what the protocol or the signature says.
+        """
         sent = read_request(request.body, request.headers)
         if self._reader is None or self._reader.signature is not signature:
             self._reader = InputReader(signature, self._max_decoded)
@@ -58,7 +60,10 @@ class Inference:
         )
 
     def write(self, predictions: Any, sent: InferenceInput) -> Answer:
-        """The answer; raises `ScoringError`."""
+        """The answer.
+
+        :raises ScoringError: it cannot be encoded, or has not got an output that is wanted.
+        """
         content_type, outputs = outputs_of(predictions)
         chosen = choose(outputs, sent.outputs, self._described, sent.is_answer_binary)
         more = {"id": sent.id or new_id(), "parameters": {"content_type": content_type}}

@@ -7,11 +7,9 @@ from typing import Any, Dict, List, Optional
 from ...config import FLAVOR, ModelConfig
 from ...signature.schema import Schema
 from ...version import __version__
-from .datatypes import content_type_of, describe
-from .reading import INPUT_PREFIX
+from .datatypes import INPUT_PREFIX, OUTPUT_PREFIX, content_type_of, describe
 
 SERVER = "mlmodel-launcher"
-OUTPUT_PREFIX = "output-"
 BINARY_TENSORS = "binary_tensor_data"
 
 

@@ -19,10 +19,9 @@ from ...signature.schema import DataType
 from ...signature.schema import Tensor as TensorSpec
 from ...signature.signature import Signature
 from .codecs import Values, decode
-from .datatypes import ARRAY, DICT, TABLE, content_type_of, describe
+from .datatypes import ARRAY, DICT, INPUT_PREFIX, TABLE, content_type_of, describe
 from .requests import Tensor
 
-INPUT_PREFIX = "input-"
 TOO_LARGE = 413
 
 
@@ -57,9 +56,10 @@ class InputReader:
         )
 
     def read(self, inputs: Sequence[Tensor], content_type: Optional[str]) -> Decoded:
-        """The model's input; raises `ScoringError`.
+        """The model's input.
 
         :param content_type: the request's own.
+        :raises ScoringError: the inputs do not fit together, or cannot be decoded.
         """
         wanted = content_type or self._content_type or self._guess(inputs)
         if wanted == TABLE:

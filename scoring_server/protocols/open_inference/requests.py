@@ -9,7 +9,7 @@ from ...formats import json_body
 from .datatypes import BYTES, DTYPES, OF_REQUESTS, OF_TENSORS
 
 # The length of the JSON in a body that has binary tensors behind it.
-LENGTH_HEADER = "inference-header-content-length"
+LENGTH_HEADER = "Inference-Header-Content-Length"
 # Of each input, where its data is binary; of each output, and of all together.
 BINARY_SIZE, BINARY_OUTPUT, ALL_BINARY = "binary_data_size", "binary_data", "binary_data_output"
 CONTENT_TYPE = "content_type"
@@ -63,8 +63,11 @@ class InferenceRequest(NamedTuple):
 
 
 def read_request(body: bytes, headers: Dict[str, str]) -> InferenceRequest:
-    """Read a body; raises `ScoringError` where it is not what the protocol says."""
-    text, binary = _split(body, headers.get(LENGTH_HEADER))
+    """Read a body.
+
+    :raises ScoringError: it is not what the protocol says.
+    """
+    text, binary = _split(body, headers.get(LENGTH_HEADER.lower()))
     document = _object(json_body.loads(text), "The body")
     json_body.check_duplicates(text, document, ("inputs", "outputs"))
     inputs, at = [], 0
@@ -98,8 +101,8 @@ def _split(body: bytes, length: Optional[str]) -> Tuple[bytes, memoryview]:
     if length is None:
         return body, memoryview(b"")
     if not (length.isascii() and length.isdigit()) or len(length) > 18 or int(length) > len(body):
-        message = "The header Inference-Header-Content-Length must be a number up to {}, got {}."
-        raise ScoringError(message.format(len(body), quote(length)))
+        message = "The header {} must be a number up to {}, got {}."
+        raise ScoringError(message.format(LENGTH_HEADER, len(body), quote(length)))
     size = int(length)
     return body[:size], memoryview(body)[size:]
 

@@ -13,12 +13,23 @@ import pandas as pd
 from ...errors import ScoringError, quote
 from ...formats.encoding import dumps, top_level
 from .binary import write_elements, write_numbers
-from .datatypes import ARRAY, BASE64, BYTES, DICT, JSON, TABLE, TEXT, TIME, datatype_of
+from .datatypes import (
+    ARRAY,
+    BASE64,
+    BYTES,
+    DICT,
+    JSON,
+    OUTPUT_PREFIX,
+    TABLE,
+    TEXT,
+    TIME,
+    datatype_of,
+)
 from .requests import BINARY_SIZE, Wanted
 
 # What the one output of an answer without names is called: MLServer counts these from 1, those of
 # the metadata from 0.
-ONLY_OUTPUT = "output-1"
+ONLY_OUTPUT = OUTPUT_PREFIX + "1"
 
 
 class Output(NamedTuple):
@@ -50,7 +61,10 @@ class Output(NamedTuple):
 
 
 def outputs_of(predictions: Any) -> Tuple[str, List[Output]]:
-    """The content type of an answer and its outputs; raises `ScoringError` (INTERNAL_ERROR)."""
+    """The content type of an answer and its outputs.
+
+    :raises ScoringError: it cannot be encoded (INTERNAL_ERROR).
+    """
     if isinstance(predictions, pd.Series):
         named = predictions.name is not None
         return TABLE, [_column(str(predictions.name) if named else ONLY_OUTPUT, predictions)]
@@ -150,15 +164,16 @@ def _with_columns(shape: Sequence[int]) -> List[int]:
 def choose(
     outputs: List[Output], wanted: Optional[List[Wanted]], described: Sequence[str], is_binary: bool
 ) -> List[Tuple[Output, bool]]:
-    """The outputs that are wanted, and whether each is to be binary; raises `ScoringError`.
+    """The outputs that are wanted, and whether each is to be binary.
 
     :param described: what the metadata calls the outputs: an answer's only one has this name, too.
+    :raises ScoringError: the answer has not got one.
     """
     if wanted is None:
         return [(each, is_binary) for each in outputs]
     by_name = {each.name: each for each in outputs}
     if len(outputs) == 1 and len(described) <= 1:
-        for name in [*described, "output-0"]:
+        for name in [*described, OUTPUT_PREFIX + "0"]:
             by_name.setdefault(name, outputs[0]._replace(name=name))
     chosen = []
     for each in wanted:
