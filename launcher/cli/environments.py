@@ -214,6 +214,10 @@ def prepare_env(
 @as_of_option
 @offline_option
 @mlserver_option
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="The folder that the lockfile goes into.  [default: the model's]",
+)  # fmt: skip
 @json_option
 def lock(
     model_uri: str,
@@ -223,9 +227,13 @@ def lock(
     as_of: str,
     offline: bool | None,
     enable_mlserver: bool,
+    output: Path | None,
     as_json: bool,
 ) -> None:
-    """Write a lockfile beside a model's MLmodel: pylock.toml, for conda conda-lock.yml."""
+    """Write a lockfile beside a model's MLmodel: pylock.toml, for conda conda-lock.yml.
+
+    A model that was downloaded needs --output: what is in the cache is replaced and pruned.
+    """
     from envs.locking import write_lockfile
     from launcher.commands.environment import (
         BuildOptions,
@@ -233,7 +241,7 @@ def lock(
         environment_spec,
         refuse_without_requirements,
     )
-    from launcher.commands.model_opening import ModelRequest
+    from launcher.commands.model_opening import ModelRequest, is_cached
     from launcher.console import Console, clear
     from launcher.engines.registry import engine_named
     from launcher.supervision.stop_signals import stop_requests_raise
@@ -243,10 +251,17 @@ def lock(
     with stop_requests_raise():
         request = ModelRequest(model_uri, max_model_size, is_offline, flavor)
         model = request.open(engine, console)
+        if output is None and is_cached(model.path):
+            raise UsageError(
+                f"{model_uri} was downloaded: a lockfile in the cache would be lost.",
+                "Give the folder that it is to go into, with --output, and log it with the model.",
+            )
         options = EnvironmentOptions(env_manager, as_of=as_of)
         refuse_without_requirements(model, options)
         spec = environment_spec(model, options, engine)
-        written = write_lockfile(spec, model.path, report=console.under_way, offline=is_offline)
+        folder = output or model.path
+        folder.mkdir(parents=True, exist_ok=True)
+        written = write_lockfile(spec, folder, report=console.under_way, offline=is_offline)
         clear()
     if as_json:
         print_json({**written._asdict(), "path": str(written.path)})

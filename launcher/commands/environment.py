@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from launcher.console import Console
 
 _MLFLOW_NAMES = ("mlflow", "mlflow-skinny")
+# A look that costs nothing; what it finds is read with care.
+_OLD_PYTHON = re.compile(r"[\s=]*(2|3\.[0-6])(\D|$)")
 
 
 class BuildOptions(NamedTuple):
@@ -60,11 +63,15 @@ def environment_spec(model: Model, options: EnvironmentOptions, engine: Engine) 
     if model.flavor == CRATE and options.install_mlflow:
         raise UsageError("--install-mlflow is not for crates.", "R needs no MLflow: leave it out.")
     spec = _spec(model, options, engine)
-    if not engine.instead:
+    is_local = spec.env_manager == "local"
+    if not engine.instead and (is_local or not _OLD_PYTHON.match(spec.python or "")):
         return spec
     from launcher.commands import compatibility
 
-    if spec.env_manager == "local":
+    if not engine.instead:
+        compatibility.check_python(spec, model, engine)
+        return spec
+    if is_local:
         compatibility.check_local(engine)
         return spec
     return compatibility.fitted(spec, model, engine)
