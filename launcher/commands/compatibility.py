@@ -130,10 +130,11 @@ def check_pins(
     *,
     offline: bool | None,
     wheelhouse: Path | None,
-) -> None:
+) -> str | None:
     """See that the engine's requirements can be resolved together with the model's.
 
     :param spec: its requirements are lines of the Python Package Index.
+    :returns: why that cannot be known, a sentence; None where they can be.
     :raises UsageError: they cannot.
     """
     from envs.exclusion import find_exclusion
@@ -145,10 +146,10 @@ def check_pins(
             offline=offline,
             wheelhouse=wheelhouse,
         )
-    except EnvError:
-        return  # the build says it as well, with its log
+    except EnvError as error:
+        return error.message
     if found is None:
-        return
+        return None
     if found.line is None:
         raise UsageError(
             f"{found.added} cannot be beside the model's requirements: {found.reason}.",

@@ -317,5 +317,5 @@ def show_plan(options: ServeOptions, console: Console) -> None:
     """
     engine = check_engine(options)
     model = options.model_request().open(engine, console)
-    for line in describe_plan(model, options.environment, engine, options.server):
+    for line in describe_plan(model, options.environment, engine, options.server, console):
         console.result(line)
