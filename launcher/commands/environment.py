@@ -45,12 +45,14 @@ class BuildOptions(NamedTuple):
 class EnvironmentOptions(NamedTuple):
     """How the environment is to be made; ``as_of`` is auto, today or YYYY-MM-DD.
 
+    ``override``: requirement lines that take the place of the model's for the same packages.
     ``build`` says where its parts may come from, and decides nothing of what is inside.
     """
 
     env_manager: str = "virtualenv"
     install_mlflow: bool = False
     as_of: str = "auto"
+    override: tuple[str, ...] = ()
     build: BuildOptions = BuildOptions()
 
 
@@ -64,6 +66,13 @@ def environment_spec(model: Model, options: EnvironmentOptions, engine: Engine) 
         raise UsageError("--install-mlflow is not for crates.", "R needs no MLflow: leave it out.")
     spec = _spec(model, options, engine)
     is_local = spec.env_manager == "local"
+    if options.override:
+        if is_local:
+            raise UsageError(
+                "Requirements cannot be overridden where nothing is installed.",
+                "Leave --pip-requirements-override or --env-manager local out.",
+            )
+        spec = _overridden(spec, options.override)
     if not engine.instead and (is_local or not _OLD_PYTHON.match(spec.python or "")):
         return spec
     from launcher.commands import compatibility
@@ -75,6 +84,38 @@ def environment_spec(model: Model, options: EnvironmentOptions, engine: Engine) 
         compatibility.check_local(engine)
         return spec
     return compatibility.fitted(spec, model, engine)
+
+
+def split_override(text: str) -> tuple[str, ...]:
+    """Requirement lines from a list by commas: ``pandas==2.2.3,scipy>=1.13,<2``.
+
+    A comma before an operator parts versions, not requirements.
+
+    :raises UsageError: one is no requirement.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    lines = tuple(each.strip() for each in re.split(r",(?!\s*[<>=!~])", text))
+    for line in lines:
+        try:
+            Requirement(line)
+        except InvalidRequirement as error:
+            raise UsageError(
+                f"{line!r} is no requirement: {str(error).splitlines()[0]}.",
+                "For example: --pip-requirements-override pandas==2.2.3,scipy==1.13.1",
+            ) from error
+    return lines
+
+
+def _overridden(spec: EnvSpec, override: tuple[str, ...]) -> EnvSpec:
+    """The spec with these lines in the place of its own for the same packages.
+
+    A lockfile says another thing, and is left out. What a requirements file includes stays, and
+    is held against the others by the resolver.
+    """
+    names = {requirement_name(line) for line in override}
+    kept = tuple(line for line in spec.requirements if requirement_name(line) not in names)
+    return replace(spec, requirements=(*kept, *override), lockfile=None)
 
 
 def _check_pins(

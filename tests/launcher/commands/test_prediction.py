@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
 import os
 import signal
@@ -121,6 +123,78 @@ def test_a_stop_leaves_no_output(
     launcher.send(signal.SIGINT)
     assert launcher.wait() == 128 + signal.SIGINT
     assert list(results.iterdir()) == []
+
+
+SEES = """
+import os
+
+
+class Model:
+    def predict(self, data):
+        return [f"{os.environ.get('SEEN')}, {value}" for value in data.iloc[:, 0]]
+
+
+def _load_pyfunc(path):
+    return Model()
+"""
+
+
+def test_lines_compression_streams_and_variables(
+    run: Run, obedient: ObedientModel, tmp_path: Path
+) -> None:
+    (obedient.path / "code" / "obedient_model.py").write_text(SEES)
+    source, target = tmp_path / "in.jsonl.gz", tmp_path / "out.ndjson.bz2"
+    source.write_bytes(gzip.compress(b'{"command": "one"}\n{"command": "two"}\n'))
+    options = ("predict", "-m", obedient.path, "--env-manager", "local", "--env", "SEEN=a=b")
+    done = run(*options, "-i", source, "-o", target)
+    assert done.returncode == 0, done.stderr
+    lines = bz2.decompress(target.read_bytes()).decode().splitlines()
+    assert [json.loads(line) for line in lines] == ["a=b, one", "a=b, two"]
+
+    csv = "command\none\n"
+    done = run(*options, "-i", "-", "-t", "csv", "-o", "-", "--output-format", "csv", input=csv)
+    assert done.stdout == 'predictions\n"a=b, one"\n'
+    assert not Path("-").exists()
+
+    damaged = run(*options, "-i", source, "-t", "csv")
+    assert damaged.returncode == 0  # what is asked for counts more than an extension
+    source.write_bytes(source.read_bytes()[:-12])
+    damaged = run(*options, "-i", source, "-o", target)
+    assert damaged.returncode == 2
+    assert "The input is not whole gz data" in damaged.stderr
+    assert "Traceback" not in damaged.stderr
+    assert bz2.decompress(target.read_bytes()).decode().splitlines() == lines
+
+    assert run(*options, "--env", "SEEN").returncode == 2
+
+
+def test_what_names_no_format_is_told_how_it_was_read(
+    run: Run, obedient: ObedientModel, tmp_path: Path
+) -> None:
+    (tmp_path / "rows").write_text("command\nhello\n")
+    done = run("predict", "-m", obedient.path, "--env-manager", "local", "-i", tmp_path / "rows")
+    assert done.returncode == 2
+    assert f"{tmp_path / 'rows'} was read as JSON" in done.stderr
+    assert "-t" in done.stderr
+
+
+def test_requirements_are_overridden_in_an_environment_of_their_own(
+    run: Run, obedient: ObedientModel
+) -> None:
+    (obedient.path / "requirements.txt").write_text("six==1.15.0\n")
+    (obedient.path / "code" / "obedient_model.py").write_text(
+        SEES.replace("import os\n", "import os, six\n").replace(
+            "os.environ.get('SEEN')", "six.__version__"
+        )
+    )
+    arguments = ("predict", "-m", obedient.path, "-t", "csv", "--output-format", "csv")
+    done = run(*arguments, "-r", "six<1.17,>=1.16", input="command\nx\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == 'predictions\n"1.16.0, x"\n'
+    for override, manager in (("six==", "virtualenv"), ("six", "local")):
+        refused = run(*arguments, "-r", override, "--env-manager", manager, input="")
+        assert refused.returncode == 2
+        assert "Error: " in refused.stderr
 
 
 def test_input_that_is_not_there(run: Run, iris: Path) -> None:
