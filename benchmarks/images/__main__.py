@@ -194,7 +194,7 @@ def ubuntu_build(
         ),
     )
     for pattern, put in replaced:
-        text, count = re.subn(pattern, lambda _, put=put: put, text)
+        text, count = re.subn(pattern, put, text)
         if count != 1:
             raise SystemExit(f"MLflow's Dockerfile has changed, there is no {pattern}:\n{text}")
     tag = f"bench-mlflow-ubuntu:{number}"

@@ -154,7 +154,7 @@ def _spec(model: Model, options: EnvironmentOptions, engine: Engine) -> EnvSpec:
     spec = EnvSpec(
         env_manager=options.env_manager,
         server_requirements=engine.requirements,
-        undated=engine.undated,
+        younger=engine.younger,
         logged_at=model.created,
         as_of=options.as_of,
         copied_packages=engine.packages if options.install_mlflow else (),

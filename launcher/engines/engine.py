@@ -81,17 +81,18 @@ class Engine(Protocol):
     """A program that serves models.
 
     ``name``: as messages have it. ``requirements``: requirement lines that join the model's own;
-    of them ``undated`` names packages that may be younger than the model. ``pythons``: those that
-    it runs on, as a version specifier; ``since``: the day (UTC) from which all of them could be
-    had. ``instead`` says what to do where a model excludes them, and is "" for those that fit
-    anywhere. ``packages``: folders of Python packages that an environment gets in order to serve
-    without a launcher. ``options``: the names of the ServerOptions that it has. ``side_by_side``:
-    another server can start beside the first, for a reload.
+    of them ``younger`` names packages that may be younger than the model, and up to which day
+    (NAME=YYYY-MM-DD). ``pythons``: those that it runs on, as a version specifier; ``since``: the
+    day (UTC) from which all of them could be had. ``instead`` says what to do where a model
+    excludes them, and is "" for those that fit anywhere. ``packages``: folders of Python packages
+    that an environment gets in order to serve without a launcher. ``options``: the names of the
+    ServerOptions that it has. ``side_by_side``: another server can start beside the first, for a
+    reload.
     """
 
     name: str
     requirements: tuple[str, ...]
-    undated: tuple[str, ...]
+    younger: tuple[str, ...]
     pythons: str = ""
     since: datetime | None = None
     instead: str = ""
