@@ -165,6 +165,7 @@ print(took[int(len(took) * 0.99)])
 """
 
 
+@pytest.mark.alone
 def test_a_thousand_slow_connections_do_not_slow_the_fast_ones(
     served: Callable[..., Launcher],
 ) -> None:
@@ -224,6 +225,7 @@ def _load_pyfunc(path):
 """
 
 
+@pytest.mark.alone
 def test_workers_share_a_large_model(launch: Launch, obedient: ObedientModel) -> None:
     (obedient.path / "code" / "obedient_model.py").write_text(LARGE_LOADER)
     if psutil.virtual_memory().available < 2 * 2**30:
