@@ -22,7 +22,8 @@ import pytest
 from tests.faults.load import Load
 from tests.launcher.launcher_process import LONGEST, Launcher, ObedientModel, command, invoke
 
-pytestmark = pytest.mark.slow
+# Requests that are late because other tests run beside would count as lost.
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 Launch = Callable[..., Launcher]
 TABLE: list[str] = []
@@ -165,7 +166,6 @@ print(took[int(len(took) * 0.99)])
 """
 
 
-@pytest.mark.alone
 def test_a_thousand_slow_connections_do_not_slow_the_fast_ones(
     served: Callable[..., Launcher],
 ) -> None:
@@ -225,7 +225,6 @@ def _load_pyfunc(path):
 """
 
 
-@pytest.mark.alone
 def test_workers_share_a_large_model(launch: Launch, obedient: ObedientModel) -> None:
     (obedient.path / "code" / "obedient_model.py").write_text(LARGE_LOADER)
     if psutil.virtual_memory().available < 2 * 2**30:
