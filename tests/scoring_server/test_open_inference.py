@@ -20,11 +20,11 @@ from tests.scoring_server.environments import (
     MLSERVER_DAY,
     V2_CLIENTS,
     build,
+    logged_models,
     older_python,
 )
 from tests.scoring_server.serving_process import (
     SCRIPTS,
-    logged_models,
     serving,
     serving_models,
     write_config,

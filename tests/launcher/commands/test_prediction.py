@@ -41,11 +41,13 @@ def test_csv_to_csv(run: Run, iris: Path, flowers: Path, tmp_path: Path) -> None
     assert done.stdout == ""
 
 
-def test_csv_to_json_is_mlflow_s(run: Run, iris: Path, flowers: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out.json"
-    done = run("predict", "-m", iris, "-i", flowers, "-o", output)
+def test_csv_to_json_is_mlflow_s(run: Run, obedient: ObedientModel, tmp_path: Path) -> None:
+    source, output = tmp_path / "in.csv", tmp_path / "out.json"
+    source.write_text("command\nhello\n")
+    local = ("-m", obedient.path, "--env-manager", "local")
+    done = run("predict", *local, "-i", source, "-o", output)
     assert done.returncode == 0, done.stderr
-    assert json.loads(output.read_text()) == {"predictions": SPECIES}
+    assert json.loads(output.read_text()) == {"predictions": ["done"]}
 
 
 @pytest.mark.slow
@@ -63,12 +65,6 @@ def test_csv_to_parquet(run: Run, iris: Path, flowers: Path, tmp_path: Path) -> 
     assert read.stdout.strip() == str(SPECIES)
 
 
-def test_standard_input_and_output(run: Run, iris: Path) -> None:
-    done = run("predict", "-m", iris, "-t", "csv", input=CSV)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"predictions": SPECIES}
-
-
 def test_the_json_of_the_server_is_the_json_of_predict(run: Run, iris: Path) -> None:
     example = (iris / "serving_input_example.json").read_text()
     done = run("predict", "-m", iris, input=example)
@@ -76,7 +72,9 @@ def test_the_json_of_the_server_is_the_json_of_predict(run: Run, iris: Path) -> 
     assert json.loads(done.stdout) == {"predictions": SPECIES}
 
 
-def test_what_the_model_prints_is_not_in_the_output(run: Run, obedient: ObedientModel) -> None:
+def test_standard_output_is_the_answer_and_not_what_the_model_prints(
+    run: Run, obedient: ObedientModel
+) -> None:
     loader = obedient.path / "code" / "obedient_model.py"
     loader.write_text("print('loud')\n" + loader.read_text())
     done = run(
@@ -203,8 +201,18 @@ def test_input_that_is_not_there(run: Run, iris: Path) -> None:
     assert "no-such.csv is not a file" in done.stderr
 
 
-def test_input_that_does_not_fit(run: Run, iris: Path) -> None:
-    done = run("predict", "-m", iris, "-t", "csv", input="sepal_length\n5.1\n")
+def test_input_that_does_not_fit(run: Run, iris: Path, tmp_path: Path) -> None:
+    # With the signature, and without MLflow and scikit-learn, whose environment it would start.
+    loader = "class Model:\n    predict = len\n\ndef _load_pyfunc(path):\n    return Model()\n"
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "loader_of_none.py").write_text(loader)
+    signature = (iris / "MLmodel").read_text().partition("\nsignature:")[2]
+    flavor = "flavors:\n  python_function:\n    loader_module: loader_of_none\n    code: code\n"
+    (tmp_path / "MLmodel").write_text(f"{flavor}signature:{signature}")
+    done = run(
+        *("predict", "-m", tmp_path, "--env-manager", "local", "-t", "csv"),
+        input="sepal_length\n5.1\n",
+    )
     assert done.returncode == 2
     assert "petal_width" in done.stderr
     assert "Traceback" not in done.stderr
