@@ -70,12 +70,14 @@ class Route:
 class RouteGroup:
     """Routes that belong together and report errors in one form: a wire protocol's, say.
 
-    That form is also that of the errors of paths below `errors_below` that have no route.
+    That form is also that of the errors of paths below `errors_below` that have no route; what
+    there is instead, `remark` says.
     """
 
     name = ""
     routes: Sequence[Route] = ()
     errors_below: Optional[str] = None
+    remark = ""
 
     def problem(self, _params: Dict[str, str]) -> Optional[ScoringError]:
         """What is wrong with a path's parameters, as far as that can be said without the model."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any, Iterator, List, Sequence, Tuple
 
 from ..config import ServerConfig
-from ..errors import OutOfMemoryError, ScoringError, SpentError, internal_error
+from ..errors import CannotStreamError, OutOfMemoryError, ScoringError, SpentError, internal_error
 from ..formats.parsing import ModelInput
 from ..memory import unbounded
 from ..model.loading import LoadedModel
@@ -44,7 +45,8 @@ class Application(Handler):
         try:
             model_input = self._read(request, stages)
             if model_input.stream and self.scorer.can_stream:
-                return self._stream(request, model_input, stages)
+                with contextlib.suppress(CannotStreamError):
+                    return self._stream(request, model_input, stages)
             predictions = self.scorer.predict(model_input, stages)
             return self._write(request, model_input, predictions, stages)
         # Logged and answered there.
@@ -94,14 +96,15 @@ class Application(Handler):
 
     def _stream(self, request: Request, model_input: ModelInput, stages: Stages) -> Answer:
         protocol: WireProtocol = request.group
-        answer = protocol.write_stream(self.scorer.stream(model_input), model_input)
+        chunks: Any = self.scorer.stream(model_input)
+        answer = protocol.write_stream(chunks, model_input)
         pieces: Any = answer.body
         # An error before the first piece still has a status of its own.
         first = next(pieces)
-        return answer._replace(body=self._rest(protocol, first, pieces), stages=stages)
+        return answer._replace(body=self._rest(protocol, first, pieces, chunks), stages=stages)
 
     def _rest(
-        self, protocol: WireProtocol, first: bytes, pieces: Iterator[bytes]
+        self, protocol: WireProtocol, first: bytes, pieces: Any, chunks: Any
     ) -> Iterator[bytes]:
         try:
             yield first
@@ -109,6 +112,12 @@ class Application(Handler):
         except ScoringError as error:
             self._note(error)
             yield protocol.stream_error(error)
+        finally:
+            # Where the client has gone, the model hears of it: what its generator has to clean up
+            # runs now. What it raises in doing so has been logged, and is nobody's answer.
+            with contextlib.suppress(ScoringError):
+                pieces.close()
+                chunks.close()
 
     def _error(self, request: Request, error: Exception, stages: Stages) -> Answer:
         if self._has_bound and isinstance(error, MemoryError):
