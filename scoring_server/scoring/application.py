@@ -96,15 +96,14 @@ class Application(Handler):
 
     def _stream(self, request: Request, model_input: ModelInput, stages: Stages) -> Answer:
         protocol: WireProtocol = request.group
-        chunks: Any = self.scorer.stream(model_input)
-        answer = protocol.write_stream(chunks, model_input)
+        answer = protocol.write_stream(self.scorer.stream(model_input), model_input)
         pieces: Any = answer.body
         # An error before the first piece still has a status of its own.
         first = next(pieces)
-        return answer._replace(body=self._rest(protocol, first, pieces, chunks), stages=stages)
+        return answer._replace(body=self._rest(protocol, first, pieces), stages=stages)
 
     def _rest(
-        self, protocol: WireProtocol, first: bytes, pieces: Any, chunks: Any
+        self, protocol: WireProtocol, first: bytes, pieces: Iterator[bytes]
     ) -> Iterator[bytes]:
         try:
             yield first
@@ -112,12 +111,6 @@ class Application(Handler):
         except ScoringError as error:
             self._note(error)
             yield protocol.stream_error(error)
-        finally:
-            # Where the client has gone, the model hears of it: what its generator has to clean up
-            # runs now. What it raises in doing so has been logged, and is nobody's answer.
-            with contextlib.suppress(ScoringError):
-                pieces.close()
-                chunks.close()
 
     def _error(self, request: Request, error: Exception, stages: Stages) -> Answer:
         if self._has_bound and isinstance(error, MemoryError):
