@@ -71,6 +71,13 @@ class OutOfMemoryError(SpentError):
         super().__init__(message, INTERNAL_ERROR)
 
 
+class CannotStreamError(ScoringError):
+    """A model whose `predict_stream` is there, but not implemented."""
+
+    def __init__(self) -> None:
+        super().__init__("The model cannot stream.")
+
+
 class ModelLoadError(Exception):
     """A model that cannot be loaded.
 

@@ -40,6 +40,8 @@ class Match(NamedTuple):
         """The answer where no route takes the request: 405 with `Allow`, or 404."""
         status = HTTPStatus.METHOD_NOT_ALLOWED if self.allowed else HTTPStatus.NOT_FOUND
         message = "{} {}: {}.".format(method[:20], path[:200], status.phrase)
+        if not self.allowed and self.group.remark:
+            message += " " + self.group.remark
         answer = self.group.error(ScoringError(message, code_of_status(status), status.value))
         if self.allowed:
             answer.headers.append(("Allow", ", ".join(self.allowed)))

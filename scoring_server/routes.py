@@ -92,12 +92,14 @@ class Description(NamedTuple):
 class RouteGroup:
     """Routes that belong together and report errors in one form: a wire protocol's, say.
 
-    That form is also that of the errors of paths below `errors_below` that have no route.
+    That form is also that of the errors of paths below `errors_below` that have no route; what
+    there is instead, `remark` says.
     """
 
     name = ""
     routes: Sequence[Route] = ()
     errors_below: Optional[str] = None
+    remark = ""
 
     def describe(self) -> Description:
         """What `/openapi.json` says of the routes; asked for in the pages' process only."""

@@ -8,6 +8,7 @@ from ..config import CRATE, ServerConfig
 from ..routes import RouteGroup
 from .mlflow import MlflowProtocol
 from .open_inference.protocol import OpenInferenceProtocol
+from .openai.protocol import OpenAIProtocol
 from .own_routes import OwnRoutes
 
 
@@ -18,4 +19,4 @@ def route_groups(config: ServerConfig) -> List[RouteGroup]:
         from .crate import CrateProtocol
 
         scoring = CrateProtocol(config)
-    return [OwnRoutes(config), scoring, OpenInferenceProtocol(config)]
+    return [OwnRoutes(config), scoring, OpenInferenceProtocol(config), OpenAIProtocol(config)]

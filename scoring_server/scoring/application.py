@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any, Iterator, List, Sequence, Tuple
 
 from ..config import ServerConfig
-from ..errors import OutOfMemoryError, ScoringError, SpentError, internal_error
+from ..errors import CannotStreamError, OutOfMemoryError, ScoringError, SpentError, internal_error
 from ..formats.parsing import ModelInput
 from ..memory import unbounded
 from ..model.loading import LoadedModel
@@ -44,7 +45,8 @@ class Application(Handler):
         try:
             model_input = self._read(request, stages)
             if model_input.stream and self.scorer.can_stream:
-                return self._stream(request, model_input, stages)
+                with contextlib.suppress(CannotStreamError):
+                    return self._stream(request, model_input, stages)
             predictions = self.scorer.predict(model_input, stages)
             return self._write(request, model_input, predictions, stages)
         # Logged and answered there.

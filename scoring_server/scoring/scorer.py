@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..config import ServerConfig
-from ..errors import OutOfMemoryError, ScoringError, from_model_exception
+from ..errors import CannotStreamError, OutOfMemoryError, ScoringError, from_model_exception
 from ..formats.parsing import ModelInput
 from ..memory import at_most, is_for_want_of_memory
 from ..model.loading import LoadedModel
@@ -96,6 +96,8 @@ class Scorer:
         data = single_input(model_input.data)
         try:
             yield from predict_stream(data, model_input.params)
+        except NotImplementedError as error:
+            raise CannotStreamError from error
         except (Exception, SystemExit) as error:
             raise self._error(error) from error
 
