@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from .errors import ScoringError
@@ -20,6 +21,14 @@ Headers = List[Tuple[str, str]]
 # Names of stages, with the seconds of each.
 StageTimes = Sequence[Tuple[str, float]]
 JSON_TYPE = "application/json"
+# RFC 9110, 15; what Python and Werkzeug say changes with their releases.
+REASONS = {
+    **{each.value: each.phrase for each in HTTPStatus},
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
 
 
 class Vitals:
@@ -131,6 +140,11 @@ class Request(NamedTuple):
     query: str
     headers: Dict[str, str]
     body: bytes
+
+
+def status_line(status: int) -> str:
+    """The status with its reason phrase; a model may answer with one that nobody knows."""
+    return "{} {}".format(status, REASONS.get(status, "Unknown"))
 
 
 def json_answer(status: int, value: Any) -> Answer:

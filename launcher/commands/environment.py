@@ -386,5 +386,7 @@ def describe_plan(
         *rscript,
         *(f"requirement   {line}" for line in plan.requirements),
         f"command       {' '.join(command.argv)}",
-        f"server        {server.host}:{server.port}, {server.workers} worker(s)",
+        f"server        {server.uds or f'{server.host}:{server.port}'}{server.root_path}, "
+        f"{server.workers} worker(s)",
+        *(f"origin        {each}" for each in server.cors_origin),
     ]

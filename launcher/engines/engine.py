@@ -21,7 +21,8 @@ class ServerOptions(NamedTuple):
     """How a server is to serve. Times in seconds, sizes in bytes; None stands for no limit.
 
     ``batch_wait`` is the time that a request waits for others although the model is idle;
-    ``preload`` None: once, unless the model does not survive a fork. Paths are absolute.
+    ``preload`` None: once, unless the model does not survive a fork. Paths are absolute. ``uds``:
+    the unix socket in the place of host and port; ``root_path`` has no slash at its end.
     """
 
     host: str = "127.0.0.1"
@@ -43,6 +44,9 @@ class ServerOptions(NamedTuple):
     token_file: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    cors_origin: tuple[str, ...] = ()
+    root_path: str = ""
+    uds: Path | None = None
     log_format: str = "text"
     access_log: bool = False
     slow_request: float | None = None

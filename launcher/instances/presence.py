@@ -29,6 +29,7 @@ class Presence(Observer):
     :param ready_file: written at readiness, removed at the end; or None.
     :param curl_options: what ``curl`` needs to get in.
     :param on_ready: called at the first readiness, for a launcher that was told to detach.
+    :param socket_path: the unix socket that is served on, or None.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Presence(Observer):
         console: Console,
         curl_options: str,
         on_ready: Callable[[], None],
+        socket_path: Path | None = None,
     ) -> None:
         self._name = name
         self._url = url
@@ -53,6 +55,7 @@ class Presence(Observer):
         self._console = console
         self._curl_options = curl_options
         self._on_ready = on_ready
+        self._socket_path = socket_path
         self._systemd = Notifier()
         self._summary = Summary(requests=0, workers=[], queue=0)
         self._answered_before = 0
@@ -178,6 +181,10 @@ class Presence(Observer):
 
     def stopping(self) -> None:
         self._systemd.stopping()
+        if self._socket_path is not None:
+            # It would go on taking connections. Who comes now is refused at once.
+            with self._best_effort(self._socket_path):
+                self._socket_path.unlink(missing_ok=True)
 
     # --- what others ask -------------------------------------------------------------------------
 
