@@ -20,6 +20,8 @@ Headers = List[Tuple[str, str]]
 # Names of stages, with the seconds of each.
 StageTimes = Sequence[Tuple[str, float]]
 JSON_TYPE = "application/json"
+# Who sends this header gets `Server-Timing`; nobody else pays for it.
+WANTS_TIMING = "want-server-timing"
 
 
 class Vitals:
@@ -103,6 +105,16 @@ class Request(NamedTuple):
     query: str
     headers: Dict[str, str]
     body: bytes
+
+
+def server_timing(stages: StageTimes, waited: Optional[float]) -> Tuple[str, str]:
+    """The header that tells a client what its answer took (W3C Server Timing, milliseconds).
+
+    :param waited: seconds in the queue; None where there is none.
+    """
+    queue = [] if waited is None else [("queue", waited)]
+    parts = ["{};dur={:.3f}".format(name, took * 1000) for name, took in [*queue, *stages]]
+    return "Server-Timing", ", ".join(parts)
 
 
 def json_answer(status: int, value: Any) -> Answer:

@@ -17,7 +17,7 @@ from .front.metrics import Figures, Metrics
 from .model.loading import load_model
 from .protocols.registry import route_groups
 from .route_table import Match, RouteTable
-from .routes import WORKER, Answer, Request, RouteGroup, Vitals
+from .routes import WANTS_TIMING, WORKER, Answer, Request, RouteGroup, Vitals, server_timing
 from .scoring.application import Application
 from .service import Handler
 
@@ -165,6 +165,8 @@ def _build(
 
     def respond(answer: Answer) -> flask.Response:
         flask.g.stages = answer.stages
+        if answer.stages and WANTS_TIMING in flask.request.headers:
+            answer.headers.append(server_timing(answer.stages, None))
         return flask.Response(answer.body, answer.status, answer.headers)
 
     def view(match: Match) -> Callable[..., flask.Response]:

@@ -47,6 +47,7 @@ class ServerOptions(NamedTuple):
     access_log: bool = False
     slow_request: float | None = None
     debug: bool = False
+    page: bool = True
 
 
 class Identity(NamedTuple):
