@@ -113,6 +113,10 @@ class ServerSettings(NamedTuple):
     # Bytes that a worker may take beyond what it has once it has the model; loading is not bounded.
     worker_memory: Optional[int] = None
     debug: bool = False
+    # Whether it has the pages for people, at `/` and `/docs`.
+    page: bool = True
+    # A folder with Swagger UI's files, which the launcher brings; None: `/docs` says what to do.
+    docs_viewer: Optional[str] = None
     # "auto" reads the files of known flavors without MLflow, "mlflow" leaves all to MLflow.
     loader: str = "auto"
     # Requests that may wait for a worker; one more is refused with 503.

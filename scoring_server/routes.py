@@ -29,6 +29,8 @@ REASONS = {
     416: "Range Not Satisfiable",
     422: "Unprocessable Content",
 }
+# Who sends this header gets `Server-Timing`; nobody else pays for it.
+WANTS_TIMING = "want-server-timing"
 
 
 class Vitals:
@@ -145,6 +147,16 @@ class Request(NamedTuple):
 def status_line(status: int) -> str:
     """The status with its reason phrase; a model may answer with one that nobody knows."""
     return "{} {}".format(status, REASONS.get(status, "Unknown"))
+
+
+def server_timing(stages: StageTimes, waited: Optional[float]) -> Tuple[str, str]:
+    """The header that tells a client what its answer took (W3C Server Timing, milliseconds).
+
+    :param waited: seconds in the queue; None where there is none.
+    """
+    queue = [] if waited is None else [("queue", waited)]
+    parts = ["{};dur={:.3f}".format(name, took * 1000) for name, took in [*queue, *stages]]
+    return "Server-Timing", ", ".join(parts)
 
 
 def json_answer(status: int, value: Any) -> Answer:

@@ -17,7 +17,16 @@ from .front.metrics import Figures, Metrics
 from .model.loading import load_model
 from .protocols.registry import route_groups
 from .route_table import Match, RouteTable
-from .routes import WORKER, Answer, Request, RouteGroup, Vitals, status_line
+from .routes import (
+    WANTS_TIMING,
+    WORKER,
+    Answer,
+    Request,
+    RouteGroup,
+    Vitals,
+    server_timing,
+    status_line,
+)
 from .scoring.application import Application
 from .service import Handler
 from .web.cross_origin import CrossOrigin, cross_origin
@@ -174,6 +183,8 @@ def _build(
 
     def respond(answer: Answer) -> flask.Response:
         flask.g.stages = answer.stages
+        if answer.stages and WANTS_TIMING in flask.request.headers:
+            answer.headers.append(server_timing(answer.stages, None))
         return flask.Response(answer.body, status_line(answer.status), answer.headers)
 
     def view(match: Match) -> Callable[..., flask.Response]:

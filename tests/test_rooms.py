@@ -43,7 +43,7 @@ ORDER = {
         "front",
         "worker",
         "files",
-        "protocols",
+        "protocols pages",
         "scoring",
         "formats",
         "model",

@@ -148,6 +148,10 @@ def _workers(value: str) -> int:
     help="The certificate's private key, where it is in a file of its own (PEM).",
 )  # fmt: skip
 @click.option(
+    "--page/--no-page", default=True, show_default=True,
+    help="A page at / for browsers, to try the model, and the description of its API at /docs.",
+)  # fmt: skip
+@click.option(
     "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
 )  # fmt: skip
 @click.option(

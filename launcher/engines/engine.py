@@ -51,6 +51,7 @@ class ServerOptions(NamedTuple):
     access_log: bool = False
     slow_request: float | None = None
     debug: bool = False
+    page: bool = True
 
 
 class Identity(NamedTuple):

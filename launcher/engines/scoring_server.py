@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,14 @@ class ScoringServer(Engine):
     ) -> None:
         """Write its configuration."""
         path = folder / "config.json"
-        write_config(path, assignment, restarts=restarts, reloads=reloads, scratch=folder)
+        write_config(
+            path,
+            assignment,
+            restarts=restarts,
+            reloads=reloads,
+            scratch=folder,
+            docs_viewer=docs_viewer(),
+        )
 
     def command(self, python: Path, folder: Path, assignment: Assignment) -> Command:  # noqa: ARG002
         """Our copy of the server, which takes the socket and announces what it does."""
@@ -105,6 +113,14 @@ def _descriptors(socket_fd: int | None, status_fd: int, lifeline_fd: int) -> lis
     return arguments if socket_fd is None else [*arguments, f"--socket-fd={socket_fd}"]
 
 
+def docs_viewer() -> Path | None:
+    """The folder of Swagger UI's files that this launcher's own environment has."""
+    # Not imported: that would import Flask. Only its files are wanted.
+    found = find_spec("flask_swagger_ui")
+    folder = found and found.origin and Path(found.origin).parent / "dist"
+    return folder if folder and folder.is_dir() else None
+
+
 def write_config(
     path: Path,
     assignment: Assignment,
@@ -112,14 +128,17 @@ def write_config(
     restarts: int = 0,
     reloads: int = 0,
     scratch: Path | None = None,
+    docs_viewer: Path | None = None,
 ) -> None:
     """Write the configuration with which the server serves, also without a launcher.
 
     :param scratch: a folder for the temporary files of workers; None for the system's.
+    :param docs_viewer: the folder of the viewer for ``/docs``; None for none.
     :raises OSError: that cannot be done.
     """
     counted = {"processors": available_cpus(), "restarts": restarts, "reloads": reloads}
-    settings: dict[str, Any] = {**assignment.options._asdict(), **counted, "scratch": scratch}
+    folders = {"scratch": scratch, "docs_viewer": docs_viewer}
+    settings: dict[str, Any] = {**assignment.options._asdict(), **counted, **folders}
     write_json(
         path,
         server_config(

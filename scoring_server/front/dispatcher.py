@@ -12,7 +12,7 @@ from typing import Deque, List
 from .. import events
 from ..errors import DEADLINE_EXCEEDED, INTERNAL_ERROR, ScoringError, code_of_status
 from ..route_table import Match
-from ..routes import PAGES, Answer
+from ..routes import PAGES, WANTS_TIMING, Answer, server_timing
 from ..service import Service
 from ..status import StatusChannel
 from ..worker import channel
@@ -147,11 +147,14 @@ class Dispatcher(WorkerEvents):
     def _pass_on(self, request: PendingRequest, message: channel.Message) -> None:
         """Write a message of a process to the client that waits for it."""
         client = request.client
-        if message.kind == channel.ANSWER:
+        if message.kind in (channel.ANSWER, channel.BEGIN):
             status, headers, request.stages = message.meta
+            if WANTS_TIMING in request.head.headers:
+                waited = (request.dispatched or request.arrived) - request.arrived
+                headers = [*headers, server_timing(request.stages, waited)]
+        if message.kind == channel.ANSWER:
             client.answer(request, Answer(status, headers, message.body))
         elif message.kind == channel.BEGIN:
-            status, headers, request.stages = message.meta
             client.begin(request, status, headers)
         elif message.kind == channel.PIECE:
             if self._deadlines is not None:

@@ -19,4 +19,14 @@ def route_groups(config: ServerConfig) -> List[RouteGroup]:
         from .crate import CrateProtocol
 
         scoring = CrateProtocol(config)
-    return [OwnRoutes(config), scoring, OpenInferenceProtocol(config), OpenAIProtocol(config)]
+    groups: List[RouteGroup] = [
+        OwnRoutes(config),
+        scoring,
+        OpenInferenceProtocol(config),
+        OpenAIProtocol(config),
+    ]
+    if config.server.page:
+        from ..pages.page_routes import PageRoutes
+
+        groups.append(PageRoutes(config, groups))
+    return groups

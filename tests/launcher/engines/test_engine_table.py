@@ -9,7 +9,7 @@ from launcher.engines.engine import ServerOptions
 from launcher.engines.registry import ENGINES, engine_named
 
 README = Path(__file__).resolve().parents[3] / "README.md"
-ANOTHER_NAME = {"preload": "--no-preload"}
+ANOTHER_NAME = {"preload": "--no-preload", "page": "--no-page"}
 
 
 def rows() -> list[list[str]]:

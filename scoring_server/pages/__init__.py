@@ -1,0 +1,1 @@
+"""Pages for people: one to try the model at `/`, one of its API at `/docs`."""

@@ -1,0 +1,84 @@
+"""The routes of the pages, their files, and what the first of them is told of the model.
+
+The pages themselves are open: a browser sends no token where a person follows a link. What is said
+of the model is not.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Optional, Sequence
+
+from ..config import ServerConfig
+from ..errors import ENDPOINT_NOT_FOUND, ScoringError
+from ..routes import PAGES, Answer, Request, Route, RouteGroup, Vitals, json_answer
+
+HTML_TYPE = "text/html"
+
+
+class PageRoutes(RouteGroup):
+    """`/` for browsers, `/docs`, and what belongs to them; every path in them is relative.
+
+    :param groups: what else the server answers.
+    """
+
+    name = "pages"
+
+    def __init__(self, config: ServerConfig, groups: Sequence[RouteGroup]) -> None:
+        self._config = config
+        self._groups = groups
+        # That of the server, whichever process of it answers.
+        self._since = time.time()
+        get = ("GET",)
+        self.routes = (
+            Route("/", get, PAGES, self._page, is_open=True),
+            Route("/page/model", get, PAGES, self._model),
+            Route("/page/files/<name>", get, PAGES, _file, is_open=True),
+            Route("/docs", get, PAGES, self._docs, is_open=True),
+            Route("/docs/files/<name>", get, PAGES, self._viewer_file, is_open=True),
+        )
+
+    def _page(self, request: Request, _vitals: Vitals) -> Answer:
+        from .static_files import OWN_FILES
+
+        if HTML_TYPE not in request.headers.get("accept", ""):
+            # Programs that look for something here are told what they were always told.
+            return _nothing(request)
+        return OWN_FILES.answer("page.html", request, vary="Accept")
+
+    def _model(self, _request: Request, _vitals: Vitals) -> Answer:
+        from .description import describe_for_page
+
+        answer = json_answer(200, describe_for_page(self._config, self._groups, self._since))
+        answer.headers.append(("Cache-Control", "no-store"))
+        return answer
+
+    def _docs(self, request: Request, _vitals: Vitals) -> Answer:
+        from .static_files import OWN_FILES
+
+        return OWN_FILES.answer("docs.html" if self._viewer else "no_docs.html", request)
+
+    def _viewer_file(self, request: Request, _vitals: Vitals) -> Answer:
+        from .static_files import viewer_files
+
+        answer = viewer_files(self._viewer).find(request) if self._viewer else None
+        return answer or _nothing(request)
+
+    @property
+    def _viewer(self) -> Optional[str]:
+        """The viewer's folder; None too where the configuration's is another machine's."""
+        folder = self._config.server.docs_viewer
+        return folder if folder is not None and Path(folder).is_dir() else None
+
+
+def _file(request: Request, _vitals: Vitals) -> Answer:
+    from .static_files import OWN_FILES
+
+    return OWN_FILES.find(request) or _nothing(request)
+
+
+def _nothing(request: Request) -> Answer:
+    message = "{} {}: Not Found.".format(request.method[:20], request.path[:200])
+    error: Answer = request.group.error(ScoringError(message, ENDPOINT_NOT_FOUND, 404))
+    return error

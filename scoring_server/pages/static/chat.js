@@ -1,0 +1,112 @@
+// The view for models that chat: a conversation whose answers appear as they are made.
+
+import { call, messageOf } from "./api.js";
+import { byId, duration, el } from "./dom.js";
+import { errorOf, events, finalText, pieceOf } from "./streams.js";
+
+/** Make the view work for a model. */
+export function showChat(model, paths) {
+  const target = targetFor(model, paths);
+  const log = byId("chat-log");
+  const text = byId("chat-text");
+  let messages = [];
+  let running = null;
+
+  byId("chat-note").textContent = `POST /${target.path}`;
+
+  async function send() {
+    const content = text.value.trim();
+    if (content === "" || running !== null) return;
+    text.value = "";
+    messages.push({ role: "user", content });
+    addMessage(log, "You", content);
+    const answer = addMessage(log, model.name, "");
+    setRunning(new AbortController());
+    const started = performance.now();
+    try {
+      const whole = await receive(target, messages, running.signal, answer);
+      messages.push({ role: "assistant", content: whole });
+      answer.time.textContent = duration(performance.now() - started);
+    } catch (error) {
+      // The question goes with the answer that it did not get.
+      messages.pop();
+      const isStopped = error.name === "AbortError";
+      answer.time.textContent = isStopped ? "stopped" : "";
+      if (!isStopped) answer.box.append(el("p", { class: "problem", role: "alert" }, error.message));
+    } finally {
+      answer.box.removeAttribute("aria-busy");
+      setRunning(null);
+      text.focus();
+    }
+  }
+
+  function setRunning(controller) {
+    running = controller;
+    byId("chat-send").disabled = controller !== null;
+    byId("chat-stop").hidden = controller === null;
+  }
+
+  byId("chat-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    send();
+  });
+  text.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      send();
+    }
+  });
+  byId("chat-stop").addEventListener("click", () => running?.abort());
+  byId("chat-clear").addEventListener("click", () => {
+    running?.abort();
+    messages = [];
+    log.replaceChildren();
+    text.focus();
+  });
+}
+
+/** Where the model chats, and the body of a request there. */
+function targetFor(model, paths) {
+  const isResponses = model.chat === "responses";
+  const own = isResponses ? "v1/responses" : "v1/chat/completions";
+  const key = isResponses ? "input" : "messages";
+  if (paths.includes(`/${own}`)) {
+    return { path: own, body: (messages) => ({ model: model.name, [key]: messages, stream: true }) };
+  }
+  return { path: "invocations", body: (messages) => ({ [key]: messages }) };
+}
+
+/** Send the conversation, show the answer as it comes, and return all of it. */
+async function receive(target, messages, signal, { content, log }) {
+  const response = await call(target.path, {
+    method: "POST", signal, body: JSON.stringify(target.body(messages)),
+    headers: { "Content-Type": "application/json", Accept: "text/event-stream, application/json" },
+  });
+  if (!response.ok) throw new Error(messageOf(await response.text(), response.status));
+  if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
+    content.textContent = finalText(await response.json());
+    return content.textContent;
+  }
+  let whole = "";
+  for await (const { name, value } of events(response.body)) {
+    const problem = errorOf(name, value);
+    if (problem !== null) throw new Error(problem);
+    const piece = pieceOf(value) ?? (whole === "" ? finalText(value) : "");
+    whole += piece;
+    const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+    content.append(piece);
+    if (isAtEnd) log.scrollTop = log.scrollHeight;
+  }
+  return whole;
+}
+
+function addMessage(log, who, text) {
+  const content = el("div", { class: "message-text" }, text);
+  const time = el("span", { class: "hint" });
+  const isAnswer = who !== "You";
+  const box = el("article", { class: `message ${isAnswer ? "theirs" : "mine"}`, "aria-busy": isAnswer && "true" },
+    el("p", { class: "message-who" }, who, " ", time), content);
+  log.append(box);
+  log.scrollTop = log.scrollHeight;
+  return { box, content, time, log };
+}
