@@ -164,6 +164,28 @@ def test_any_name_of_the_model_is_accepted(clients):
         assert chat(clients[CHAT], model=name, answer="a")["model"] == "m"
 
 
+def test_the_description_has_the_routes_of_the_model(clients):
+    for task, client in clients.items():
+        document = client.get("/openapi.json").get_json()
+        paths = [path for path in document["paths"] if path.startswith("/v1")]
+        found = client.application.url_map.iter_rules()
+        assert len(paths) == sum(rule.rule.startswith("/v1") for rule in found)
+        assert len(paths) == (0 if task is None else 3)
+        schemas = document["components"]["schemas"]
+        assert ("OpenAIRequest" in schemas) is (task is not None)
+        if task is not None:
+            (operation,) = [
+                document["paths"][path]["post"] for path in paths if "models" not in path
+            ]
+            assert (
+                operation["requestBody"]["content"]["application/json"]["example"]["model"] == "m"
+            )
+            error = document["components"]["responses"]["openai_400"]["content"]
+            assert error["application/json"]["schema"] == {
+                "$ref": "#/components/schemas/OpenAIError"
+            }
+
+
 # --- chat ----------------------------------------------------------------------------------------
 
 
