@@ -7,6 +7,13 @@ import json
 
 import pytest
 
+from scoring_server.config import ModelConfig
+from scoring_server.model.loading import load_model
+from scoring_server.protocols.openai.api import path_of
+from scoring_server.protocols.openai.protocol import OpenAIProtocol
+from scoring_server.routes import Request
+from scoring_server.scoring.application import Application
+
 MESSAGES = [{"role": "user", "content": "hi"}]
 CHAT, AGENT, RESPONSES = "agent/v1/chat", "agent/v2/chat", "agent/v1/responses"
 
@@ -113,9 +120,6 @@ def test_a_model_has_its_path_and_no_other(clients, task, path):
 
 
 def test_loaders_of_mlflow_say_what_a_model_is():
-    from scoring_server.config import ModelConfig
-    from scoring_server.protocols.openai.api import path_of
-
     found = []
     for name in ("chat_model", "chat_agent", "responses_agent", "code_model"):
         flavor = {"loader_module": "mlflow.pyfunc.loaders." + name}
@@ -470,6 +474,32 @@ def test_embeddings(embedders, kind):
         body = {"input": "abc", "kind": kind, "encoding_format": "base64"}
         (found,) = post(client, "/embeddings", body).get_json()["data"]
         assert base64.b64decode(found["embedding"]) == b"\0\0@@\0\0\0?"
+
+
+def test_embeddings_of_several_requests_are_one_prediction(models):
+    code = """
+        class Model:
+            def predict(self, model_input, params=None):
+                return [[float(len(model_input)), len(text)] for text in model_input["text"]]
+    """
+    server = {"max_batch_rows": 8}
+    config = models.config(
+        code, inputs=[dict(ONE, name="text")], metadata={"task": "llm/v1/embeddings"}, server=server
+    )
+    application = Application(config, load_model(config))
+    group = OpenAIProtocol(config)
+    bodies = [{"input": "a"}, {"input": ["bb", "ccc"]}, {"input": []}]
+    answers = application.answer_together(
+        [
+            Request(group, group.routes[2], "POST", "", {}, "", {}, json.dumps(body).encode())
+            for body in bodies
+        ]
+    )
+    assert [answer.status for answer in answers] == [200, 200, 400]
+    found = [json.loads(answer.body)["data"] for answer in answers[:2]]
+    assert [[each["embedding"] for each in data] for data in found] == [
+        [[3.0, 1.0]], [[3.0, 2.0], [3.0, 3.0]],
+    ]  # fmt: skip
 
 
 def test_one_flat_vector_is_that_of_one_text(embedders):
