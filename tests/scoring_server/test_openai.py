@@ -13,8 +13,8 @@ import openai
 import pytest
 import requests
 
+from tests.scoring_server.environments import logged_models
 from tests.scoring_server.serving_process import (
-    logged_models,
     serving,
     serving_models,
     write_config,
