@@ -89,6 +89,13 @@ class Known:
             warn=lambda _: None,
         )
 
+    @property
+    def control(self) -> Path:
+        """The control socket: elsewhere than in the folder, whose path may be too long for one."""
+        control = self.presence._control
+        assert control is not None
+        return control.path
+
     def run(self, *at_readiness: Any) -> None:
         actions = list(at_readiness)
         told = self.presence.ready
@@ -140,7 +147,7 @@ def test_files_that_cannot_be_written_end_nothing(
     known = Known(obedient.path, home, home / "file" / "ready.json")
 
     def hinder() -> None:
-        control = known.folder / "control"
+        control = known.control
         control.unlink()
         control.mkdir()  # as little to be unlinked as on a disk that is read-only by now
         known.life.stop()
@@ -167,7 +174,7 @@ def test_a_client_that_leaves_while_a_reload_runs_leaves_it_running(
     known = Known(obedient.path, home, home / "ready.json")
 
     def ask() -> None:
-        connect(known.folder / "control", {"command": "reload"}, 60).close()
+        connect(known.control, {"command": "reload"}, 60).close()
 
     ended = []
     told = known.presence.reloaded
@@ -189,8 +196,7 @@ def test_what_is_asked_is_answered(home: Path, obedient: ObedientModel) -> None:
 
     def ask() -> None:
         clients.extend(
-            connect(known.folder / "control", {"command": name}, 60)
-            for name in ("status", "dance", "stop")
+            connect(known.control, {"command": name}, 60) for name in ("status", "dance", "stop")
         )
 
     known.run(ask)
