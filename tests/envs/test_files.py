@@ -162,7 +162,7 @@ def test_a_home_that_root_shares_is_nothing_to_tell(
     told: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in an image, which is made by root and run as somebody else."""
-    with tempfile.TemporaryDirectory() as folder:  # others cannot come to tmp_path
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # others cannot come to tmp_path
         monkeypatch.setenv("LAUNCHER_HOME", folder)
         Path(folder, "envs").mkdir()
         Path(folder).chmod(0o755)
