@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from hatchling.builders.wheel import WheelBuilder
 
 from launcher.engines.scoring_server import docs_viewer
 from scoring_server.config import ModelConfig, ServerConfig
-from scoring_server.pages.description import chat_kind, example_body
+from scoring_server.pages.description import chat_kind
 from scoring_server.protocols.registry import route_groups
 from scoring_server.routes import PAGES, Request
 from tests.scoring_server.serving_process import BODY, ROOT, serving, write_config
@@ -141,26 +140,6 @@ def test_the_launcher_has_a_viewer() -> None:
     viewer = docs_viewer()
     assert viewer is not None
     assert {"swagger-ui.css", "swagger-ui-bundle.js"} <= {path.name for path in viewer.iterdir()}
-
-
-def test_the_example_becomes_a_request(tmp_path: Path) -> None:
-    split = {"columns": ["a"], "data": [[n] for n in range(9)], "index": list(range(9))}
-    for info, content, body in (
-        ({"artifact_path": "e.json", "type": "dataframe"}, split,
-         {"dataframe_split": {"columns": ["a"], "data": [[n] for n in range(5)]}}),
-        ({"artifact_path": "e.json", "type": "ndarray"}, {"inputs": [[1]] * 9}, {"inputs": [[1]] * 5}),
-        ({"artifact_path": "e.json", "type": "json_object"}, {"a": 1}, {"inputs": {"a": 1}}),
-        ({"serving_input_path": "e.json"}, {"messages": []}, {"messages": []}),
-        ({"artifact_path": "../e.json", "type": "json_object"}, {"a": 1}, None),
-        ({"artifact_path": "none.json", "type": "json_object"}, {"a": 1}, None),
-        (None, {"a": 1}, None),
-    ):  # fmt: skip
-        (tmp_path / "e.json").write_text(json.dumps(content))
-        model = ModelConfig(path=str(tmp_path), saved_input_example_info=info)
-        assert example_body(model) == body, info
-    (tmp_path / "e.json").write_text("{")
-    info = {"serving_input_path": "e.json"}
-    assert example_body(ModelConfig(path=str(tmp_path), saved_input_example_info=info)) is None
 
 
 def test_models_that_chat_are_known_by_loader_or_task() -> None:
