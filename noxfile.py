@@ -38,7 +38,15 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def slow(session: nox.Session) -> None:
     """Run the slow tests, half an hour: every environment, MLflow as the oracle, faults."""
-    session.run(PYTHON, "-m", "pytest", "-n", "0", "-m", "slow", "--durations=25", *session.posargs)
+    which = ["-n", "2", "-m", "slow and not alone", "--durations=25"]
+    session.run(PYTHON, "-m", "pytest", *which, *session.posargs)
+
+
+@nox.session
+def alone(session: nox.Session) -> None:
+    """Run the slow tests that measure, one after the other, some minutes."""
+    which = ["-n", "0", "-m", "alone", "--durations=5"]
+    session.run(PYTHON, "-m", "pytest", *which, *session.posargs)
 
 
 @nox.session

@@ -41,8 +41,9 @@ class EnvSpec:
         ``build_dependencies``); installed with the rest, in the same resolution.
     :param server_requirements: requirement lines that whoever runs in the environment adds; part
         of the same resolution.
-    :param undated: names of packages (of ``server_requirements``) that may be newer than the
-        model. A package that ``requirements`` name themselves is never exempted.
+    :param younger: packages (of ``server_requirements``) that may be newer than the model, each
+        with the day up to which: "orjson=2026-11-01". Without a day the same spec would be another
+        environment every month. A package that ``requirements`` name themselves is never exempted.
     :param logged_at: when the model was logged (aware, or naive UTC), None where that is unknown.
     :param as_of: the day to resolve as of: "auto" (``logged_at``, else today), "today", or a date
         "YYYY-MM-DD".
@@ -59,7 +60,7 @@ class EnvSpec:
     base_dir: Path | None = None
     build_requirements: tuple[str, ...] = DEFAULT_BUILD_REQUIREMENTS
     server_requirements: tuple[str, ...] = ()
-    undated: tuple[str, ...] = ()
+    younger: tuple[str, ...] = ()
     logged_at: datetime | None = None
     as_of: str = "auto"
     copied_packages: tuple[Path, ...] = ()

@@ -36,8 +36,11 @@ def _parse(arguments: Optional[List[str]]) -> argparse.Namespace:
     batch.add_argument("--predict", action="store_true", help="score --input into --output")
     batch.add_argument("--input", help="a path; standard input without one")
     batch.add_argument("--output", help="a path; standard output without one")
-    batch.add_argument("--input-format", choices=["csv", "json", "parquet"], default="json")
-    batch.add_argument("--output-format", choices=["csv", "json", "parquet"], default="json")
+    formats, compressions = ["csv", "json", "jsonl", "parquet"], ["gz", "bz2", "xz"]
+    batch.add_argument("--input-format", choices=formats, default="json")
+    batch.add_argument("--output-format", choices=formats, default="json")
+    batch.add_argument("--input-compression", choices=compressions)
+    batch.add_argument("--output-compression", choices=compressions)
     return parser.parse_args(arguments)
 
 
@@ -141,6 +144,8 @@ def _predict(
             input_format=options.input_format,
             output_format=options.output_format,
             progress=progress,
+            input_compression=options.input_compression,
+            output_compression=options.output_compression,
         )
     except OSError as error:
         return _fail(status, "Reading or writing failed: {}.".format(error), None)

@@ -132,6 +132,12 @@ class ServerSettings(NamedTuple):
     token_file: Optional[str] = None
     tls_cert: Optional[str] = None
     tls_key: Optional[str] = None
+    # Whose pages may use the server; none: its own alone.
+    cors_origin: Sequence[str] = ()
+    # The path of the server as a proxy's clients see it, whether the proxy takes it off or not.
+    root_path: str = ""
+    # The unix socket to serve on, in the place of host and port.
+    uds: Optional[str] = None
     # Where workers whose model runs in a process of its own have folders for temporary files,
     # removed at their end. None: in the system's folder of temporary files.
     scratch: Optional[str] = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import reprlib
 import traceback
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 BAD_REQUEST = "BAD_REQUEST"
 INVALID_PARAMETER_VALUE = "INVALID_PARAMETER_VALUE"
@@ -40,6 +40,7 @@ class ScoringError(Exception):
     :param error_code: one of MLflow's names.
     :param status: the HTTP status; None for that of the code.
     :param stack_trace: added in debug mode only.
+    :param headers: names and values of further header fields of the answer.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class ScoringError(Exception):
         error_code: str = BAD_REQUEST,
         status: Optional[int] = None,
         stack_trace: Optional[str] = None,
+        headers: Sequence[Tuple[str, str]] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
         self.error_code = error_code
         self.status = STATUS_OF_CODE.get(error_code, 400) if status is None else status
         self.stack_trace = stack_trace
+        self.headers = headers
 
     def __str__(self) -> str:
         return self.message
@@ -69,6 +72,13 @@ class OutOfMemoryError(SpentError):
     def __init__(self) -> None:
         message = "The request takes more memory than a worker may have: over --worker-memory."
         super().__init__(message, INTERNAL_ERROR)
+
+
+class CannotStreamError(ScoringError):
+    """A model whose `predict_stream` is there, but not implemented."""
+
+    def __init__(self) -> None:
+        super().__init__("The model cannot stream.")
 
 
 class ModelLoadError(Exception):
@@ -100,7 +110,7 @@ def code_of_status(status: int) -> str:
 
 def too_large(limit: int) -> ScoringError:
     """The error for a body over the limit, in bytes."""
-    message = "The body is larger than {} bytes (--max-body).".format(limit)
+    message = "The body is, or decodes to, more than {} bytes (--max-body).".format(limit)
     return ScoringError(message, status=413)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from http import HTTPStatus
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Pattern, Sequence, Tuple
 from urllib.parse import unquote_to_bytes
 
+from .config import ConfigError
 from .errors import ScoringError, code_of_status
-from .routes import Answer, Route, RouteGroup
+from .routes import REASONS, Answer, Route, RouteGroup
+from .web.address import root_path_of
 
 _PARAMETER = re.compile(r"<(\w+)>")
 # Paths of no route are counted together: a label for each path that anyone asks for has no bound.
@@ -38,9 +39,11 @@ class Match(NamedTuple):
 
     def refusal(self, method: str, path: str) -> Answer:
         """The answer where no route takes the request: 405 with `Allow`, or 404."""
-        status = HTTPStatus.METHOD_NOT_ALLOWED if self.allowed else HTTPStatus.NOT_FOUND
-        message = "{} {}: {}.".format(method[:20], path[:200], status.phrase)
-        answer = self.group.error(ScoringError(message, code_of_status(status), status.value))
+        status = 405 if self.allowed else 404
+        message = "{} {}: {}.".format(method[:20], path[:200], REASONS[status])
+        if not self.allowed and self.group.remark:
+            message += " " + self.group.remark
+        answer = self.group.error(ScoringError(message, code_of_status(status), status))
         if self.allowed:
             answer.headers.append(("Allow", ", ".join(self.allowed)))
         return answer
@@ -50,11 +53,18 @@ class RouteTable:
     """Finds the route of a request.
 
     :param groups: the first reports the errors of paths that no route has.
+    :param root_path: paths that begin with it are found as those without it are: one proxy takes
+        it off, another leaves it there.
     :raises ValueError: two routes take the same requests.
+    :raises ConfigError: the root path is none.
     """
 
-    def __init__(self, groups: Sequence[RouteGroup]) -> None:
+    def __init__(self, groups: Sequence[RouteGroup], root_path: str = "") -> None:
         self.groups = tuple(groups)
+        try:
+            self.root_path = root_path_of(root_path)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
         self.routes = [(group, route) for group in groups for route in group.routes]
         self._nothing = Match(-1, self.groups[0], None, OTHER, {})
         self._fixed: Dict[str, Dict[str, Match]] = {}
@@ -93,25 +103,49 @@ class RouteTable:
         methods = self._fixed.get(path)
         if methods is not None:
             return methods.get(method) or self._without(methods)
-        if "%" in path:
-            path = unquote_to_bytes(path.encode("latin-1")).decode("utf-8", "replace")
-            methods = self._fixed.get(path)
-            if methods is not None:
-                return methods.get(method) or self._without(methods)
+        path = _decoded(path)
+        found = self._look_up(path) or self._look_up(self._below_root(path))
+        if found is not None:
+            methods, params = found
+            match = methods.get(method) or self._without(methods)
+            return match._replace(params=params) if params else match
+        for group in self.groups:
+            below = group.errors_below
+            if below is not None and self._below_root(path).startswith(below + "/"):
+                return self._nothing._replace(group=group)
+        return self._nothing
+
+    def inner_path(self, path: str) -> str:
+        """The decoded path as its route has it: without the root path, if it begins with that."""
+        return path if self._look_up(path) is not None else self._below_root(path)
+
+    def _look_up(self, path: str) -> Optional[Tuple[Dict[str, Match], Dict[str, str]]]:
+        """What the methods of a decoded path lead to, and the path's parameters."""
+        methods = self._fixed.get(path)
+        if methods is not None:
+            return methods, {}
         for pattern, methods in self._patterns:
             found = pattern.fullmatch(path)
             if found is not None:
-                match = methods.get(method) or self._without(methods)
-                return match._replace(params=found.groupdict())
-        for group in self.groups:
-            if group.errors_below is not None and path.startswith(group.errors_below + "/"):
-                return self._nothing._replace(group=group)
-        return self._nothing
+                return methods, found.groupdict()
+        return None
+
+    def _below_root(self, path: str) -> str:
+        root = self.root_path
+        if root and (path == root or path.startswith(root + "/")):
+            return path[len(root) :] or "/"
+        return path
 
     @staticmethod
     def _without(methods: Dict[str, Match]) -> Match:
         any_match = next(iter(methods.values()))
         return any_match._replace(place=-1, route=None, allowed=tuple(sorted(methods)))
+
+
+def _decoded(path: str) -> str:
+    if "%" not in path:
+        return path
+    return unquote_to_bytes(path.encode("latin-1")).decode("utf-8", "replace")
 
 
 def methods_of(route: Route) -> Tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from .errors import ScoringError
@@ -22,6 +23,14 @@ StageTimes = Sequence[Tuple[str, float]]
 JSON_TYPE = "application/json"
 # Who sends this header gets `Server-Timing`; nobody else pays for it.
 WANTS_TIMING = "want-server-timing"
+# RFC 9110, 15; what Python and Werkzeug say changes with their releases.
+REASONS = {
+    **{each.value: each.phrase for each in HTTPStatus},
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
 
 
 class Vitals:
@@ -94,12 +103,14 @@ class Description(NamedTuple):
 class RouteGroup:
     """Routes that belong together and report errors in one form: a wire protocol's, say.
 
-    That form is also that of the errors of paths below `errors_below` that have no route.
+    That form is also that of the errors of paths below `errors_below` that have no route; what
+    there is instead, `remark` says.
     """
 
     name = ""
     routes: Sequence[Route] = ()
     errors_below: Optional[str] = None
+    remark = ""
 
     def describe(self) -> Description:
         """What `/openapi.json` says of the routes; asked for in the pages' process only."""
@@ -131,6 +142,11 @@ class Request(NamedTuple):
     query: str
     headers: Dict[str, str]
     body: bytes
+
+
+def status_line(status: int) -> str:
+    """The status with its reason phrase; a model may answer with one that nobody knows."""
+    return "{} {}".format(status, REASONS.get(status, "Unknown"))
 
 
 def server_timing(stages: StageTimes, waited: Optional[float]) -> Tuple[str, str]:

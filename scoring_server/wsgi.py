@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Sequence, Union
 
 from .access_token import AccessToken
 from .config import ServerConfig
@@ -17,9 +17,19 @@ from .front.metrics import Figures, Metrics
 from .model.loading import load_model
 from .protocols.registry import route_groups
 from .route_table import Match, RouteTable
-from .routes import WANTS_TIMING, WORKER, Answer, Request, RouteGroup, Vitals, server_timing
+from .routes import (
+    WANTS_TIMING,
+    WORKER,
+    Answer,
+    Request,
+    RouteGroup,
+    Vitals,
+    server_timing,
+    status_line,
+)
 from .scoring.application import Application
 from .service import Handler
+from .web.cross_origin import CrossOrigin, cross_origin
 
 if TYPE_CHECKING:
     import flask
@@ -34,13 +44,14 @@ def create_app(
     """
     if isinstance(config, str):
         config = ServerConfig.read(config)
-    table = RouteTable(route_groups(config) if groups is None else groups)
+    root_path = config.server.root_path
+    table = RouteTable(route_groups(config) if groups is None else groups, root_path)
     started = time.monotonic()
     application = Application(config, load_model(config), has_process=False)
     vitals = _ProcessVitals(config, table, time.monotonic() - started)
     token = AccessToken.read(config.server.token_file)
     app = _build(config, table, vitals, _taking_turns(application, config.server.threads))
-    _guard_and_count(app, table, token, vitals)
+    _guard_and_count(app, table, token, vitals, cross_origin(config.server.cors_origin))
     return app
 
 
@@ -163,6 +174,8 @@ def _build(
     from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
     app = flask.Flask("scoring_server", static_folder=None)
+    if table.root_path:
+        app.wsgi_app = _below_root_path(app.wsgi_app, table)  # type: ignore[method-assign]
     app.config["MAX_CONTENT_LENGTH"] = config.server.max_body
 
     def too_long(length: Optional[int]) -> bool:
@@ -172,7 +185,7 @@ def _build(
         flask.g.stages = answer.stages
         if answer.stages and WANTS_TIMING in flask.request.headers:
             answer.headers.append(server_timing(answer.stages, None))
-        return flask.Response(answer.body, answer.status, answer.headers)
+        return flask.Response(answer.body, status_line(answer.status), answer.headers)
 
     def view(match: Match) -> Callable[..., flask.Response]:
         route: Any = match.route
@@ -195,7 +208,7 @@ def _build(
                 request.path,
                 params,
                 request.query_string.decode("latin-1"),
-                {name.lower(): text for name, text in request.headers.items()},
+                _by_lower_name(request),
                 body,
             )
             if route.answered_by == WORKER:
@@ -233,10 +246,30 @@ def _build(
     return app
 
 
+def _by_lower_name(request: flask.Request) -> Dict[str, str]:
+    return {name.lower(): text for name, text in request.headers.items()}
+
+
+def _below_root_path(inner: Callable[..., Any], table: RouteTable) -> Callable[..., Any]:
+    """The WSGI application below its root path, whether a proxy took that off or not."""
+
+    def application(environ: Dict[str, Any], start_response: Any) -> Any:
+        environ["PATH_INFO"] = table.inner_path(environ.get("PATH_INFO", ""))
+        # A WSGI server that has been told of it sets it, too.
+        environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME") or table.root_path
+        return inner(environ, start_response)
+
+    return application
+
+
 def _guard_and_count(
-    app: flask.Flask, table: RouteTable, token: AccessToken, vitals: _ProcessVitals
+    app: flask.Flask,
+    table: RouteTable,
+    token: AccessToken,
+    vitals: _ProcessVitals,
+    allowed: Optional[CrossOrigin],
 ) -> None:
-    """What the front does around the handlers: the token, the figures."""
+    """What the front does around the handlers: the token, other origins, the figures."""
     import flask
 
     @app.before_request
@@ -244,17 +277,23 @@ def _guard_and_count(
         request = flask.request
         flask.g.began = time.monotonic()
         flask.g.match = match = table.find(request.method, request.path)
-        if match.is_open or token.fits(request.headers.get("Authorization", "")):
-            return None
-        answer = match.group.error(no_token())
-        answer.headers.append(("WWW-Authenticate", "Bearer"))
-        return flask.Response(answer.body, answer.status, answer.headers)
+        answer = None
+        if allowed is not None:
+            answer = allowed.preflight(match, request.method, _by_lower_name(request))
+        if answer is None:
+            if match.is_open or token.fits(request.headers.get("Authorization", "")):
+                return None
+            answer = match.group.error(no_token())
+            answer.headers.append(("WWW-Authenticate", "Bearer"))
+        return flask.Response(answer.body, status_line(answer.status), answer.headers)
 
     @app.after_request
-    def count(response: flask.Response) -> flask.Response:
+    def add_and_count(response: flask.Response) -> flask.Response:
         seconds = time.monotonic() - flask.g.began
         with vitals.lock:
             vitals.counts.observe(
                 flask.g.match, response.status_code, seconds, flask.g.get("stages", ())
             )
+        if allowed is not None:
+            response.headers.extend(allowed.headers(flask.request.headers.get("Origin")))
         return response

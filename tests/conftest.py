@@ -17,6 +17,19 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_MODELS = ROOT.parent / "shared" / "models"
 PR_SET_CHILD_SUBREAPER = 36
+# What takes longest comes first: at the end each of pytest-xdist's processes has something to do.
+DEAR = [
+    *("scoring_server/test_versions.py", "envs/test_real_models.py"),
+    *("launcher/artifacts/test_mlflow.py", "launcher/images/test_images.py"),
+    *("scoring_server/test_flavors.py", "launcher/commands/test_every_model.py"),
+    *("scoring_server/test_differential.py", "scoring_server/test_open_inference.py"),
+    *("envs/conda/test_failures.py", "launcher/artifacts/test_stores.py"),
+    *("faults/test_faults.py", "fuzz/test_fuzz.py", "launcher/engines/mlserver/test_faults.py"),
+    *("launcher/images/test_contexts.py", "launcher/instances/test_commands.py"),
+    *("launcher/supervision/test_logs_and_limits.py", "envs/test_durability.py"),
+    *("launcher/commands/test_serving.py", "launcher/artifacts/test_bounds.py"),
+    *("envs/conda/test_lock.py", "envs/conda/test_build.py", "envs/conda/test_serve.py"),
+]
 # A busy machine is slow to make examples; that says nothing about them.
 settings.register_profile("any machine", suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -33,22 +46,30 @@ def pytest_configure() -> None:
             signal.signal(signum, lambda *_: None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {ROOT / "tests" / name: place for place, name in enumerate(DEAR)}
+    items.sort(key=lambda item: places.get(item.path, len(DEAR)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def launcher_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The session's LAUNCHER_HOME, shared so that an environment is built once for all tests.
 
-    Set LAUNCHER_TEST_HOME to keep it between runs.
+    pytest-xdist's processes share it, too: a test that asks what runs there, or what has been built
+    there, has a home of its own. Set LAUNCHER_TEST_HOME to keep it between runs.
     """
     kept = os.environ.get("LAUNCHER_TEST_HOME")
     shared = Path(kept) if kept else _of_all_processes(tmp_path_factory)
-    # Each of pytest-xdist's processes has a home of its own: tests ask what runs in it.
-    home = shared / os.environ.get("PYTEST_XDIST_WORKER", "main")
+    home = shared / "home"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAUNCHER_HOME", str(home))
         patch.setenv("UV_CACHE_DIR", str(shared / "uv-cache"))
+        # What a process that was killed leaves behind goes with the tests' other folders.
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
         for name in list(os.environ):
-            if name.startswith("MLFLOW_"):
+            # Without bytecode, each of a thousand processes would compile all that it imports.
+            if name.startswith("MLFLOW_") or name == "PYTHONDONTWRITEBYTECODE":
                 patch.delenv(name)
         yield home
 

@@ -36,7 +36,7 @@ ORDER = {
         "pip",
         "store",
         "plan building",
-        "disk spec errors",
+        "disk spec errors extras",
     ],
     "scoring_server": [
         "__init__ __main__ command_line serving wsgi",
@@ -49,14 +49,18 @@ ORDER = {
         "model",
         "signature",
         "container",
-        "service route_table routes access_token",
+        "service web route_table routes access_token",
         "config status events errors memory version",
     ],
 }
 PACKAGES = sorted(ORDER)
 # What a package may import of the project's other folders: these names and what is in them.
 MAY_IMPORT: dict[str, list[str]] = {
-    "launcher": ["envs", "scoring_server.events", "scoring_server.container.cpu_limits"],
+    "launcher": [
+        "envs",
+        *("scoring_server.events", "scoring_server.container.cpu_limits"),
+        *("scoring_server.web.unix_socket", "scoring_server.web.address"),
+    ],
     "envs": [],
     "scoring_server": [],
 }

@@ -14,7 +14,6 @@ from envs.pip.indexes import IndexSettings
 from envs.pip.uv import is_network_failure, run_uv, uv_error, work_folder, write_private
 from envs.spec import requirement_name
 
-FAR_FUTURE = "2999-01-01T00:00:00Z"
 _YOUNGER = re.compile(
     r"`(?P<name>[^`]+)` was filtered by `exclude-newer`.*?"
     r"requested version, v(?P<version>\S+), was published at (?P<day>\d{4}-\d\d-\d\d)",
@@ -33,7 +32,8 @@ class Request:
     :param version: of Python ("3.11") to resolve for instead of the interpreter's, or None.
     :param day: the day to name in messages, None for today.
     :param bound: uploads count up to this moment (UTC), None for no bound.
-    :param undated: packages that the bound does not hold for.
+    :param younger: packages with a day of their own, which counts where it is later than the
+        bound: "orjson=2026-11-01".
     :param machine: the processor to resolve for, on Linux ("aarch64"); None for this machine.
     """
 
@@ -43,7 +43,7 @@ class Request:
     python: str
     day: date | None = None
     bound: datetime | None = None
-    undated: tuple[str, ...] = ()
+    younger: tuple[str, ...] = ()
     machine: str | None = None
     version: str | None = None
 
@@ -52,8 +52,9 @@ class Request:
         if self.bound is None:
             return []
         options = ["--exclude-newer", self.bound.strftime("%Y-%m-%dT%H:%M:%SZ")]
-        for name in self.undated:
-            options += ["--exclude-newer-package", f"{name}={FAR_FUTURE}"]
+        for each in self.younger:
+            if each.partition("=")[2] > self.bound.strftime("%Y-%m-%d"):
+                options += ["--exclude-newer-package", f"{each}T00:00:00Z"]
         return options
 
 
@@ -106,11 +107,14 @@ def resolve(
 def objection(request: Request, context: Context) -> str | None:
     """Return what the resolver has against a request; None where it can be resolved.
 
-    None as well where no index answers: nothing is known then.
+    :raises EnvError: no index answers, so that nothing is known.
     """
     _, completed, _ = _attempt(request, context, "requirements.txt")
-    is_refused = completed.returncode != 0 and not is_network_failure(completed.text)
-    return completed.text if is_refused else None
+    if completed.returncode == 0:
+        return None
+    if is_network_failure(completed.text):
+        raise uv_error(completed.text, context, "No index answers")
+    return completed.text
 
 
 def _attempt(

@@ -25,13 +25,13 @@ class PipRequirements(NamedTuple):
     :param wanted: all requirements, flattened.
     :param day: the day to resolve as of, None for today.
     :param bound: the moment (UTC) up to which uploads count, None for no bound.
-    :param undated: packages that the bound does not hold for.
+    :param younger: packages with a day of their own, which is later: "orjson=2026-11-01".
     """
 
     wanted: Requirements
     day: date | None
     bound: datetime | None
-    undated: tuple[str, ...]
+    younger: tuple[str, ...]
 
     def request(self, python: str | Path) -> Request:
         """What is to be resolved, for an interpreter."""
@@ -44,7 +44,7 @@ class PipRequirements(NamedTuple):
             python=str(python),
             day=self.day,
             bound=self.bound,
-            undated=self.undated,
+            younger=self.younger,
         )
 
     def canonical(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class PipRequirements(NamedTuple):
             "constraints": self.wanted.canonical_constraints,
             "indexes": self.wanted.indexes.canonical(os.environ),
             "upload_bound": self.bound.isoformat() if self.bound else None,
-            "undated": self.undated,
+            "younger": self.younger,
         }
 
 
@@ -74,5 +74,9 @@ def join(spec: EnvSpec, added: Iterable[str]) -> PipRequirements:
         wanted=flatten([*spec.requirements, *lines], spec.base_dir),
         day=spec.resolution_date(),
         bound=spec.upload_bound(),
-        undated=tuple(sorted({normalize_name(name) for name in spec.undated} - named)),
+        younger=tuple(
+            sorted(
+                each for each in spec.younger if normalize_name(each.partition("=")[0]) not in named
+            )
+        ),
     )

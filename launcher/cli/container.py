@@ -26,11 +26,12 @@ def start(arguments: list[str], environ: MutableMapping[str, str]) -> None:
     arguments = arguments or ["serve"]
     port = _port(environ)
     if arguments[0] == "serve":
-        environ[f"{PREFIX}_SERVE_PORT"] = port
+        # The name that counts first.
+        environ["MLFLOW_PORT"] = port
         if f"{PREFIX}_SERVE_MODEL_URI" not in environ:
             environ[f"{PREFIX}_SERVE_MODEL_URI"] = environ.get("MODEL_URI") or str(_mounted())
     elif arguments == ["ping"]:
-        sys.exit(_ping(port, is_secure=f"{PREFIX}_SERVE_TLS_CERT" in environ))
+        sys.exit(_ping(_address(port, environ)))
     main(arguments, prog_name="launcher", auto_envvar_prefix=PREFIX)
 
 
@@ -45,12 +46,18 @@ def _mounted() -> Path:
     return (found or list(MODEL_FOLDERS))[0]
 
 
-def _ping(port: str, *, is_secure: bool) -> int:
-    from launcher.supervision.probes import ping
+def _address(port: str, environ: MutableMapping[str, str]) -> str:
+    if f"{PREFIX}_SERVE_UDS" in environ:
+        return "unix://" + environ[f"{PREFIX}_SERVE_UDS"]
+    scheme = "https" if f"{PREFIX}_SERVE_TLS_CERT" in environ else "http"
+    return f"{scheme}://127.0.0.1:{port}"
 
-    scheme = "https" if is_secure else "http"
+
+def _ping(address: str) -> int:
+    from launcher.supervision.probes import ping, ping_url
+
     # The certificate is for the service's name, not for this address.
-    problem = ping(f"{scheme}://127.0.0.1:{port}/ping", timeout=2.0, verify=False)
+    problem = ping(ping_url(address), timeout=2.0, verify=False)
     if problem is not None:
         print(f"not ready: {problem}", file=sys.stderr)
     return 0 if problem is None else 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from launcher.quantities import parse_age, parse_size
 
@@ -53,7 +55,29 @@ class _EnvManager(click.ParamType[str]):
         return click.Choice(choices())
 
 
+class _ModelUri(click.ParamType[str]):
+    name = "uri"
+
+    def get_missing_message(self, *args: Any, **kwargs: Any) -> str:  # noqa: ARG002
+        return "The model goes there: -m PATH, or -m models:/NAME@ALIAS."
+
+
+class _Port(click.IntRange):
+    """A port; a variable that is none is named, since others set it, too."""
+
+    def fail(
+        self, message: str, param: click.Parameter | None = None, ctx: click.Context | None = None
+    ) -> NoReturn:
+        source = ctx and param and ctx.get_parameter_source(str(param.name))
+        if param is not None and source is ParameterSource.ENVIRONMENT:
+            given = [name for name in param.envvar or () if os.environ.get(name)]
+            message = f"{message} The variable {given[0]} has it."
+        super().fail(message, param, ctx)
+
+
 ENV_MANAGER = _EnvManager()
+MODEL_URI = _ModelUri()
+PORT = _Port(0, 65535)
 AGE = _Quantity("age", parse_age)
 SIZE = _Quantity("size", parse_size)
 
@@ -67,3 +91,25 @@ class _File(click.Path):
 
 
 FILE = _File(path_type=Path, dir_okay=False)
+SOCKET = _File(path_type=Path, dir_okay=False, readable=False)
+
+
+class _Checked(click.ParamType[str]):
+    """A text that a function has in its one form; the function is imported late."""
+
+    def __init__(self, name: str, function: str) -> None:
+        self.name = name
+        self._function = function
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from scoring_server.web import address
+
+        try:
+            checked: str = getattr(address, self._function)(str(value))
+        except ValueError as error:
+            return self.fail(str(error), param, ctx)
+        return checked
+
+
+ORIGIN = _Checked("origin", "origin_of")
+ROOT_PATH = _Checked("prefix", "root_path_of")

@@ -13,14 +13,37 @@ from launcher.cli.options import (
     take_environment_options,
 )
 
+FORMATS = ["csv", "json", "jsonl", "parquet"]
+
 
 @click.command()
 @model_options
-@click.option("-i", "--input-path", help="What to score; standard input without it.")
-@click.option("-o", "--output-path", help="Where the predictions go; standard output without it.")
 @click.option(
-    "-t", "--content-type", type=click.Choice(["csv", "json", "parquet"]),
-    help="Format of the input.  [default: by its extension, else json]",
+    "-i", "--input-path", metavar="PATH",
+    help="What to score; standard input without it, or as -. May be compressed: .gz, .bz2, .xz.",
+)  # fmt: skip
+@click.option(
+    "-o", "--output-path", metavar="PATH",
+    help="Where the predictions go; standard output without it, or as -. Compressed as its "
+    "extension says.",
+)  # fmt: skip
+@click.option(
+    "-t", "--content-type", type=click.Choice(FORMATS),
+    help="Format of the input; jsonl: a record a line.  [default: by its extension, else json]",
+)  # fmt: skip
+@click.option(
+    "--output-format", type=click.Choice(FORMATS),
+    help="Format of the output; jsonl: a prediction a line.  "
+    "[default: by its extension, else json]",
+)  # fmt: skip
+@click.option(
+    "-r", "--pip-requirements-override", "override", metavar="LIST",
+    help="Requirements that take the place of the model's own, by commas: "
+    "pandas==2.2.3,scipy>=1.13",
+)  # fmt: skip
+@click.option(
+    "--env", "variables", multiple=True, metavar="NAME=VALUE",
+    help="A variable for the model's process; as often as needed.",
 )  # fmt: skip
 @loader_option
 @environment_options
@@ -31,20 +54,29 @@ def predict(
     input_path: str | None,
     output_path: str | None,
     content_type: str | None,
+    output_format: str | None,
+    override: str | None,
+    variables: tuple[str, ...],
     loader: str,
     **given: Any,
 ) -> None:
     """Score a file in the model's environment, in chunks."""
+    from launcher.commands.environment import split_override
     from launcher.commands.model_opening import ModelRequest
+    from launcher.commands.prediction import parse_variables
     from launcher.commands.prediction import predict as run
     from launcher.console import Console
 
     environment = take_environment_options(given)
+    if override is not None:
+        environment = environment._replace(override=split_override(override))
     run(
         ModelRequest(model_uri, max_model_size, environment.build.is_offline, flavor),
         input_path=input_path,
         output_path=output_path,
         content_type=content_type,
+        output_format=output_format,
+        variables=parse_variables(variables),
         loader=loader,
         environment=environment,
         console=Console(),

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from launcher.cli.option_types import FILE, SIZE
+from launcher.cli.option_types import FILE, ORIGIN, PORT, ROOT_PATH, SIZE, SOCKET
 from launcher.cli.options import (
     environment_options,
     loader_option,
@@ -32,10 +33,27 @@ def _workers(value: str) -> int:
 @click.command()
 @model_options
 @click.option(
-    "-p", "--port", default=5000, envvar="MLFLOW_PORT", show_default=True,
-    type=click.IntRange(0, 65535), help="The port; 0 picks a free one and prints it.",
+    "-p", "--port", default=5000, envvar=["MLFLOW_PORT", "PORT"], show_default=True,
+    type=PORT, help="The port; 0 picks a free one and prints it. The flag "
+    "counts first, then the variable MLFLOW_PORT, then PORT.",
 )  # fmt: skip
 @click.option("-h", "--host", default="127.0.0.1", envvar="MLFLOW_HOST", show_default=True)
+@click.option(
+    "--uds", type=SOCKET, metavar="PATH",
+    help="Serve on a unix socket in the place of host and port. Who may connect says the umask: "
+    "with 022 this user alone, with 007 the group too. The socket of a server that has died is "
+    "replaced.",
+)  # fmt: skip
+@click.option(
+    "--root-path", type=ROOT_PATH, default="", metavar="PREFIX",
+    help="The server's path as the clients of a proxy see it, such as /models/iris, whether the "
+    "proxy takes it off or not.",
+)  # fmt: skip
+@click.option(
+    "--cors-origin", type=ORIGIN, multiple=True, metavar="ORIGIN",
+    help="Let pages of this origin use the server, such as https://example.org; repeatable. *: "
+    "all pages, but without the browser's credentials (cookies of a proxy).",
+)  # fmt: skip
 @click.option(
     "-t", "--timeout", default=60.0, envvar="MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT",
     type=click.FloatRange(min=0), show_default=True, help="Seconds for one request; 0: no limit.",
@@ -175,6 +193,7 @@ def serve(ctx: click.Context, /, **given: Any) -> None:
             "--max-batch-rows and --threads do not go together: a batch is one prediction.",
             "Leave one of them out.",
         )
+    _check_places(ctx, given)
     if given.pop("enable_mlserver"):
         given["engine"] = "mlserver"
     dry_run, detach = given.pop("dry_run"), given.pop("detach")
@@ -190,17 +209,40 @@ def serve(ctx: click.Context, /, **given: Any) -> None:
         run(options, console)
 
 
+def _check_places(ctx: click.Context, given: dict[str, Any]) -> None:
+    """See that what says where the server is goes together."""
+    from launcher.errors import UsageError
+
+    if len(given["cors_origin"]) > 1 and "*" in given["cors_origin"]:
+        raise UsageError("The origin * stands for all.", "Give --cors-origin '*' alone.")
+    if given["uds"] is not None and given["tls_cert"] is not None:
+        raise UsageError(
+            "--uds and --tls-cert do not go together: a unix socket does not leave this machine.",
+            "Leave one of them out.",
+        )
+    for name in ("host", "port") if given["uds"] is not None else ():
+        if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"--uds takes the place of --host and --port, and --{name} was given too.",
+                "Leave one of them out.",
+            )
+
+
 @click.command()
 @click.argument("url")
 @click.option(
     "--wait", default=0.0, type=click.FloatRange(min=0), metavar="SECONDS",
     help="Keep asking for this long.  [default: ask once]",
 )  # fmt: skip
-def ping(url: str, wait: float) -> None:
+@click.option(
+    "--timeout", default=5.0, show_default=True, metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True), help="What the server has for one answer.",
+)  # fmt: skip
+def ping(url: str, wait: float, timeout: float) -> None:
     """Exit with 0 once /ping of the server at URL answers 200, with 1 if it does not in time."""
     from launcher.supervision.probes import ping_url, wait_until_ready
 
-    problem = wait_until_ready(ping_url(url), wait)
+    problem = wait_until_ready(ping_url(url), wait, timeout=timeout)
     if problem is not None:
         click.echo(f"{url} is not ready: {problem}", err=True)
         sys.exit(1)

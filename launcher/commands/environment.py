@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from launcher.console import Console
 
 _MLFLOW_NAMES = ("mlflow", "mlflow-skinny")
+# A look that costs nothing; what it finds is read with care.
+_OLD_PYTHON = re.compile(r"[\s=]*(2|3\.[0-6])(\D|$)")
 
 
 class BuildOptions(NamedTuple):
@@ -42,12 +45,14 @@ class BuildOptions(NamedTuple):
 class EnvironmentOptions(NamedTuple):
     """How the environment is to be made; ``as_of`` is auto, today or YYYY-MM-DD.
 
+    ``override``: requirement lines that take the place of the model's for the same packages.
     ``build`` says where its parts may come from, and decides nothing of what is inside.
     """
 
     env_manager: str = "virtualenv"
     install_mlflow: bool = False
     as_of: str = "auto"
+    override: tuple[str, ...] = ()
     build: BuildOptions = BuildOptions()
 
 
@@ -60,37 +65,83 @@ def environment_spec(model: Model, options: EnvironmentOptions, engine: Engine) 
     if model.flavor == CRATE and options.install_mlflow:
         raise UsageError("--install-mlflow is not for crates.", "R needs no MLflow: leave it out.")
     spec = _spec(model, options, engine)
-    if not engine.instead:
+    is_local = spec.env_manager == "local"
+    if options.override:
+        if is_local:
+            raise UsageError(
+                "Requirements cannot be overridden where nothing is installed.",
+                "Leave --pip-requirements-override or --env-manager local out.",
+            )
+        spec = _overridden(spec, options.override)
+    if not engine.instead and (is_local or not _OLD_PYTHON.match(spec.python or "")):
         return spec
     from launcher.commands import compatibility
 
-    if spec.env_manager == "local":
+    if not engine.instead:
+        compatibility.check_python(spec, model, engine)
+        return spec
+    if is_local:
         compatibility.check_local(engine)
         return spec
     return compatibility.fitted(spec, model, engine)
 
 
+def split_override(text: str) -> tuple[str, ...]:
+    """Requirement lines from a list by commas: ``pandas==2.2.3,scipy>=1.13,<2``.
+
+    A comma before an operator parts versions, not requirements.
+
+    :raises UsageError: one is no requirement.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    lines = tuple(each.strip() for each in re.split(r",(?!\s*[<>=!~])", text))
+    for line in lines:
+        try:
+            Requirement(line)
+        except InvalidRequirement as error:
+            raise UsageError(
+                f"{line!r} is no requirement: {str(error).splitlines()[0]}.",
+                "For example: --pip-requirements-override pandas==2.2.3,scipy==1.13.1",
+            ) from error
+    return lines
+
+
+def _overridden(spec: EnvSpec, override: tuple[str, ...]) -> EnvSpec:
+    """The spec with these lines in the place of its own for the same packages.
+
+    A lockfile says another thing, and is left out. What a requirements file includes stays, and
+    is held against the others by the resolver.
+    """
+    names = {requirement_name(line) for line in override}
+    kept = tuple(line for line in spec.requirements if requirement_name(line) not in names)
+    return replace(spec, requirements=(*kept, *override), lockfile=None)
+
+
 def _check_pins(
     spec: EnvSpec, model: Model, options: EnvironmentOptions, engine: Engine, console: Console
-) -> None:
+) -> str | None:
     """See that what the engine needs can be resolved with what the model asks for.
 
+    :returns: why that cannot be known, None where it is.
     :raises UsageError: it cannot.
     """
+    if not engine.instead or spec.env_manager == "local":
+        return None
     from envs import describe
     from launcher.commands import compatibility
 
     build = options.build
     try:
         if describe(spec, offline=build.offline).is_built:
-            return
+            return None
     except EnvError:
         pass  # its Python is not there yet
     conda_file = model.requirements.conda_file
     if spec.conda_channels and conda_file is not None:
         lines = requirements_of_conda_yaml(model.path, conda_file).lines
         spec = replace(spec, requirements=lines, lockfile=None)
-    compatibility.check_pins(
+    return compatibility.check_pins(
         spec, model, engine, console, offline=build.offline, wheelhouse=build.wheelhouse
     )
 
@@ -103,7 +154,7 @@ def _spec(model: Model, options: EnvironmentOptions, engine: Engine) -> EnvSpec:
     spec = EnvSpec(
         env_manager=options.env_manager,
         server_requirements=engine.requirements,
-        undated=engine.undated,
+        younger=engine.younger,
         logged_at=model.created,
         as_of=options.as_of,
         copied_packages=engine.packages if options.install_mlflow else (),
@@ -207,8 +258,9 @@ def prepare_environment(
         for note in model.requirements.notes:  # on what of conda.yaml was left out
             console.warn(note)
     spec = environment_spec(model, options, engine)
-    if engine.instead and spec.env_manager != "local":
-        _check_pins(spec, model, options, engine, console)
+    _check_pins(
+        spec, model, options, engine, console
+    )  # what is unknown the build says, with its log
     with build_errors():
         environment = prepare(
             spec,
@@ -296,15 +348,26 @@ def fill_wheelhouse(
 
 
 def describe_plan(
-    model: Model, options: EnvironmentOptions, engine: Engine, server: ServerOptions
+    model: Model,
+    options: EnvironmentOptions,
+    engine: Engine,
+    server: ServerOptions,
+    console: Console,
 ) -> list[str]:
     """The lines of ``--dry-run``; builds nothing.
 
     :raises EnvironmentBuildError: the environment cannot be planned.
+    :raises UsageError: the engine cannot be in it.
     """
     from envs import describe
 
     spec = environment_spec(model, options, engine)
+    unknown = _check_pins(spec, model, options, engine, console)
+    if unknown is not None:
+        needed = engine.requirements[0]
+        console.warn(
+            f"whether {needed} can be beside the model's requirements is unknown: {unknown}"
+        )
     with build_errors():
         plan = describe(spec)
     assignment = Assignment(model, "", {}, server)
@@ -323,5 +386,7 @@ def describe_plan(
         *rscript,
         *(f"requirement   {line}" for line in plan.requirements),
         f"command       {' '.join(command.argv)}",
-        f"server        {server.host}:{server.port}, {server.workers} worker(s)",
+        f"server        {server.uds or f'{server.host}:{server.port}'}{server.root_path}, "
+        f"{server.workers} worker(s)",
+        *(f"origin        {each}" for each in server.cors_origin),
     ]

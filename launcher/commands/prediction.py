@@ -7,9 +7,11 @@ import os
 import selectors
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from envs.disk.home import close_home, launcher_home
 from launcher.commands.environment import (
@@ -30,7 +32,26 @@ from launcher.supervision.server import read_events
 from launcher.supervision.stop_signals import stop_requests_raise
 from scoring_server import events
 
-_EXTENSIONS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+_EXTENSIONS = {
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+_COMPRESSIONS = {".gz": "gz", ".bz2": "bz2", ".xz": "xz"}
+
+
+class FileFormat(NamedTuple):
+    """What is in a file; ``name`` is None where its extension says nothing."""
+
+    name: str | None
+    compression: str | None
+
+    def arguments(self, kind: str, asked: str | None) -> list[str]:
+        """What the scoring process is told of it; ``kind`` is input or output."""
+        given = [f"--{kind}-format", asked or self.name or "json"]
+        return given + ([f"--{kind}-compression", self.compression] if self.compression else [])
 
 
 def predict(
@@ -39,22 +60,29 @@ def predict(
     input_path: str | None,
     output_path: str | None,
     content_type: str | None,
+    output_format: str | None = None,
+    variables: Mapping[str, str] = MappingProxyType({}),
     loader: str = "auto",
     environment: EnvironmentOptions,
     console: Console,
 ) -> None:
     """Score ``input_path`` (or standard input) into ``output_path`` (or standard output).
 
-    :param content_type: the input's format; None goes by the extension, then json.
+    :param input_path: None or "-" for standard input; the output likewise.
+    :param content_type: the input's format; None goes by the extension, then json. Likewise
+        ``output_format``.
+    :param variables: join the environment of the model's process.
     :param loader: "auto", or "mlflow" to leave reading the model's files to MLflow.
     :raises LauncherError: what went wrong; no half-written output is left behind.
     """
+    input_path, output_path = (None if path == "-" else path for path in (input_path, output_path))
     if input_path is not None and not Path(input_path).is_file():
         raise UsageError(f"{input_path} is not a file.", "Give the file to score with -i.")
     if output_path is not None:
         _check_output(output_path)
-    arguments = ["--input-format", content_type or format_of(input_path)]
-    arguments += ["--output-format", format_of(output_path)]
+    read_as = format_of(input_path)
+    arguments = read_as.arguments("input", content_type)
+    arguments += format_of(output_path).arguments("output", output_format)
     arguments += ["--input", str(Path(input_path).absolute())] if input_path else []
     close_home(console.warn)
     with stop_requests_raise(), _whole_output(output_path) as output:
@@ -70,21 +98,45 @@ def predict(
             log = ServerLog(
                 new_log_path(launcher_home() / "logs", "predict"), console.server_output
             )
+            # How far it is, is counted in what comes out of it.
             size = Path(input_path).stat().st_size if input_path else None
+            size = None if read_as.compression else size
+            command = command_in(built, command, console.warn)
+            command = command._replace(environ={**command.environ, **variables})
             console.under_way("loading the model")
             try:
-                run_job(
-                    command_in(built, command, console.warn),
-                    log,
-                    on_event=lambda event: _show(event, size, console),
-                )
+                run_job(command, log, on_event=lambda event: _show(event, size, console))
+            except UsageError as error:
+                if content_type is None and read_as.name is None and not error.hint:
+                    error.hint = (
+                        f"{input_path or 'Standard input'} was read as JSON; csv, jsonl and parquet"
+                        " are asked for with -t."
+                    )
+                raise
             finally:
                 log.close()
 
 
-def format_of(path: str | None) -> str:
-    """The format that a path's extension names; json for none or another."""
-    return _EXTENSIONS.get(Path(path).suffix.lower(), "json") if path else "json"
+def format_of(path: str | None) -> FileFormat:
+    """What a path's extensions say: ``.csv``, ``.csv.gz``."""
+    if path is None:
+        return FileFormat(None, None)
+    goal = Path(path)
+    compression = _COMPRESSIONS.get(goal.suffix.lower())
+    suffix = Path(goal.stem).suffix if compression else goal.suffix
+    return FileFormat(_EXTENSIONS.get(suffix.lower()), compression)
+
+
+def parse_variables(given: Iterable[str]) -> dict[str, str]:
+    """Variables from NAME=VALUE.
+
+    :raises UsageError: one has no such form.
+    """
+    pairs = [each.partition("=") for each in given]
+    for name, equals, _ in pairs:
+        if not name or not equals:
+            raise UsageError(f"{name!r} is no variable.", "Write --env NAME=VALUE.")
+    return {name: value for name, _, value in pairs}
 
 
 def _check_output(path: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from ipaddress import ip_address
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from envs.disk.home import close_home, launcher_home
+from envs.disk.home import close_home
 from launcher.artifacts import release_model
 from launcher.commands.environment import (
     EnvironmentOptions,
@@ -29,8 +30,8 @@ from launcher.instances.registry import check_name, claimed_name, default_name
 from launcher.instances.run_folders import run_folder
 from launcher.instances.systemd import watchdog_seconds
 from launcher.supervision.deployment import Limits
-from launcher.supervision.listening_socket import bind_socket, socket_url
-from launcher.supervision.log import ServerLog, new_log_path
+from launcher.supervision.listening_socket import listening_socket, socket_url
+from launcher.supervision.log import ServerLog, log_folder, new_log_path
 from launcher.supervision.served_model import ServedModel
 from launcher.supervision.stop_signals import StopRequested, stop_requests_raise
 from launcher.supervision.supervisor import Supervisor
@@ -80,7 +81,11 @@ def serve(options: ServeOptions, console: Console) -> None:
             engine = check_engine(options)
             check_access(server, console, engine)
             close_home(console.warn)
-            with bind_socket(server.host, server.port) as listening, run_folder() as folder:
+            uds = None if server.uds is None else str(server.uds)
+            with (
+                listening_socket(server.host, server.port, uds) as listening,
+                run_folder() as folder,
+            ):
                 _Serving(options, console, folder, listening, outcome).run()
         except StopRequested:
             pass
@@ -99,7 +104,7 @@ def serve_detached(options: ServeOptions, console: Console) -> None:
         check_name(options.name)
     check_access(options.server, console, check_engine(options))
     arguments = [each for each in sys.argv[1:] if each != "--detach"]
-    log = new_log_path(launcher_home() / "logs", options.name or "serve")
+    log = new_log_path(log_folder(), options.name or "serve")
     start_in_background(arguments, log, console)
 
 
@@ -116,8 +121,10 @@ class _Serving:
     ) -> None:
         self._options = options
         self._engine = engine_named(options.engine)
-        # As it is: the port that was asked for may have been 0.
-        self._server = options.server._replace(port=listening.getsockname()[1])
+        self._server = options.server
+        if self._server.uds is None:
+            # As it is: the port that was asked for may have been 0.
+            self._server = self._server._replace(port=listening.getsockname()[1])
         self._console = console
         self._folder = folder
         self._listening = listening
@@ -141,7 +148,7 @@ class _Serving:
         options, console = self._options, self._console
         detached = options.log_file is not None
         log = ServerLog(
-            options.log_file or new_log_path(launcher_home() / "logs", "serve"),
+            options.log_file or new_log_path(log_folder(), "serve"),
             # A launcher in the background writes its own lines to the same file.
             None if detached else console.server_output,
             console.warn,
@@ -158,6 +165,7 @@ class _Serving:
             console=console,
             curl_options=_curl_options(options.server),
             on_ready=lambda: self._outcome.ready(self._url, name),
+            socket_path=options.server.uds,
         )
         supervisor = Supervisor(log, presence.report)
         model = ServedModel(
@@ -252,7 +260,8 @@ def check_access(options: ServerOptions, console: Console, engine: Engine) -> No
 
     :raises UsageError: a file cannot be read, or a certificate lacks its key.
     """
-    if options.token_file is None and not _is_loopback(options.host):
+    is_local = options.uds is not None or _is_loopback(options.host)
+    if options.token_file is None and not is_local:
         guard = "set --token-file, or " if "token_file" in engine.options else ""
         console.warn(
             f"anyone who reaches {options.host} can use the model: {guard}serve on 127.0.0.1"
@@ -303,6 +312,8 @@ def _limits(options: ServeOptions) -> Limits:
 
 def _curl_options(options: ServerOptions) -> str:
     parts = []
+    if options.uds is not None:
+        parts.append(f"--unix-socket {shlex.quote(str(options.uds))} ")
     if options.tls_cert is not None:
         parts.append(f"--cacert {options.tls_cert} ")
     if options.token_file is not None:
@@ -317,5 +328,5 @@ def show_plan(options: ServeOptions, console: Console) -> None:
     """
     engine = check_engine(options)
     model = options.model_request().open(engine, console)
-    for line in describe_plan(model, options.environment, engine, options.server):
+    for line in describe_plan(model, options.environment, engine, options.server, console):
         console.result(line)

@@ -21,7 +21,8 @@ class ServerOptions(NamedTuple):
     """How a server is to serve. Times in seconds, sizes in bytes; None stands for no limit.
 
     ``batch_wait`` is the time that a request waits for others although the model is idle;
-    ``preload`` None: once, unless the model does not survive a fork. Paths are absolute.
+    ``preload`` None: once, unless the model does not survive a fork. Paths are absolute. ``uds``:
+    the unix socket in the place of host and port; ``root_path`` has no slash at its end.
     """
 
     host: str = "127.0.0.1"
@@ -43,6 +44,9 @@ class ServerOptions(NamedTuple):
     token_file: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    cors_origin: tuple[str, ...] = ()
+    root_path: str = ""
+    uds: Path | None = None
     log_format: str = "text"
     access_log: bool = False
     slow_request: float | None = None
@@ -82,17 +86,18 @@ class Engine(Protocol):
     """A program that serves models.
 
     ``name``: as messages have it. ``requirements``: requirement lines that join the model's own;
-    of them ``undated`` names packages that may be younger than the model. ``pythons``: those that
-    they run on, as a version specifier; ``since``: the day (UTC) from which all of them could be
-    had. ``instead`` says what to do where a model excludes them, and is "" for those that fit
-    anywhere. ``packages``: folders of Python packages that an environment gets in order to serve
-    without a launcher. ``options``: the names of the ServerOptions that it has. ``side_by_side``:
-    another server can start beside the first, for a reload.
+    of them ``younger`` names packages that may be younger than the model, and up to which day
+    (NAME=YYYY-MM-DD). ``pythons``: those that it runs on, as a version specifier; ``since``: the
+    day (UTC) from which all of them could be had. ``instead`` says what to do where a model
+    excludes them, and is "" for those that fit anywhere. ``packages``: folders of Python packages
+    that an environment gets in order to serve without a launcher. ``options``: the names of the
+    ServerOptions that it has. ``side_by_side``: another server can start beside the first, for a
+    reload.
     """
 
     name: str
     requirements: tuple[str, ...]
-    undated: tuple[str, ...]
+    younger: tuple[str, ...]
     pythons: str = ""
     since: datetime | None = None
     instead: str = ""

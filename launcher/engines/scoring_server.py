@@ -33,7 +33,8 @@ class ScoringServer(Engine):
         " and platform_machine in 'x86_64 AMD64 aarch64 arm64'",
     )
     # Not of the model's day: earlier releases overflow the stack on deeply nested JSON.
-    undated = ("orjson",)
+    younger = ("orjson=2026-11-01",)
+    pythons = ">=3.7"
     packages = (FOLDER,)
     options = frozenset(ServerOptions._fields)
     side_by_side = True

@@ -16,7 +16,7 @@ from launcher.instances.control import Client, ControlServer
 from launcher.instances.registry import INSTANCE_FILE, Instance
 from launcher.instances.systemd import Notifier
 from launcher.supervision.deployment import Deployment, Observer
-from launcher.supervision.log import ServerLog
+from launcher.supervision.log import ServerLog, name_latest
 from launcher.supervision.served_model import ServedModel
 from launcher.supervision.server import Loop
 from scoring_server.events import Event, Loaded, NotForkable, Summary
@@ -29,6 +29,7 @@ class Presence(Observer):
     :param ready_file: written at readiness, removed at the end; or None.
     :param curl_options: what ``curl`` needs to get in.
     :param on_ready: called at the first readiness, for a launcher that was told to detach.
+    :param socket_path: the unix socket that is served on, or None.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Presence(Observer):
         console: Console,
         curl_options: str,
         on_ready: Callable[[], None],
+        socket_path: Path | None = None,
     ) -> None:
         self._name = name
         self._url = url
@@ -53,6 +55,7 @@ class Presence(Observer):
         self._console = console
         self._curl_options = curl_options
         self._on_ready = on_ready
+        self._socket_path = socket_path
         self._systemd = Notifier()
         self._summary = Summary(requests=0, workers=[], queue=0)
         self._answered_before = 0
@@ -103,6 +106,8 @@ class Presence(Observer):
         )
         with self._best_effort(self._folder):
             instance.write(self._folder)
+        with self._best_effort(self._log.path.parent):
+            name_latest(self._log.path, self._name)
 
     @contextmanager
     def _best_effort(self, path: Path) -> Iterator[None]:
@@ -176,6 +181,10 @@ class Presence(Observer):
 
     def stopping(self) -> None:
         self._systemd.stopping()
+        if self._socket_path is not None:
+            # It would go on taking connections. Who comes now is refused at once.
+            with self._best_effort(self._socket_path):
+                self._socket_path.unlink(missing_ok=True)
 
     # --- what others ask -------------------------------------------------------------------------
 

@@ -27,11 +27,16 @@ _SCALARS: dict[str, Any] = {
 
 
 def curl_line(model: Model, url: str) -> str | None:
-    """The ``curl`` command that gets a prediction of this model, or None if none is known."""
+    """The ``curl`` command that gets a prediction of this model, or None if none is known.
+
+    :param url: where it is served; a unix socket is left to curl's options.
+    """
     body = example_request(model)
     if body is None:
         return None
     data = shlex.quote(json.dumps(body))
+    if url.startswith("unix:"):
+        url = "http://localhost"
     return f"curl {url}/invocations -H 'Content-Type: application/json' -d {data}"
 
 

@@ -4,8 +4,32 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from launcher.errors import UsageError
+
+
+@contextmanager
+def listening_socket(host: str, port: int, path: str | None = None) -> Iterator[socket.socket]:
+    """The socket to hand down, bound within the block.
+
+    :param host: and ``port``: as ``bind_socket`` takes them.
+    :param path: that of a unix socket in their place; it is removed at the end.
+    :raises UsageError: it cannot be bound.
+    """
+    if path is None:
+        with bind_socket(host, port) as bound:
+            yield bound
+        return
+    from scoring_server.web.unix_socket import UnixSocketError, bound_unix_socket
+
+    with ExitStack() as held:
+        try:
+            bound = held.enter_context(bound_unix_socket(path))
+        except UnixSocketError as error:
+            raise UsageError(error.message, error.hint) from error
+        yield bound
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
@@ -74,6 +98,8 @@ def _usage_error(host: str, port: int, error: OSError) -> UsageError:
 
 def socket_url(bound: socket.socket) -> str:
     """The URL under which a client on this machine reaches the socket."""
+    if bound.family == socket.AF_UNIX:
+        return f"unix://{bound.getsockname()}"
     host, port = bound.getsockname()[:2]
     if host in ("0.0.0.0", "::"):
         host = "127.0.0.1" if bound.family == socket.AF_INET else "::1"

@@ -7,13 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-
-from launcher.errors import UsageError
 
 if TYPE_CHECKING:
-    import http.client
-
+    import ssl
 
 # What says nothing of the server: it could not be asked.
 _OURS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -28,25 +24,27 @@ class Unasked(str):
 def ping_url(server: str) -> str:
     """The URL of ``/ping`` of a server.
 
-    :param server: its base URL, http or https; one that ends in /ping is taken as it is.
-    :raises UsageError: it is not an HTTP URL.
+    :param server: its address, see `ServerAddress.parse`; one that ends in /ping is taken as it is.
+    :raises UsageError: it is no address.
     """
-    url = server if "://" in server else f"http://{server}"
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"{server!r} is not an HTTP URL.", "For example: http://127.0.0.1:5000")
-    try:
-        _ = parts.port
-    except ValueError as error:
-        raise UsageError(f"{server!r} is not an HTTP URL: {error}.") from error
-    path = parts.path.rstrip("/")
-    return parts._replace(path=path if path.endswith("/ping") else f"{path}/ping").geturl()
+    from launcher.supervision.server_address import ServerAddress
+
+    address = ServerAddress.parse(server)
+    return str(address if address.path.endswith("/ping") else address.below("/ping"))
+
+
+def url_below(server: str, path: str) -> str:
+    """The URL of a path of a server.
+
+    :param server: its address, without a path.
+    """
+    return f"{server}:{path}" if server.startswith("unix:") else server + path
 
 
 def ping(url: str, timeout: float = 5.0, *, verify: bool = True) -> str | None:
     """Ask once.
 
-    :param url: what is asked for, http or https.
+    :param url: what is asked for.
     :param timeout: seconds to wait for the connection and for the answer.
     :param verify: check an https server's certificate; not for the launcher's own server.
     :returns: None when it answered 200, else one line that says what happened; `Unasked` where
@@ -55,11 +53,15 @@ def ping(url: str, timeout: float = 5.0, *, verify: bool = True) -> str | None:
     # Here and below: the server starts without waiting for these imports.
     import http.client
 
-    connection = _connection(url, timeout, verify)
+    from launcher.supervision.server_address import ServerAddress
+
+    address = ServerAddress.parse(url)
+    is_trusted = address.scheme == "https" and not verify
+    connection = address.connection(timeout, _trusting_context() if is_trusted else None)
     try:
-        connection.request("GET", urlsplit(url).path)
+        connection.request("GET", address.target)
         status = connection.getresponse().status
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, FileNotFoundError):
         return "nothing listens there"
     except TimeoutError:
         return f"no answer within {timeout:g} s"
@@ -68,41 +70,41 @@ def ping(url: str, timeout: float = 5.0, *, verify: bool = True) -> str | None:
         return Unasked(text) if getattr(error, "errno", None) in _OURS else text
     finally:
         connection.close()
-    return None if status == 200 else f"{urlsplit(url).path} answered {status}"
+    return None if status == 200 else f"{address.target} answered {status}"
 
 
-def _connection(url: str, timeout: float, verify: bool) -> http.client.HTTPConnection:
-    import http.client
-
-    parts = urlsplit(url)
-    assert parts.hostname is not None
-    if parts.scheme == "http":
-        return http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+def _trusting_context() -> ssl.SSLContext:
+    """For the launcher's own server: its certificate is for another name than this address."""
     import ssl
 
     context = ssl.create_default_context()
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=timeout, context=context)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def wait_until_ready(
-    url: str, seconds: float, interval: float = 0.1, *, verify: bool = True
+    url: str,
+    seconds: float,
+    interval: float = 0.1,
+    *,
+    timeout: float = 5.0,
+    verify: bool = True,
 ) -> str | None:
-    """Ask until ``url`` answers 200 or ``seconds`` have passed.
+    """Ask until ``url`` answers 200 or ``seconds`` have passed; once in any case.
 
     Nothing on this machine can be waited on for a server that may be anywhere, hence the interval.
 
+    :param timeout: seconds that the server has for one answer; the first may outlast ``seconds``.
     :returns: None once ready, else what the last try said.
     """
     deadline = time.monotonic() + seconds
-    while True:
-        left = deadline - time.monotonic()
-        problem = ping(url, timeout=max(min(5.0, left), 0.05), verify=verify)
-        if problem is None or time.monotonic() + interval >= deadline:
-            return problem
+    problem = ping(url, timeout=timeout, verify=verify)
+    while problem is not None and time.monotonic() + interval < deadline:
         time.sleep(interval)
+        left = max(deadline - time.monotonic(), 0.05)
+        problem = ping(url, timeout=min(timeout, left), verify=verify)
+    return problem
 
 
 class Probe:

@@ -184,11 +184,12 @@ class ServedModel:
             self._liveness = None
         if server is None or self._limits.liveness is None:
             return
-        from launcher.supervision.probes import Probe  # here: the server starts without it
+        # Here: the server starts without it.
+        from launcher.supervision.probes import Probe, url_below
 
         silence = self._limits.liveness
         self._liveness = Probe(
-            self._url + server.command.ping_path,
+            url_below(self._url, server.command.ping_path),
             min(5.0, silence / 4, self._limits.probe_every or silence),
             on_answer=lambda: self._loop.post(self._observer.alive),
             silence=silence,

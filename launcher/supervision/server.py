@@ -78,10 +78,11 @@ class SupervisedServer:
         self._selector.register(self.process.output, selectors.EVENT_READ, self._take_output)
         self._selector.register(self.process.status, selectors.EVENT_READ, self._take_status)
         if command.descriptors is None:
-            from launcher.supervision.probes import Probe  # here: most servers announce themselves
+            # Here: most servers announce themselves.
+            from launcher.supervision.probes import Probe, url_below
 
             self._probe = Probe(
-                url + command.ping_path,
+                url_below(url, command.ping_path),
                 _PROBE_INTERVAL,
                 on_answer=lambda: loop.post(self._become_ready),
             )

@@ -91,6 +91,7 @@ def ping(config: str, environ: Mapping[str, str]) -> int:
     """Ask the server in this container whether it is ready: 0 if it is, else 1."""
     # Here, so that process 1 does without them.
     import http.client
+    import socket
     import ssl
 
     from ..config import ServerConfig
@@ -104,6 +105,10 @@ def ping(config: str, environ: Mapping[str, str]) -> int:
         context = ssl._create_unverified_context()
         connection = http.client.HTTPSConnection(host, settings.port, timeout=2, context=context)
     try:
+        if settings.uds is not None:
+            connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.sock.settimeout(2)
+            connection.sock.connect(settings.uds)
         connection.request("GET", "/ping")
         return 0 if connection.getresponse().status == 200 else 1
     except (OSError, http.client.HTTPException) as error:

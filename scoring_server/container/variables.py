@@ -58,6 +58,8 @@ def _value(field: str, kind: str, name: str, text: str) -> Any:
         return available_cpus()
     if field in _SIZES:
         read: Callable[[str], Any] = _size
+    elif field == "cors_origin":
+        read = _words
     elif "bool" in kind:
         read = _truth
     elif "float" in kind:
@@ -79,6 +81,10 @@ def _value(field: str, kind: str, name: str, text: str) -> Any:
     if field == "batch_wait":
         return value / 1000  # milliseconds, as the option has it
     return None if field == "timeout" and not value else value
+
+
+def _words(text: str) -> Tuple[str, ...]:
+    return tuple(text.split())
 
 
 def _number(text: str) -> float:

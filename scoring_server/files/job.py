@@ -15,9 +15,12 @@ from typing import BinaryIO, Callable, Iterator, Optional, Union
 
 from ..config import ServerConfig
 from ..errors import ScoringError
+from ..formats.parsing import ModelInput
 from ..model.loading import LoadedModel
 from ..scoring.scorer import Scorer
-from .reading import read_inputs
+from .compression import compressed
+from .locating import row_of_signature
+from .reading import Chunk, read_inputs
 from .writing import open_writer
 
 Progress = Callable[[int, int], None]
@@ -31,35 +34,64 @@ def run_batch(
     input_format: str = "csv",
     output_format: str = "json",
     progress: Optional[Progress] = None,
+    input_compression: Optional[str] = None,
+    output_compression: Optional[str] = None,
 ) -> int:
     """Score a file; where that fails there is no output file.
 
     :param input: a path; None for standard input.
     :param output: a path or an open binary file; None for standard output.
-    :param input_format: "csv", "parquet" or "json": one document of the server's, or JSON lines.
-    :param output_format: "csv", "parquet" or "json": {"predictions": ...}.
+    :param input_format: "csv", "parquet", "jsonl" (a record a line) or "json": one document of the
+        server's, or JSON lines.
+    :param output_format: "csv", "parquet", "jsonl" (a prediction a line) or "json":
+        {"predictions": ...}.
     :param progress: called after every chunk with the bytes read and the rows scored so far.
+    :param input_compression: "gz", "bz2" or "xz"; None for none. Likewise of the output.
     :returns: the number of rows.
     :raises ScoringError: the input, the model or an answer does not fit.
     :raises OSError: a file cannot be used.
     """
     scorer = Scorer(config, model)
     rows = 0
-    with _open_input(input) as source, _open_output(output) as target:
+    with contextlib.ExitStack() as files:
+        source = files.enter_context(_open_input(input))
+        source = files.enter_context(compressed(source, input_compression, "rb"))
+        target = files.enter_context(_open_output(output))
+        target = files.enter_context(compressed(target, output_compression, "wb"))
         writer = open_writer(output_format, target)
         for chunk in read_inputs(source, input_format, scorer.signature):
+            model_input = _fitted(scorer, chunk)
             try:
-                model_input = scorer.apply_signature(chunk.model_input)
                 writer.write(scorer.predict(model_input), model_input)
             except ScoringError as error:
                 if chunk.first_row is not None:
-                    error.message = "Rows from {}: {}".format(chunk.first_row, error.message)
+                    last = chunk.first_row + chunk.rows - 1
+                    rows_of_it = "Rows {} to {}".format(chunk.first_row, last)
+                    error.message = "{}: {}".format(rows_of_it, error.message)
                 raise
             rows += chunk.rows
             if progress is not None:
                 progress(chunk.bytes_read, rows)
         writer.close()
     return rows
+
+
+def _fitted(scorer: Scorer, chunk: Chunk) -> ModelInput:
+    """The chunk as the signature wants it.
+
+    :raises ScoringError: it does not fit; says which row, where it is one.
+    """
+    data = chunk.model_input.data
+    try:
+        return scorer.apply_signature(chunk.model_input)
+    except ScoringError as error:
+        if chunk.first_row is not None:
+            row = row_of_signature(scorer, data)
+            if row is None:
+                error.message = "Rows from {}: {}".format(chunk.first_row, error.message)
+            else:
+                error.message = "Row {}: {}".format(chunk.first_row + row, error.message)
+        raise
 
 
 @contextlib.contextmanager

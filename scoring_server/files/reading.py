@@ -8,7 +8,10 @@ import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, BinaryIO, Dict, Iterator, List, Optional
+
+import pandas as pd
 
 from ..errors import ScoringError, reason
 from ..formats import json_body
@@ -17,7 +20,9 @@ from ..formats.parquet_body import read_parquet, unreadable
 from ..formats.parsing import CSV, JSON, PARQUET, ModelInput, parse_json, parse_json_text
 from ..signature.plain_rows import Table
 from ..signature.signature import Signature
+from .locating import first_refused, is_refused, row_of_csv
 
+JSON_LINES = "jsonl"
 # The text of one chunk; in memory a chunk takes several times as much.
 CHUNK_BYTES = 16 * 1024 * 1024
 SAMPLE_BYTES = 256 * 1024
@@ -57,13 +62,17 @@ class _CountingReader(io.RawIOBase):
 def read_inputs(source: BinaryIO, format: str, signature: Signature) -> Iterator[Chunk]:
     """The chunks of an input.
 
-    :param format: "csv", "json" or "parquet".
+    :param format: "csv", "json" (one document, or lines of which the first is a record), "jsonl"
+        or "parquet".
     :raises ScoringError: the format is not known, or the input does not have it.
     """
     if format == CSV:
         return _read_csv(source, signature)
     if format == JSON:
         return _read_json(source, signature)
+    if format == JSON_LINES:
+        counter = _CountingReader(source)
+        return _read_json_lines(counter, io.BufferedReader(counter, SAMPLE_BYTES), [], signature)
     if format == PARQUET:
         return _read_parquet(source)
     raise ScoringError("The input format {!r} is not known.".format(format))
@@ -83,9 +92,30 @@ def _read_csv(source: BinaryIO, signature: Signature) -> Iterator[Chunk]:
             data = cast_csv(frame, signature)
             yield Chunk(ModelInput(data), len(frame), counter.count, first_row)
             first_row += len(frame)
-    except (ValueError, TypeError) as error:
-        message = "Rows from {} are not CSV that fits the signature: {}."
-        raise ScoringError(message.format(first_row, reason(error))) from error
+    except (ScoringError, ValueError, TypeError) as error:
+        row = _row_in_csv(source, signature, rows, first_row)
+        which = "Row {} is".format(row) if row is not None else "Rows from {} are".format(first_row)
+        message = "{} not CSV that fits the signature: {}."
+        raise ScoringError(message.format(which, reason(error).rstrip("."))) from error
+
+
+def _row_in_csv(
+    source: BinaryIO, signature: Signature, chunk_rows: int, first_row: int
+) -> Optional[int]:
+    """Look once more into the chunk that begins with a row, for the one that does not fit.
+
+    :returns: its number, from 1; None where it cannot be known.
+    """
+    if not source.seekable():
+        return None
+    source.seek(0)
+    try:
+        chunks = pd.read_csv(source, dtype=str, keep_default_na=False, chunksize=chunk_rows)
+        texts = next(islice(chunks, (first_row - 1) // chunk_rows, None))
+    except (ValueError, StopIteration):
+        return None  # it is not even a table of texts
+    row = row_of_csv(texts, signature)
+    return None if row is None else first_row + row
 
 
 def _read_json(source: BinaryIO, signature: Signature) -> Iterator[Chunk]:
@@ -119,13 +149,42 @@ def _read_json_lines(
     counter: _CountingReader, lines: Any, head: List[bytes], signature: Signature
 ) -> Iterator[Chunk]:
     first_row = 1
+    head = head or lines.readlines(CHUNK_BYTES)
     while head:
-        records: List[Dict[str, Any]] = [json_body.loads(line) for line in head if line.strip()]
+        filled = [line for line in head if line.strip()]
+        records = [_record(line, first_row + index) for index, line in enumerate(filled)]
         if records:
-            model_input = parse_json({"dataframe_records": records}, signature)
-            yield Chunk(model_input, len(records), counter.count, first_row)
+            yield Chunk(
+                _parsed(records, first_row, signature), len(records), counter.count, first_row
+            )
             first_row += len(records)
         head = lines.readlines(CHUNK_BYTES)
+
+
+def _parsed(records: List[Dict[str, Any]], first_row: int, signature: Signature) -> ModelInput:
+    def parse(start: int, stop: int) -> ModelInput:
+        return parse_json({"dataframe_records": records[start:stop]}, signature)
+
+    try:
+        return parse(0, len(records))
+    except ScoringError as error:
+        row = first_refused(
+            lambda start, stop: is_refused(lambda: parse(start, stop)), len(records)
+        )
+        if row is not None:
+            error.message = "Row {}: {}".format(first_row + row, error.message)
+        raise
+
+
+def _record(line: bytes, row: int) -> Dict[str, Any]:
+    try:
+        record = json_body.loads(line)
+    except ScoringError as error:
+        error.message = error.message.replace("The body", "Row {}".format(row), 1)
+        raise
+    if not isinstance(record, dict):
+        raise ScoringError("Row {} is not a JSON object.".format(row))
+    return record
 
 
 def _read_parquet(source: BinaryIO) -> Iterator[Chunk]:

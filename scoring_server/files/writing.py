@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Dict
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,10 @@ import pandas as pd
 from ..errors import ScoringError
 from ..formats.encoding import dumps, top_level
 from ..formats.parsing import CSV, JSON, PARQUET, ModelInput
+from .reading import JSON_LINES
 
 COLUMN = "predictions"
+_COLUMN_TYPES = (list, tuple, np.ndarray, pd.Series, pd.Index)
 
 
 def open_writer(format: str, target: BinaryIO) -> Any:
@@ -21,7 +23,7 @@ def open_writer(format: str, target: BinaryIO) -> Any:
     :raises ScoringError: the format is not known, or needs a package that is missing.
     """
     try:
-        return {CSV: _CsvWriter, JSON: _JsonWriter, PARQUET: _ParquetWriter}[format](target)
+        return _WRITERS[format](target)
     except KeyError:
         raise ScoringError("The output format {!r} is not known.".format(format)) from None
 
@@ -59,6 +61,21 @@ class _JsonWriter:
         if self._chunks == 0:
             self._target.write(b'{"predictions": [')
         self._target.write(self._end)
+
+
+class _JsonLinesWriter:
+    """A prediction a line; an answer that is no list is one line."""
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+
+    def write(self, predictions: Any, _: ModelInput) -> None:
+        plain = top_level(predictions)
+        for each in plain if isinstance(plain, (list, tuple)) else (plain,):
+            self._target.write(dumps(each) + b"\n")
+
+    def close(self) -> None:
+        pass
 
 
 class _CsvWriter:
@@ -103,8 +120,19 @@ class _ParquetWriter:
         self._writer.close()
 
 
+_WRITERS = {
+    CSV: _CsvWriter,
+    JSON: _JsonWriter,
+    JSON_LINES: _JsonLinesWriter,
+    PARQUET: _ParquetWriter,
+}
+
+
 def to_frame(predictions: Any) -> pd.DataFrame:
-    """Predictions as a table whose columns have text for names."""
+    """Predictions as a table whose columns have text for names.
+
+    :raises ScoringError: they are no table, such as an answer of a chat.
+    """
     if isinstance(predictions, pd.Series):
         predictions = predictions.to_frame(COLUMN if predictions.name is None else predictions.name)
     if isinstance(predictions, np.ndarray) and predictions.ndim > 2:
@@ -116,10 +144,20 @@ def to_frame(predictions: Any) -> pd.DataFrame:
     elif isinstance(predictions, np.ndarray) and predictions.ndim == 2:
         frame = pd.DataFrame(predictions)
     elif isinstance(predictions, dict):
-        frame = pd.DataFrame({name: list(value) for name, value in predictions.items()})
+        frame = _of_columns(predictions)
     elif isinstance(predictions, list) and predictions and isinstance(predictions[0], dict):
         frame = pd.DataFrame(predictions)
     else:
         values = predictions if isinstance(predictions, (list, np.ndarray)) else [predictions]
         frame = pd.DataFrame({COLUMN: values})
     return frame.rename(columns=str)
+
+
+def _of_columns(columns: Dict[Any, Any]) -> pd.DataFrame:
+    sizes = {len(value) for value in columns.values() if isinstance(value, _COLUMN_TYPES)}
+    is_table = all(isinstance(value, _COLUMN_TYPES) for value in columns.values())
+    if not is_table or len(sizes) > 1:
+        raise ScoringError(
+            "The model's answer is an object and no table: it can be written as JSON only."
+        )
+    return pd.DataFrame({name: list(value) for name, value in columns.items()})

@@ -127,13 +127,7 @@ def parse_json(document: Any, signature: Signature) -> ModelInput:
     if not isinstance(document, dict):
         raise ScoringError("Expected {}, got {}.".format(_expected(), type_name(document)))
     if any(key in document for key in RAW_KEYS):
-        names = signature.params.names
-        return ModelInput(
-            data={key: value for key, value in document.items() if key not in names},
-            params={key: value for key, value in document.items() if key in names},
-            is_raw=True,
-            stream=document.get("stream") is True,
-        )
+        return raw_input(document, signature)
     params = document.get("params")
     if signature.from_type_hint:
         if "inputs" not in document:
@@ -154,6 +148,16 @@ def parse_json(document: Any, signature: Signature) -> ModelInput:
         if frame is not None:
             return ModelInput(frame, params, fits=True)
     return ModelInput(_PARSERS[form](value, signature), params)
+
+
+def raw_input(document: Dict[str, Any], signature: Signature) -> ModelInput:
+    """The input that is passed on as it is, but for what the signature has as params."""
+    names = signature.params.names
+    return ModelInput(
+        data={key: value for key, value in document.items() if key not in names},
+        params={key: value for key, value in document.items() if key in names},
+        is_raw=True,
+    )
 
 
 def _is_list_of_records(document: Any) -> bool:

@@ -6,11 +6,10 @@ A slow client costs a buffer here and nothing else.
 from __future__ import annotations
 
 import time
-from http import HTTPStatus
 from typing import Any, List, Optional
 
 from ..route_table import Match
-from ..routes import Answer, Headers
+from ..routes import REASONS, Answer, Headers, status_line
 from .connections import LEAST_RATE, RATE_SECONDS, Connections
 from .http1 import HEAD_END, MAX_HEAD, ChunkedBody, Head, HttpError, parse_head
 from .request import Client, PendingRequest, RequestHandler
@@ -22,9 +21,7 @@ _MAX_DISCARDED = 1 << 24
 # Empty lines before one request.
 _MAX_EMPTY_LINES = 8
 
-_STATUS_LINES = {
-    each.value: "HTTP/1.1 {} {}".format(each.value, each.phrase) for each in HTTPStatus
-}
+_STATUS_LINES = {status: "HTTP/1.1 " + status_line(status) for status in REASONS}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 IDLE, HEAD, BODY, WAITING, STREAMING, DISCARDING = range(6)
@@ -314,10 +311,13 @@ class Connection(Client):
         self._answered(request)
 
     def _answer_head(self, request: PendingRequest, status: int, headers: Headers) -> List[str]:
-        line = _STATUS_LINES.get(status) or "HTTP/1.1 {} Unknown".format(status)
+        line = _STATUS_LINES.get(status) or "HTTP/1.1 " + status_line(status)
         head = [line, "Date: " + self._connections.date()]
         head += [name + ": " + value for name, value in headers]
         head.append("X-Request-Id: " + request.request_id)
+        if self._connections.cross_origin is not None:
+            more = self._connections.cross_origin.headers(request.head.headers.get("origin"))
+            head += [name + ": " + value for name, value in more]
         return head
 
     def _encode(self, request: PendingRequest, head: List[str]) -> bytes:

@@ -14,6 +14,7 @@ from email.utils import formatdate
 from typing import Dict, Set
 
 from ..config import ServerSettings
+from ..web.cross_origin import cross_origin
 from .deadlines import Deadlines
 from .http1 import HttpError
 from .request import Client
@@ -45,6 +46,7 @@ class Connections:
         self.loop = asyncio.get_running_loop()
         self.listener = listener
         self.max_body = settings.max_body
+        self.cross_origin = cross_origin(settings.cors_origin)
         self.is_draining = False
         self.open: Set[Client] = set()
         self.held = 0

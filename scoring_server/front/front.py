@@ -17,7 +17,7 @@ from .. import events
 from ..access_token import AccessToken
 from ..errors import no_token, too_large
 from ..route_table import Match
-from ..routes import FRONT, Request, RouteGroup, Vitals
+from ..routes import FRONT, Answer, Request, RouteGroup, Vitals
 from ..service import Service
 from ..status import StatusChannel
 from .accepting import Acceptor
@@ -129,7 +129,9 @@ class Front(RequestHandler, Vitals):
                 # nobody waits for a server that does not come. In a reload the next takes them.
                 await self._iterations(2)
                 self._acceptor.stop()
-                listener.shutdown(socket.SHUT_RDWR)
+                # A unix socket would stay so for the next server; its path is the launcher's.
+                if listener.family != socket.AF_UNIX:
+                    listener.shutdown(socket.SHUT_RDWR)
             self._acceptor.stop()
             # asyncio needs this long to make a transport of each connection that was accepted.
             await self._iterations(4)
@@ -153,7 +155,11 @@ class Front(RequestHandler, Vitals):
 
     def admit(self, head: Head) -> Match:
         match = self._service.table.find(head.method, head.path)
-        if not match.is_open and not self._token.fits(head.headers.get("authorization", "")):
+        if (
+            not match.is_open
+            and not self._token.fits(head.headers.get("authorization", ""))
+            and self._preflight(head, match) is None
+        ):
             raise HttpError(401, no_token().message)
         if head.length is not None and head.length > self._settings.max_body:
             raise HttpError(413, too_large(self._settings.max_body).message)
@@ -161,12 +167,19 @@ class Front(RequestHandler, Vitals):
             raise HttpError(503, "The queue is full; try again later.")
         return match
 
+    def _preflight(self, head: Head, match: Match) -> Optional[Answer]:
+        cross_origin = self._connections.cross_origin
+        if cross_origin is None:
+            return None
+        return cross_origin.preflight(match, head.method, head.headers)
+
     def handle(self, request: PendingRequest) -> None:
         head, match = request.head, request.match
         route = match.route
         problem = match.group.problem(match.params) if match.params else None
         if route is None:
-            request.client.answer(request, match.refusal(head.method, head.path))
+            answer = self._preflight(head, match) or match.refusal(head.method, head.path)
+            request.client.answer(request, answer)
         elif problem is not None:
             request.client.answer(request, match.group.error(problem))
         elif route.answered_by == FRONT:

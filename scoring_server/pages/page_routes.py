@@ -23,6 +23,7 @@ from ..routes import (
     Vitals,
     json_answer,
 )
+from ..web.address import root_path_of
 
 HTML_TYPE = "text/html"
 
@@ -73,7 +74,10 @@ class PageRoutes(RouteGroup):
         if HTML_TYPE not in request.headers.get("accept", ""):
             # Programs that look for something here are told what they were always told.
             return _nothing(request)
-        return OWN_FILES.answer("page.html", request, vary="Accept")
+        # The root path alone has no slash at its end.
+        root = root_path_of(self._config.server.root_path)
+        base = root + "/" if root else ""
+        return OWN_FILES.answer("page.html", request, vary="Accept", base=base)
 
     def _model(self, _request: Request, vitals: Vitals) -> Answer:
         from .description import describe_for_page

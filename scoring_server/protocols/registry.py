@@ -8,6 +8,7 @@ from ..config import CRATE, ServerConfig
 from ..routes import RouteGroup
 from .mlflow import MlflowProtocol
 from .open_inference.protocol import OpenInferenceProtocol
+from .openai.protocol import OpenAIProtocol
 from .own_routes import OwnRoutes
 
 
@@ -18,7 +19,12 @@ def route_groups(config: ServerConfig) -> List[RouteGroup]:
         from .crate import CrateProtocol
 
         scoring = CrateProtocol(config)
-    groups: List[RouteGroup] = [OwnRoutes(config), scoring, OpenInferenceProtocol(config)]
+    groups: List[RouteGroup] = [
+        OwnRoutes(config),
+        scoring,
+        OpenInferenceProtocol(config),
+        OpenAIProtocol(config),
+    ]
     if config.server.page:
         from ..pages.page_routes import PageRoutes
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any, Iterator, List, Sequence, Tuple
 
 from ..config import ServerConfig
-from ..errors import OutOfMemoryError, ScoringError, SpentError, internal_error
+from ..errors import CannotStreamError, OutOfMemoryError, ScoringError, SpentError, internal_error
+from ..formats.content_encoding import most_decoded
 from ..formats.parsing import ModelInput
 from ..memory import unbounded
 from ..model.loading import LoadedModel
@@ -32,6 +34,8 @@ class Application(Handler):
         self.scorer = Scorer(config, model, bounds_memory=has_process)
         self._has_bound = config.server.worker_memory is not None
         self.can_batch = config.server.max_batch_rows > 0 and model.predict_stream is None
+        # What the compressed bodies of one batch may decode to, together.
+        self._most_decoded = config.server.max_body
         self._batcher = Batcher(self.scorer, config.server.max_batch_rows)
 
     def close(self) -> None:
@@ -44,7 +48,8 @@ class Application(Handler):
         try:
             model_input = self._read(request, stages)
             if model_input.stream and self.scorer.can_stream:
-                return self._stream(request, model_input, stages)
+                with contextlib.suppress(CannotStreamError):
+                    return self._stream(request, model_input, stages)
             predictions = self.scorer.predict(model_input, stages)
             return self._write(request, model_input, predictions, stages)
         # Logged and answered there.
@@ -55,10 +60,13 @@ class Application(Handler):
         """The answers to several requests, in as few predictions as they allow."""
         answers: List[Any] = [None] * len(requests)
         waiting: List[Tuple[int, ModelInput, Stages]] = []
+        room = self._most_decoded
         for place, request in enumerate(requests):
-            if not request.group.can_batch:
+            decoded = most_decoded(request.body, request.headers)
+            if not request.group.can_batch or decoded > room:
                 answers[place] = self.answer(request)
                 continue
+            room -= decoded
             stages: Stages = []
             try:
                 waiting.append((place, self._read(request, stages), stages))
@@ -129,4 +137,6 @@ def _error_answer(request: Request, error: Exception, stages: Stages) -> Answer:
     if not isinstance(error, ScoringError):
         logger.error("A request could not be answered.", exc_info=error)
         error = internal_error(error)
-    return request.group.error(error)._replace(stages=stages)
+    answer = request.group.error(error)
+    answer.headers.extend(error.headers)
+    return answer._replace(stages=stages)

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ..config import ServerConfig
-from ..errors import OutOfMemoryError, ScoringError, from_model_exception
+from ..errors import CannotStreamError, OutOfMemoryError, ScoringError, from_model_exception
+from ..formats.content_encoding import HEADER, decode_body
 from ..formats.parsing import ModelInput
 from ..memory import at_most, is_for_want_of_memory
 from ..model.loading import LoadedModel
@@ -35,6 +36,7 @@ class Scorer:
     ) -> None:
         self._bounds_memory = bounds_memory and config.server.threads <= 1
         self._has_bound = config.server.worker_memory is not None
+        self._max_body = config.server.max_body
         self.model = model
         self.signature = Signature.from_config(config.model)
         self._to_example = example_conversion(config.model)
@@ -44,8 +46,16 @@ class Scorer:
         """Whether the model can answer in pieces."""
         return self.model.predict_stream is not None
 
+    def decode(self, request: Request) -> Request:
+        """The request with its body as it was before it was compressed."""
+        encoding = request.headers.get(HEADER)
+        if encoding is None:
+            return request
+        return request._replace(body=decode_body(request.body, encoding, self._max_body))
+
     def read(self, request: Request) -> ModelInput:
         """The model's input from a request, the signature applied."""
+        request = self.decode(request)
         protocol: WireProtocol = request.group
         most = protocol.memory_for(request) if self._bounds_memory else None
         is_own_bound = False
@@ -96,6 +106,8 @@ class Scorer:
         data = single_input(model_input.data)
         try:
             yield from predict_stream(data, model_input.params)
+        except NotImplementedError as error:
+            raise CannotStreamError from error
         except (Exception, SystemExit) as error:
             raise self._error(error) from error
 

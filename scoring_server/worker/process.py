@@ -189,7 +189,7 @@ class Worker:
             for piece in pieces:
                 if piece:
                     self._send(PIECE, message.number, None, piece)
-                if self._channel.is_cancelled(message.number):
+                if self._is_cancelled(message.number):
                     break
             self._send(END, message.number)
         except (BrokenPipeError, ConnectionResetError):
@@ -200,6 +200,12 @@ class Worker:
         finally:
             pieces.close()
             self._channel.cancelled.discard(message.number)
+
+    def _is_cancelled(self, number: int) -> bool:
+        if self._threads > 1:
+            # The main thread reads all the time, also what says so.
+            return number in self._channel.cancelled
+        return self._channel.is_cancelled(number)
 
     def _send(self, kind: int, number: int, meta: Any = None, body: bytes = b"") -> None:
         with self._writing:

@@ -45,12 +45,14 @@ def judge(cell: Cell) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize(("fault", "state"), cells("ready"))
 def test_every_fault_of_a_ready_service(fault: Fault, state: str, tmp_path: Path) -> None:
     judge(run_cell(fault, state, tmp_path / "service", SHORT))
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_stop_loses_nothing(tmp_path: Path) -> None:
     cell = run_cell(FAULTS[0], "draining", tmp_path / "service", SHORT)
     judge(cell)
@@ -59,6 +61,7 @@ def test_a_stop_loses_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_nothing_grows(tmp_path: Path) -> None:
     assert not soak(15, tmp_path / "service", faults=FAULTS[:1], room=LESS_ROOM)
 

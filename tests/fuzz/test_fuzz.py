@@ -32,16 +32,16 @@ REQUIREMENTS = [
     "click", "pyyaml", "requests", "psutil", "platformdirs", "packaging", "virtualenv", "uv",
     "filelock",
 ]  # fmt: skip
-# Inputs in the quick tests: a second or two each. The slow ones take so many times as many.
-SLOW = 15
+# Inputs in the quick tests: a second each. The slow ones take so many times as many.
+SLOW = 40
 RUNS = {
-    "bodies": 400,
-    "control_lines": 3000,
-    "http_connection": 200,
-    "mlmodel": 300,
-    "requirements": 600,
-    "status_lines": 20000,
-    "v2_requests": 400,
+    "bodies": 150,
+    "control_lines": 1000,
+    "http_connection": 75,
+    "mlmodel": 120,
+    "requirements": 225,
+    "status_lines": 7500,
+    "v2_requests": 150,
 }
 TARGETS = sorted(
     path.stem for path in (HERE / "targets").glob("*.py") if not path.stem.startswith("_")

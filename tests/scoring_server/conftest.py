@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.scoring_server.environments import ORACLE, build
-from tests.scoring_server.serving_process import logged_models, serving_models
+from tests.scoring_server.environments import ORACLE, build, logged_models
+from tests.scoring_server.serving_process import serving_models
 
 
 @pytest.fixture(scope="session")

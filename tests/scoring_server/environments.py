@@ -6,14 +6,17 @@ import contextlib
 import hashlib
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
 import pytest
 import uv
 
 from envs.building.context import Context
 from envs.building.interpreters import find_interpreter
 from envs.errors import EnvError
+from tests.scoring_server.serving_process import SCRIPTS, script_environment
 
 # The real MLflow, newest, and the libraries of the models that the suite logs with it.
 ORACLE = [
@@ -27,6 +30,14 @@ MLSERVER_DAY = "--exclude-newer=2025-07-15"
 V2_CLIENTS = ["tritonclient[http]", "kserve"]
 # What the scoring server needs, and its tests.
 MINIMAL = ["numpy", "pandas", "flask", "pytest", "prometheus-client"]
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Let one process at a time make what is in a folder: pytest-xdist's share the home."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(f"{folder}.lock"):
+        yield
 
 
 def build(home: Path, version: str | None, requirements: list[str], *options: str) -> str:
@@ -43,17 +54,18 @@ def build(home: Path, version: str | None, requirements: list[str], *options: st
     described = repr((interpreter.path, requirements, *options))
     folder = home / "test-environments" / hashlib.sha256(described.encode()).hexdigest()[:12]
     python, complete = folder / "bin" / "python", folder / "complete"
-    if not complete.exists():
-        program = uv.find_uv_bin()
-        subprocess.run(
-            [program, "venv", "-q", "--clear", "-p", interpreter.path, str(folder)], check=True
-        )
-        subprocess.run(
-            [program, "pip", "install", "-q", "-p", str(python), *options, *requirements],
-            check=True,
-            env={key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"},
-        )
-        complete.touch()
+    with only_one(folder):
+        if not complete.exists():
+            program = uv.find_uv_bin()
+            subprocess.run(
+                [program, "venv", "-q", "--clear", "-p", interpreter.path, str(folder)], check=True
+            )
+            subprocess.run(
+                [program, "pip", "install", "-q", "-p", str(python), *options, *requirements],
+                check=True,
+                env={key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"},
+            )
+            complete.touch()
     return str(python)
 
 
@@ -65,3 +77,16 @@ def older_python(below: tuple[int, int]) -> str:
             find_interpreter(version, Context(python_downloads=False))
             return version
     pytest.skip(f"no Python below {below} here")
+
+
+def logged_models(python: str, script: str, home: Path, more: str = "") -> Path:
+    """A folder of models, one folder each, logged by the MLflow of an environment.
+
+    :param more: distinguishes models of the same environment.
+    """
+    # The environment's own folder name: models belong to the MLflow that logged them.
+    folder = home / "test-models" / (Path(python).parents[1].name + more)
+    command = [python, str(SCRIPTS / script), str(folder)]
+    with only_one(home / "test-models"):  # MLflow's database is one, too
+        subprocess.run(command, check=True, env=script_environment(home), cwd=home)
+    return folder

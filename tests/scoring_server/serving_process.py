@@ -91,18 +91,6 @@ def serving(config: Path, *prefix: str) -> Iterator[tuple[str, subprocess.Popen[
         yield served
 
 
-def logged_models(python: str, script: str, home: Path, more: str = "") -> Path:
-    """A folder of models, one folder each, logged by the MLflow of an environment.
-
-    :param more: distinguishes models of the same environment.
-    """
-    # The environment's own folder name: models belong to the MLflow that logged them.
-    folder = home / "test-models" / (Path(python).parents[1].name + more)
-    command = [python, str(SCRIPTS / script), str(folder)]
-    subprocess.run(command, check=True, env=script_environment(home), cwd=home)
-    return folder
-
-
 def script_environment(home: Path) -> dict[str, str]:
     """The process environment for a script of `oracle/`."""
     return {

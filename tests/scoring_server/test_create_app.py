@@ -130,12 +130,9 @@ def test_streams_and_tokens_behind_a_wsgi_server(launcher_home: Path, tmp_path: 
     document["model"]["flavors"]["python_function"]["streamable"] = True
     config.write_text(json.dumps(document))
     with serving(config) as (front, _), wsgi_server("gunicorn", launcher_home, config) as wsgi:
-        for body in (
-            b'{"prompt": "p", "stream": true}',
-            b'{"prompt": "p", "stream": true, "fail": 1}',
-        ):
+        for body in (b'{"prompt": "p"}', b'{"prompt": "p", "fail": 1}'):
             for headers in (JSON, {**JSON, **BEARER}):
-                each = ("POST", "/invocations", body, headers)
+                each = ("POST", "/invocations", body, {**headers, "Accept": "text/event-stream"})
                 assert seen(wsgi, *each) == seen(front, *each)
         for headers in ({}, BEARER):
             for path in ("/ping", "/info", "/nothing"):

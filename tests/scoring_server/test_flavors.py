@@ -15,7 +15,7 @@ from envs.building.interpreters import find_interpreter
 from envs.disk.files import write_json
 from launcher.engines.server_config import server_config
 from launcher.model.mlmodel import read_model
-from tests.scoring_server.environments import build
+from tests.scoring_server.environments import build, logged_models
 from tests.scoring_server.serving_process import SCRIPTS, script_environment
 
 pytestmark = pytest.mark.slow
@@ -67,10 +67,8 @@ def scoring(
     python: str, script: str, home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Score:
     """Log models by a script of `oracle/`; the function loads and asks those with such names."""
-    folder = home / "test-models" / f"{Path(script).stem}-{Path(python).parents[1].name}"
     environ = script_environment(home)
-    arguments = [python, str(SCRIPTS / script), str(folder)]
-    subprocess.run(arguments, check=True, env=environ, cwd=home)
+    folder = logged_models(python, script, home, f"-{Path(script).stem}")
 
     def run(loader: str, names: str = "*", **more: str) -> dict[str, Any]:
         configs = []

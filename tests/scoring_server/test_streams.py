@@ -11,10 +11,11 @@ import requests
 pytestmark = pytest.mark.slow
 
 MESSAGES = [{"role": "user", "content": "one"}, {"role": "user", "content": "two"}]
+EVENTS = {"Accept": "text/event-stream"}
 
 
-def events(url: str, model: str, body: dict[str, Any], **headers: str) -> list[Any]:
-    response = requests.post(f"{url}/{model}/invocations", json=body, headers=headers, timeout=60)
+def events(url: str, model: str, body: dict[str, Any]) -> list[Any]:
+    response = requests.post(f"{url}/{model}/invocations", json=body, headers=EVENTS, timeout=60)
     assert response.status_code == 200, response.text
     assert response.headers["Content-Type"] == "text/event-stream"
     *found, last = response.text.split("\n\n")[:-1]
@@ -23,37 +24,39 @@ def events(url: str, model: str, body: dict[str, Any], **headers: str) -> list[A
 
 
 def test_chat_model(our_url: str) -> None:
-    found = events(our_url, "chat_model", {"messages": MESSAGES, "stream": True})
+    found = events(our_url, "chat_model", {"messages": MESSAGES})
     contents = [chunk["choices"][0]["delta"]["content"] for chunk in found]
     assert contents == ["one", "two"]
     assert {chunk["object"] for chunk in found} == {"chat.completion.chunk"}
 
 
 def test_responses_agent(our_url: str) -> None:
-    found = events(our_url, "responses_agent", {"input": MESSAGES, "stream": True})
+    found = events(our_url, "responses_agent", {"input": MESSAGES})
     assert [event["delta"] for event in found] == ["one", "two"]
 
 
 def test_python_model(our_url: str) -> None:
-    found = events(our_url, "stream", {"prompt": "p", "count": 2}, Accept="text/event-stream")
+    found = events(our_url, "stream", {"prompt": "p", "count": 2})
     assert found[1:] == [{"number": 0}, {"number": 1}]
 
 
 def test_the_first_event_does_not_wait_for_the_last(our_url: str) -> None:
-    body = {"prompt": "p", "count": 10**7, "stream": True}
+    body = {"prompt": "p", "count": 10**7}
     with requests.post(
-        f"{our_url}/stream/invocations", json=body, stream=True, timeout=60
+        f"{our_url}/stream/invocations", json=body, headers=EVENTS, stream=True, timeout=60
     ) as response:
         first = next(response.iter_lines())
         assert first.startswith(b"data: ")
     # Abandoned by its client, the endless stream frees the model.
-    assert events(our_url, "stream", {"prompt": "p", "count": 1}, Accept="text/event-stream")
+    assert events(our_url, "stream", {"prompt": "p", "count": 1})
 
 
 def test_an_answer_as_a_whole_without_asking_for_a_stream(our_url: str, mlflow_url: str) -> None:
     for model, body in (
         ("chat_model", {"messages": MESSAGES}),
-        ("responses_agent", {"input": MESSAGES}),
+        # To MLflow `stream` is the model's own parameter.
+        ("chat_model", {"messages": MESSAGES, "stream": True}),
+        ("responses_agent", {"input": MESSAGES, "stream": True}),
     ):
         ours, theirs = (
             requests.post(f"{url}/{model}/invocations", json=body, timeout=60)

@@ -34,7 +34,7 @@ class MLServer(Engine):
         "The launcher's own server needs nothing of this in the environment: "
         "leave --enable-mlserver out."
     )
-    undated = ()
+    younger = ()
     packages = ()
     options = frozenset(
         {

@@ -26,7 +26,7 @@ async function start() {
   showFiles(told.server.max_body);
   if (told.model.chat !== null) {
     byId("tab-chat").hidden = false;
-    showChat(told.model, told.server.paths);
+    showChat(told.model);
   }
   tabs(byId("tab-predict").parentElement, choose);
   showLive(told.server.prediction_paths);

@@ -14,23 +14,22 @@ from tests.launcher.artifacts.oracles import (
     ROOT,
     USER,
     MLflow,
-    build_environment,
     log_models,
     mlflow_server,
 )
+from tests.scoring_server.environments import build
 
 
 @pytest.fixture(scope="session", params=list(MLFLOW))
 def mlflow_python(request: pytest.FixtureRequest, launcher_home: Path) -> Path:
     """The Python of an environment with a real MLflow: the newest, and the last 2.x."""
-    folder = launcher_home / "oracles" / f"artifacts-{request.param}"
-    return build_environment(folder, MLFLOW[request.param])
+    return Path(build(launcher_home, None, MLFLOW[request.param]))
 
 
 @pytest.fixture(scope="session")
 def newest_mlflow_python(launcher_home: Path) -> Path:
     """The Python of an environment with the newest MLflow."""
-    return build_environment(launcher_home / "oracles" / "artifacts-newest", MLFLOW["newest"])
+    return Path(build(launcher_home, None, MLFLOW["newest"]))
 
 
 @pytest.fixture(scope="session")
@@ -69,10 +68,8 @@ def guarded_server(
 @pytest.fixture(scope="session")
 def stores_python(launcher_home: Path) -> Path:
     """The Python of an environment with this project, all its store extras, and emulators."""
-    return build_environment(
-        launcher_home / "oracles" / "stores",
-        ["-e", f"{ROOT}[s3,gcs,azure]", "moto[server]", "gcp-storage-emulator"],
-    )
+    emulators = ["moto[server]", "gcp-storage-emulator"]
+    return Path(build(launcher_home, None, ["-e", f"{ROOT}[s3,gcs,azure]", *emulators]))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.launcher.artifacts import servers
+from tests.scoring_server.environments import only_one
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -23,29 +24,14 @@ USER, PASSWORD = "admin", "a-long-Password-1234"
 MLFLOW = {"newest": ["mlflow[auth]", "boto3"], "2.x": ["mlflow[auth]<3", "sqlalchemy<2.1"]}
 
 
-def build_environment(folder: Path, requirements: Sequence[str]) -> Path:
-    """Return the Python of a new environment with `requirements`, kept in `folder`."""
-    import uv
-
-    python = folder / "bin" / "python"
-    done = folder / "built.json"
-    if not done.is_file() or json.loads(done.read_text()) != list(requirements):
-        tool = uv.find_uv_bin()
-        subprocess.run(
-            [tool, "venv", "-q", "--clear", "-p", sys.executable, str(folder)], check=True
-        )
-        subprocess.run([tool, "pip", "install", "-q", "-p", str(python), *requirements], check=True)
-        done.write_text(json.dumps(list(requirements)))
-    return python
-
-
 def build_node_package(folder: Path, package: str, program: str) -> Path:
     """Return the path of a program of a package for Node.js, installed in `folder`."""
     path = folder / "node_modules" / ".bin" / program
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        options = ["--no-audit", "--no-fund", "--silent", "--prefix", str(folder)]
-        subprocess.run(["npm", "install", *options, package], cwd=folder, check=True)
+    with only_one(folder):
+        if not path.exists():
+            folder.mkdir(exist_ok=True)
+            options = ["--no-audit", "--no-fund", "--silent", "--prefix", str(folder)]
+            subprocess.run(["npm", "install", *options, package], cwd=folder, check=True)
     return path
 
 

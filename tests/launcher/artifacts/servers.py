@@ -259,7 +259,7 @@ def free_port() -> int:
         return port
 
 
-def wait_for_port(port: int, alive: Callable[[], bool], seconds: float = 90) -> None:
+def wait_for_port(port: int, alive: Callable[[], bool], seconds: float = 240) -> None:
     """Wait until something listens; fail at once when the process that should is gone."""
     deadline = time.monotonic() + seconds
     while True:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
 import os
 import signal
@@ -39,11 +41,13 @@ def test_csv_to_csv(run: Run, iris: Path, flowers: Path, tmp_path: Path) -> None
     assert done.stdout == ""
 
 
-def test_csv_to_json_is_mlflow_s(run: Run, iris: Path, flowers: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out.json"
-    done = run("predict", "-m", iris, "-i", flowers, "-o", output)
+def test_csv_to_json_is_mlflow_s(run: Run, obedient: ObedientModel, tmp_path: Path) -> None:
+    source, output = tmp_path / "in.csv", tmp_path / "out.json"
+    source.write_text("command\nhello\n")
+    local = ("-m", obedient.path, "--env-manager", "local")
+    done = run("predict", *local, "-i", source, "-o", output)
     assert done.returncode == 0, done.stderr
-    assert json.loads(output.read_text()) == {"predictions": SPECIES}
+    assert json.loads(output.read_text()) == {"predictions": ["done"]}
 
 
 @pytest.mark.slow
@@ -61,12 +65,6 @@ def test_csv_to_parquet(run: Run, iris: Path, flowers: Path, tmp_path: Path) -> 
     assert read.stdout.strip() == str(SPECIES)
 
 
-def test_standard_input_and_output(run: Run, iris: Path) -> None:
-    done = run("predict", "-m", iris, "-t", "csv", input=CSV)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"predictions": SPECIES}
-
-
 def test_the_json_of_the_server_is_the_json_of_predict(run: Run, iris: Path) -> None:
     example = (iris / "serving_input_example.json").read_text()
     done = run("predict", "-m", iris, input=example)
@@ -74,7 +72,9 @@ def test_the_json_of_the_server_is_the_json_of_predict(run: Run, iris: Path) -> 
     assert json.loads(done.stdout) == {"predictions": SPECIES}
 
 
-def test_what_the_model_prints_is_not_in_the_output(run: Run, obedient: ObedientModel) -> None:
+def test_standard_output_is_the_answer_and_not_what_the_model_prints(
+    run: Run, obedient: ObedientModel
+) -> None:
     loader = obedient.path / "code" / "obedient_model.py"
     loader.write_text("print('loud')\n" + loader.read_text())
     done = run(
@@ -123,14 +123,96 @@ def test_a_stop_leaves_no_output(
     assert list(results.iterdir()) == []
 
 
+SEES = """
+import os
+
+
+class Model:
+    def predict(self, data):
+        return [f"{os.environ.get('SEEN')}, {value}" for value in data.iloc[:, 0]]
+
+
+def _load_pyfunc(path):
+    return Model()
+"""
+
+
+def test_lines_compression_streams_and_variables(
+    run: Run, obedient: ObedientModel, tmp_path: Path
+) -> None:
+    (obedient.path / "code" / "obedient_model.py").write_text(SEES)
+    source, target = tmp_path / "in.jsonl.gz", tmp_path / "out.ndjson.bz2"
+    source.write_bytes(gzip.compress(b'{"command": "one"}\n{"command": "two"}\n'))
+    options = ("predict", "-m", obedient.path, "--env-manager", "local", "--env", "SEEN=a=b")
+    done = run(*options, "-i", source, "-o", target)
+    assert done.returncode == 0, done.stderr
+    lines = bz2.decompress(target.read_bytes()).decode().splitlines()
+    assert [json.loads(line) for line in lines] == ["a=b, one", "a=b, two"]
+
+    csv = "command\none\n"
+    done = run(*options, "-i", "-", "-t", "csv", "-o", "-", "--output-format", "csv", input=csv)
+    assert done.stdout == 'predictions\n"a=b, one"\n'
+    assert not Path("-").exists()
+
+    damaged = run(*options, "-i", source, "-t", "csv")
+    assert damaged.returncode == 0  # what is asked for counts more than an extension
+    source.write_bytes(source.read_bytes()[:-12])
+    damaged = run(*options, "-i", source, "-o", target)
+    assert damaged.returncode == 2
+    assert "The input is not whole gz data" in damaged.stderr
+    assert "Traceback" not in damaged.stderr
+    assert bz2.decompress(target.read_bytes()).decode().splitlines() == lines
+
+    assert run(*options, "--env", "SEEN").returncode == 2
+
+
+def test_what_names_no_format_is_told_how_it_was_read(
+    run: Run, obedient: ObedientModel, tmp_path: Path
+) -> None:
+    (tmp_path / "rows").write_text("command\nhello\n")
+    done = run("predict", "-m", obedient.path, "--env-manager", "local", "-i", tmp_path / "rows")
+    assert done.returncode == 2
+    assert f"{tmp_path / 'rows'} was read as JSON" in done.stderr
+    assert "-t" in done.stderr
+
+
+def test_requirements_are_overridden_in_an_environment_of_their_own(
+    run: Run, obedient: ObedientModel
+) -> None:
+    (obedient.path / "requirements.txt").write_text("six==1.15.0\n")
+    (obedient.path / "code" / "obedient_model.py").write_text(
+        SEES.replace("import os\n", "import os, six\n").replace(
+            "os.environ.get('SEEN')", "six.__version__"
+        )
+    )
+    arguments = ("predict", "-m", obedient.path, "-t", "csv", "--output-format", "csv")
+    done = run(*arguments, "-r", "six<1.17,>=1.16", input="command\nx\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == 'predictions\n"1.16.0, x"\n'
+    for override, manager in (("six==", "virtualenv"), ("six", "local")):
+        refused = run(*arguments, "-r", override, "--env-manager", manager, input="")
+        assert refused.returncode == 2
+        assert "Error: " in refused.stderr
+
+
 def test_input_that_is_not_there(run: Run, iris: Path) -> None:
     done = run("predict", "-m", iris, "-i", "no-such.csv")
     assert done.returncode == 2
     assert "no-such.csv is not a file" in done.stderr
 
 
-def test_input_that_does_not_fit(run: Run, iris: Path) -> None:
-    done = run("predict", "-m", iris, "-t", "csv", input="sepal_length\n5.1\n")
+def test_input_that_does_not_fit(run: Run, iris: Path, tmp_path: Path) -> None:
+    # With the signature, and without MLflow and scikit-learn, whose environment it would start.
+    loader = "class Model:\n    predict = len\n\ndef _load_pyfunc(path):\n    return Model()\n"
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "loader_of_none.py").write_text(loader)
+    signature = (iris / "MLmodel").read_text().partition("\nsignature:")[2]
+    flavor = "flavors:\n  python_function:\n    loader_module: loader_of_none\n    code: code\n"
+    (tmp_path / "MLmodel").write_text(f"{flavor}signature:{signature}")
+    done = run(
+        *("predict", "-m", tmp_path, "--env-manager", "local", "-t", "csv"),
+        input="sepal_length\n5.1\n",
+    )
     assert done.returncode == 2
     assert "petal_width" in done.stderr
     assert "Traceback" not in done.stderr

@@ -120,8 +120,8 @@ def test_a_reload_moves_to_the_changed_environment_and_loses_no_request(
     # What is served is in use, what was served is not.
     listed = json.loads(run("envs", "list", "--json").stdout)["environments"]
     users = {entry["key"]: entry["users"] for entry in listed}
-    assert users[new] == [launcher.process.pid]
-    assert users[old] == []
+    assert launcher.process.pid in users[new]
+    assert launcher.process.pid not in users[old]  # others may use it
     assert launcher.stop() == 0
 
 

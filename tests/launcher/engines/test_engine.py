@@ -109,7 +109,7 @@ def test_what_an_engine_needs_joins_the_environment(toy_model: Path) -> None:
     assert environment_spec(model, EnvironmentOptions(), Toy()).server_requirements == ("six",)
     ours = environment_spec(model, EnvironmentOptions(install_mlflow=True), ScoringServer())
     assert "flask>=1.0" in ours.server_requirements
-    assert ours.undated == ("orjson",)
+    assert ours.younger == ("orjson=2026-11-01",)
     assert [path.name for path in ours.copied_packages] == ["scoring_server"]
 
 

@@ -46,7 +46,7 @@ class Toy(Engine):
 
     name = "toy"
     requirements = ("six",)
-    undated = ()
+    younger = ()
     packages = ()
     options = frozenset({"host", "port", "graceful_timeout"})
 

@@ -38,7 +38,7 @@ class Tiny(Engine):
 
     name = "tiny"
     requirements = ()
-    undated = ()
+    younger = ()
     packages = ()
     options = frozenset()
 

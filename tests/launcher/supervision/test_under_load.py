@@ -22,7 +22,8 @@ import pytest
 from tests.faults.load import Load
 from tests.launcher.launcher_process import LONGEST, Launcher, ObedientModel, command, invoke
 
-pytestmark = pytest.mark.slow
+# Requests that are late because other tests run beside would count as lost.
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 Launch = Callable[..., Launcher]
 TABLE: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -110,9 +111,16 @@ def test_a_generated_corpus() -> None:
     assert seen["an empty line before a request"] > 10, seen
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_streams_that_hypothesis_makes(random: Random) -> None:
+    compare(stream(random))
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_more_streams_that_hypothesis_makes(random: Random) -> None:
     compare(stream(random))
 
 
@@ -120,14 +128,15 @@ TOKENS = st.text("!#$%&'*+-.^`|~09azAZ", min_size=1, max_size=8)
 VALUES = st.text(st.characters(min_codepoint=0, max_codepoint=255), max_size=8)
 
 
-@settings(max_examples=300, deadline=None)
-@given(
+HEADS_AND_CHUNKS = given(
     target=st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7F), max_size=8),
     fields=st.lists(st.tuples(TOKENS, VALUES), max_size=4),
     data=st.lists(st.binary(min_size=1, max_size=40), max_size=6),
     trailers=st.lists(st.tuples(TOKENS, VALUES), max_size=3),
 )
-def test_heads_chunks_and_trailers_of_any_text(
+
+
+def compare_chunked(
     target: str, fields: list[tuple[str, str]], data: list[bytes], trailers: list[tuple[str, str]]
 ) -> None:
     def lines(pairs: list[tuple[str, str]]) -> bytes:
@@ -137,3 +146,16 @@ def test_heads_chunks_and_trailers_of_any_text(
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in data)
     wire = head + lines(fields) + b"\r\n" + chunks + b"0\r\n" + lines(trailers) + b"\r\n"
     compare(wire + wire)
+
+
+@settings(max_examples=100, deadline=None)
+@HEADS_AND_CHUNKS
+def test_heads_chunks_and_trailers_of_any_text(**drawn: Any) -> None:
+    compare_chunked(**drawn)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, deadline=None)
+@HEADS_AND_CHUNKS
+def test_more_heads_chunks_and_trailers(**drawn: Any) -> None:
+    compare_chunked(**drawn)

@@ -125,16 +125,12 @@ def events(response):
     return response.get_data(as_text=True).split("\n\n")[:-1]
 
 
-@pytest.mark.parametrize(
-    ("body", "headers"),
-    [
-        ({"messages": "m", "stream": True}, {}),
-        ({"messages": "m"}, {"Accept": "text/event-stream"}),
-        ({"inputs": {"messages": "m"}}, {"Accept": "text/event-stream"}),
-    ],
-)
-def test_streams(stream, body, headers):
-    response = post(stream, json.dumps(body), **headers)
+EVENTS = {"Accept": "text/event-stream"}
+
+
+@pytest.mark.parametrize("body", [{"messages": "m"}, {"inputs": {"messages": "m"}}])
+def test_streams(stream, body):
+    response = post(stream, json.dumps(body), **EVENTS)
     got = events(response)
     assert len(got) == 4
     assert all(event.startswith("data: ") for event in got)
@@ -144,18 +140,38 @@ def test_streams(stream, body, headers):
 
 
 def test_no_stream_unless_asked_for(stream, models):
-    response = post(stream, json.dumps({"messages": "m", "stream": False}))
-    assert json.loads(response.get_data()) == {"whole": {"messages": "m", "stream": False}}
-    # A model that cannot stream answers as ever.
-    response = post(models.client(), json.dumps({"messages": "m", "stream": True}))
-    assert response.headers["Content-Type"] == JSON
+    # The payload's `stream` is the model's own parameter, as in MLflow.
+    for payload in ({"messages": "m", "stream": False}, {"messages": "m", "stream": True}):
+        response = post(stream, json.dumps(payload))
+        assert response.headers["Content-Type"] == JSON
+        assert json.loads(response.get_data()) == {"whole": payload}
+
+
+NOT_IMPLEMENTED = """
+    class Model:
+        def predict(self, model_input, params=None):
+            return {"whole": model_input}
+
+        def predict_stream(self, model_input, params=None):
+            raise NotImplementedError("Override it.")
+            yield
+"""
+
+
+def test_a_model_that_cannot_stream_answers_whole(models):
+    # The second has MLflow's flag that it streams, and its base class's method.
+    without = models.client(NOT_IMPLEMENTED)
+    for client in (without, models.client(NOT_IMPLEMENTED, flavor={"streamable": True})):
+        response = post(client, json.dumps({"messages": "m"}), **EVENTS)
+        assert response.headers["Content-Type"] == JSON
+        assert json.loads(response.get_data()) == {"whole": {"messages": "m"}}
 
 
 def test_errors_of_streams(stream):
-    response = post(stream, json.dumps({"prompt": "p", "stream": True, "fail": "first"}))
+    response = post(stream, json.dumps({"prompt": "p", "fail": "first"}), **EVENTS)
     assert response.status_code == 400
     assert "at once" in json.loads(response.get_data())["message"]
-    got = events(post(stream, json.dumps({"prompt": "p", "stream": True, "fail": "later"})))
+    got = events(post(stream, json.dumps({"prompt": "p", "fail": "later"}), **EVENTS))
     assert got[-1].startswith("event: error\ndata: ")
     assert "halfway" in json.loads(got[-1].split("data: ")[1])["message"]
     two = json.dumps({"inputs": [{"a": 1}, {"a": 2}]})

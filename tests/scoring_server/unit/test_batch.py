@@ -111,7 +111,7 @@ def test_empty_inputs(run):
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("a,b\n1,2\n3,4\n5,oops\n", "Rows from"), ("a\n1\n2\n", r"inputs \['b'\] are missing"),
+        ("a,b\n1,2\n3,4\n5,oops\n", "Row 3 is not CSV"), ("a\n1\n2\n", r"inputs \['b'\] are missing"),
         ("a,b\n1,2\n3,4,5\n", "not CSV"), (b"a,b\n1,\xff\n", "utf-8"),
     ],
 )  # fmt: skip
@@ -140,9 +140,76 @@ def test_the_model_fails_halfway(models, tmp_path, small_chunks):
     config = models.config(code)
     source = tmp_path / "in"
     source.write_text("a\n" + "\n".join(["1"] * 30 + ["3"]) + "\n")
-    with pytest.raises(ScoringError, match=r"Rows from \d\d: The model raised ValueError: three!"):
+    with pytest.raises(ScoringError, match=r"Rows \d\d to 31: The model raised ValueError: three!"):
         batch.run_batch(config, load_model(config), str(source), str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+WIDE = [{"name": "a", "type": "double"}, {"name": "t", "type": "datetime"}]
+
+
+@pytest.mark.parametrize(
+    ("format", "line", "bad", "words"),
+    [
+        ("csv", "{},2020-01-01\n", "oops,2020-01-01\n", "Row 37 is not CSV"),
+        ("csv", "{},2020-01-01\n", "1,never\n", "Row 37 is not CSV|Row 37: "),
+        ("jsonl", '{{"a": {}, "t": "2020-01-01"}}\n', '{"a": "x", "t": "2020-01-01"}\n', "Row 37"),
+        ("jsonl", '{{"a": {}, "t": "2020-01-01"}}\n', "[1]\n", "Row 37 is not a JSON object"),
+        ("jsonl", '{{"a": {}, "t": "2020-01-01"}}\n', "{\n", "Row 37 is not JSON"),
+    ],
+)
+@pytest.mark.parametrize("chunk", [100, 1 << 20])
+def test_the_row_that_does_not_fit_is_named(
+    models, tmp_path, monkeypatch, format, line, bad, words, chunk
+):
+    monkeypatch.setattr(batch_input, "CHUNK_BYTES", chunk)
+    code = """
+        class Model:
+            def predict(self, model_input):
+                return model_input["a"]
+    """
+    config = models.config(code, inputs=WIDE)
+    source = tmp_path / "in"
+    lines = [line.format(number) for number in range(50)]
+    lines[36] = bad
+    source.write_text(("a,t\n" if format == "csv" else "") + "".join(lines))
+    with pytest.raises(ScoringError, match="^(" + words + ")"):
+        batch.run_batch(config, load_model(config), str(source), None, format)
+
+
+def test_an_object_is_no_table(models, tmp_path):
+    code = """
+        class Model:
+            def predict(self, model_input):
+                return {"id": "1", "choices": [{"index": 0}]}
+    """
+    config = models.config(code)
+    source = tmp_path / "in"
+    source.write_text("a\n1\n")
+    with pytest.raises(ScoringError, match="no table"):
+        batch.run_batch(config, load_model(config), str(source), str(tmp_path / "o"), "csv", "csv")
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_compressed_files(models, tmp_path, kind):
+    import bz2
+    import gzip
+    import lzma
+
+    module = {"gz": gzip, "bz2": bz2, "xz": lzma}[kind]
+    config = models.config(SUM, inputs=INPUTS)
+    model = load_model(config)
+    source, target = tmp_path / "in", tmp_path / "out"
+    packed = module.compress(b"a,b\n1,2\n3,4\n" * 1)
+    options = {"input_compression": kind, "output_compression": kind}
+    source.write_bytes(packed)
+    assert batch.run_batch(config, model, str(source), str(target), "csv", "csv", **options) == 2
+    assert module.decompress(target.read_bytes()) == b"predictions\n3.0\n7.0\n"
+    for damaged in (packed[:-5], b"a,b\n1,2\n", packed[:12] + b"\0\0\0\0" + packed[16:]):
+        source.write_bytes(damaged)
+        with pytest.raises(ScoringError, match="not whole " + kind):
+            batch.run_batch(config, model, str(source), str(target), "csv", "csv", **options)
+    assert module.decompress(target.read_bytes()) == b"predictions\n3.0\n7.0\n"
 
 
 def test_output_has_the_usual_permissions(run):

@@ -81,9 +81,12 @@ def documents(seed):
 
 # pandas' own warnings about casting such values are not the subject.
 @pytest.mark.filterwarnings("ignore")
-def test_plain_rows_give_what_the_general_way_gives():
+@pytest.mark.parametrize(
+    "seeds", [range(300), pytest.param(range(300, 1500), marks=pytest.mark.slow)]
+)
+def test_plain_rows_give_what_the_general_way_gives(seeds):
     taken = 0
-    for seed in range(1500):
+    for seed in seeds:
         types, found = documents(seed)
         plain, general = signature(types), signature(types, plain=False)
         for document in found:
@@ -94,7 +97,7 @@ def test_plain_rows_give_what_the_general_way_gives():
             if wanted is not None:
                 pd.testing.assert_frame_equal(quick, wanted, check_exact=True)
     # The comparison would hold as well if nothing were ever read in one step.
-    assert taken > 800
+    assert taken > len(seeds) / 2
 
 
 @pytest.mark.parametrize(

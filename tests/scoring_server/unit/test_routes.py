@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scoring_server.config import ServerConfig
+from scoring_server.config import ConfigError, ServerConfig
 from scoring_server.errors import ScoringError
 from scoring_server.formats.parsing import ModelInput
 from scoring_server.protocols.registry import route_groups
@@ -156,3 +156,30 @@ def test_the_front_and_the_worker_s_process_need_no_numpy(room):
     code = "import sys; sys.path.insert(0, sys.argv[1])\nimport scoring_server." + room + "\n"
     code += "assert not {'numpy', 'pandas', 'flask'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code, str(ROOT)], check=True)
+
+
+@pytest.mark.parametrize("root", ["/models/iris", "/models/iris/"])
+def test_a_root_path_is_taken_off_where_a_proxy_leaves_it(root):
+    groups = [*route_groups(ServerConfig()), Greetings(), Plain()]
+    table, plain = RouteTable(groups, root), RouteTable(groups)
+    for path in ("/ping", "/%70ing", "/invocations", "/hello/a%20b", "/hello/a%2Fb",
+                 "/v2/models/m/infer", "/v2/health/live"):  # fmt: skip
+        for method in ("GET", "POST"):
+            expected = plain.find(method, path)
+            assert table.find(method, path) == expected
+            assert table.find(method, root.rstrip("/") + path) == expected
+    for path in ("/%252570ing", "/modelsiris/ping", "/models/irisping"):
+        assert table.find("GET", path).route is None
+        assert table.find("GET", root.rstrip("/") + path).route is None
+    # Without a root path it is a route: who chooses such a one has both.
+    assert RouteTable(groups, "/v2").find("GET", "/v2/v2/health/live").route is not None
+    assert RouteTable(groups, "/v2").find("GET", "/v2/health/live").route is not None
+    assert RouteTable(groups, "/v2").find("GET", "/v2/ping").route is not None
+    below = root.rstrip("/") + "/v2/nothing"
+    assert table.find("GET", below).group.name == "open_inference"
+
+
+@pytest.mark.parametrize("root", ["models", "/a b", "/a?b", "/../a", "//a", "http://x/a", "/%61"])
+def test_what_is_no_root_path(root):
+    with pytest.raises(ConfigError, match="no root path"):
+        RouteTable(route_groups(ServerConfig()), root)

@@ -68,8 +68,9 @@ def test_what_dies_is_replaced_and_nothing_outlives_the_launcher(
     )
     url = launcher.ready()
     assert json.loads(ready_file.read_text())["url"] == url
-    [shown] = json.loads(run("ps", "--json").stdout)
-    assert (shown["name"], shown["state"]) == ("other-engine", "ready")
+    shown = {each["pid"]: each for each in json.loads(run("ps", "--json").stdout)}
+    this = shown[launcher.process.pid]
+    assert (this["name"], this["state"]) == ("other-engine", "ready")
 
     slow = invoke(url, command("sleep 600"))
     assert slow.status_code == 500
@@ -91,8 +92,7 @@ def test_what_dies_is_replaced_and_nothing_outlives_the_launcher(
         assert launcher.process.poll() is None
         time.sleep(0.05)
     assert pid_once_it_answers(url) not in (first, second)
-    folder = launcher_home / "run"
-    assert list(folder.glob("*/deployment-1/.envs"))
+    assert list(launcher_home.glob(f"run/{launcher.process.pid}-*/deployment-1/.envs"))
     assert [each for each in sorted(obedient.path.rglob("*")) if "pycache" not in str(each)] == [
         each for each in before if "pycache" not in str(each)
     ]

@@ -1,0 +1,74 @@
+"""Which row of a chunk is the one that does not fit: people look for it in files of millions."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Callable, Optional
+
+import pandas as pd
+
+from ..errors import ScoringError
+from ..formats.csv_body import cast_csv, read_csv
+from ..formats.parsing import ModelInput
+from ..scoring.scorer import Scorer
+from ..signature.plain_rows import Table
+from ..signature.signature import Signature
+
+# What a row may be refused with; what else is raised is no matter of rows.
+_REFUSALS = (ScoringError, ValueError, TypeError)
+
+
+def first_refused(refused: Callable[[int, int], bool], rows: int) -> Optional[int]:
+    """The first row, from 0, that is refused; None if each is, or none is by itself.
+
+    :param refused: whether the rows from one up to another are refused together.
+    """
+    if rows < 1 or (rows > 1 and refused(0, 1) and refused(rows - 1, rows)):
+        return None
+    start, stop = 0, rows
+    while stop - start > 1:
+        middle = (start + stop) // 2
+        if refused(start, middle):
+            stop = middle
+        else:
+            start = middle
+    return start if refused(start, stop) else None
+
+
+def row_of_signature(scorer: Scorer, data: Any) -> Optional[int]:
+    """The first row of a chunk that does not fit the signature."""
+
+    def refused(start: int, stop: int) -> bool:
+        return is_refused(lambda: scorer.apply_signature(ModelInput(_part(data, start, stop))))
+
+    rows = data.rows if isinstance(data, Table) else len(data)
+    return first_refused(refused, rows) if isinstance(data, (Table, pd.DataFrame)) else None
+
+
+def row_of_csv(texts: pd.DataFrame, signature: Signature) -> Optional[int]:
+    """The first row of a chunk of CSV whose texts do not have the signature's types.
+
+    :param texts: the chunk with each value as its text.
+    """
+
+    def refused(start: int, stop: int) -> bool:
+        lines = io.StringIO(texts.iloc[start:stop].to_csv(index=False))
+        return is_refused(lambda: cast_csv(read_csv(lines, signature), signature))
+
+    return first_refused(refused, len(texts))
+
+
+def is_refused(attempt: Callable[[], Any]) -> bool:
+    """Whether something is refused for what is in it."""
+    try:
+        attempt()
+    except _REFUSALS:
+        return True
+    return False
+
+
+def _part(data: Any, start: int, stop: int) -> Any:
+    if isinstance(data, Table):
+        columns = [column[start:stop] for column in data.columns]
+        return Table(data.names, columns, stop - start)
+    return data.iloc[start:stop]

@@ -1,0 +1,1 @@
+"""The server on the web: origins, root paths, unix sockets."""
