@@ -17,6 +17,11 @@ function choose(tab) {
 }
 
 async function start() {
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    // Below a root path the address of the page is not what its links are relative to.
+    event.preventDefault();
+    byId("main").focus();
+  });
   askTokenWith(askForToken);
   const response = await call("page/model");
   if (!response.ok) throw new Error(messageOf(await response.text(), response.status));
