@@ -21,8 +21,6 @@ Headers = List[Tuple[str, str]]
 # Names of stages, with the seconds of each.
 StageTimes = Sequence[Tuple[str, float]]
 JSON_TYPE = "application/json"
-# Who sends this header gets `Server-Timing`; nobody else pays for it.
-WANTS_TIMING = "want-server-timing"
 # RFC 9110, 15; what Python and Werkzeug say changes with their releases.
 REASONS = {
     **{each.value: each.phrase for each in HTTPStatus},
@@ -31,6 +29,8 @@ REASONS = {
     416: "Range Not Satisfiable",
     422: "Unprocessable Content",
 }
+# Who sends this header gets `Server-Timing`; nobody else pays for it.
+WANTS_TIMING = "want-server-timing"
 
 
 class Vitals:

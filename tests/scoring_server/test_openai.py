@@ -64,7 +64,7 @@ def counter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
     """The address of a server with a token, and the file that its model leaves."""
     folder = tmp_path_factory.mktemp("counter")
     (folder / "token").write_text("sesame")
-    config = config_of(folder / "model", token_file=str(folder / "token"), threads=2)
+    config = config_of(folder / "model", token_file=str(folder / "token"))
     with serving(config) as (url, _):
         yield url, folder / "model" / "code" / "ended"
 
@@ -104,21 +104,9 @@ def test_a_stream_sync_and_async(counter: tuple[str, Path]) -> None:
     assert asyncio.run(ask()) == "012"
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_client_that_goes_stops_the_model(
-    threads: int, counter: tuple[str, Path], tmp_path: Path
-) -> None:
-    paths = ("/v1/chat/completions", "/invocations")
-    if threads == 2:
-        for path in paths:
-            stopped(*counter, path)
-        return
-    with serving(config_of(tmp_path / "model")) as (url, _):
-        for path in paths:
-            stopped(url, tmp_path / "model" / "code" / "ended", path)
-
-
-def stopped(url: str, ended: Path, path: str) -> None:
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/invocations"])
+def test_a_client_that_goes_stops_the_model(path: str, counter: tuple[str, Path]) -> None:
+    url, ended = counter
     ended.unlink(missing_ok=True)
     body = {"messages": MESSAGES, "stream": True, "count": ENDLESS}
     headers = {"Authorization": "Bearer sesame", "Accept": "text/event-stream"}
@@ -128,9 +116,8 @@ def stopped(url: str, ended: Path, path: str) -> None:
     wait_for(ended)
     # Its worker has time for others again.
     body["count"] = 1
-    assert requests.post(url + path, json=body, headers=headers, timeout=60).text.endswith(
-        "[DONE]\n\n"
-    )
+    answer = requests.post(url + path, json=body, headers=headers, timeout=60)
+    assert answer.text.endswith("[DONE]\n\n")
 
 
 # --- models of real MLflow -----------------------------------------------------------------------

@@ -7,6 +7,8 @@ from typing import Optional
 from ...config import FLAVOR, ModelConfig
 from ...errors import BAD_REQUEST, ScoringError
 
+MODELS = "/v1/models"
+MODEL = MODELS + "/<id>"
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 COMPLETIONS, EMBEDDINGS = "/v1/completions", "/v1/embeddings"
 
@@ -25,6 +27,7 @@ _PATH_OF_TASK = {
     "llm/v1/completions": COMPLETIONS,
     "llm/v1/embeddings": EMBEDDINGS,
 }
+STREAM_TYPE = "text/event-stream"
 
 
 class RequestError(ScoringError):

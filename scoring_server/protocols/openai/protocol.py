@@ -11,15 +11,22 @@ from typing import Any, Dict, Iterator, Optional
 from ...config import ServerConfig
 from ...errors import UNAUTHENTICATED, ScoringError, quote
 from ...formats.parsing import ModelInput
-from ...routes import FRONT, JSON_TYPE, WORKER, Answer, Request, Route, Vitals, json_answer
+from ...routes import (
+    FRONT,
+    JSON_TYPE,
+    WORKER,
+    Answer,
+    Description,
+    Request,
+    Route,
+    Vitals,
+    json_answer,
+)
 from ...scoring.protocol import WireProtocol
 from ...signature.signature import Signature
-from .api import RequestError, path_of
+from .api import MODEL, MODELS, STREAM_TYPE, RequestError, path_of
 
-MODELS = "/v1/models"
-MODEL = MODELS + "/<id>"
 OWNER = "mlmodel-launcher"
-STREAM_TYPE = "text/event-stream"
 
 
 class OpenAIProtocol(WireProtocol):
@@ -32,7 +39,7 @@ class OpenAIProtocol(WireProtocol):
     errors_below = "/v1"
 
     def __init__(self, config: ServerConfig) -> None:
-        self._debug = config.server.debug
+        self._config = config
         model = config.model
         self._names = list(model.names) or [Path(model.path).name or "model"]
         self._created = _seconds(model.utc_time_created)
@@ -50,6 +57,14 @@ class OpenAIProtocol(WireProtocol):
 
     # --- what needs no model -------------------------------------------------------------------
 
+    def describe(self) -> Description:
+        """The path that the model has, and the list of models."""
+        if self.path is None:
+            return Description({})
+        from .description import describe
+
+        return describe(self._config, self.path, self._names)
+
     def problem(self, params: Dict[str, str]) -> Optional[ScoringError]:
         """404 for another model."""
         return self._unknown(params["id"]) if "id" in params else None
@@ -66,7 +81,7 @@ class OpenAIProtocol(WireProtocol):
             "param": getattr(error, "param", None),
             "code": code.lower(),
         }
-        if self._debug and error.stack_trace:
+        if self._config.server.debug and error.stack_trace:
             described["stack_trace"] = error.stack_trace
         return described
 

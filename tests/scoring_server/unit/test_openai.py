@@ -7,6 +7,13 @@ import json
 
 import pytest
 
+from scoring_server.config import ModelConfig
+from scoring_server.model.loading import load_model
+from scoring_server.protocols.openai.api import path_of
+from scoring_server.protocols.openai.protocol import OpenAIProtocol
+from scoring_server.routes import Request
+from scoring_server.scoring.application import Application
+
 MESSAGES = [{"role": "user", "content": "hi"}]
 CHAT, AGENT, RESPONSES = "agent/v1/chat", "agent/v2/chat", "agent/v1/responses"
 
@@ -113,9 +120,6 @@ def test_a_model_has_its_path_and_no_other(clients, task, path):
 
 
 def test_loaders_of_mlflow_say_what_a_model_is():
-    from scoring_server.config import ModelConfig
-    from scoring_server.protocols.openai.api import path_of
-
     found = []
     for name in ("chat_model", "chat_agent", "responses_agent", "code_model"):
         flavor = {"loader_module": "mlflow.pyfunc.loaders." + name}
@@ -162,6 +166,28 @@ def test_errors_of_the_server_have_the_form_of_the_api(models, tmp_path):
 def test_any_name_of_the_model_is_accepted(clients):
     for name in ("m", "other", None):
         assert chat(clients[CHAT], model=name, answer="a")["model"] == "m"
+
+
+def test_the_description_has_the_routes_of_the_model(clients):
+    for task, client in clients.items():
+        document = client.get("/openapi.json").get_json()
+        paths = [path for path in document["paths"] if path.startswith("/v1")]
+        found = client.application.url_map.iter_rules()
+        assert len(paths) == sum(rule.rule.startswith("/v1") for rule in found)
+        assert len(paths) == (0 if task is None else 3)
+        schemas = document["components"]["schemas"]
+        assert ("OpenAIRequest" in schemas) is (task is not None)
+        if task is not None:
+            (operation,) = [
+                document["paths"][path]["post"] for path in paths if "models" not in path
+            ]
+            assert (
+                operation["requestBody"]["content"]["application/json"]["example"]["model"] == "m"
+            )
+            error = document["components"]["responses"]["openai_400"]["content"]
+            assert error["application/json"]["schema"] == {
+                "$ref": "#/components/schemas/OpenAIError"
+            }
 
 
 # --- chat ----------------------------------------------------------------------------------------
@@ -448,6 +474,32 @@ def test_embeddings(embedders, kind):
         body = {"input": "abc", "kind": kind, "encoding_format": "base64"}
         (found,) = post(client, "/embeddings", body).get_json()["data"]
         assert base64.b64decode(found["embedding"]) == b"\0\0@@\0\0\0?"
+
+
+def test_embeddings_of_several_requests_are_one_prediction(models):
+    code = """
+        class Model:
+            def predict(self, model_input, params=None):
+                return [[float(len(model_input)), len(text)] for text in model_input["text"]]
+    """
+    server = {"max_batch_rows": 8}
+    config = models.config(
+        code, inputs=[dict(ONE, name="text")], metadata={"task": "llm/v1/embeddings"}, server=server
+    )
+    application = Application(config, load_model(config))
+    group = OpenAIProtocol(config)
+    bodies = [{"input": "a"}, {"input": ["bb", "ccc"]}, {"input": []}]
+    answers = application.answer_together(
+        [
+            Request(group, group.routes[2], "POST", "", {}, "", {}, json.dumps(body).encode())
+            for body in bodies
+        ]
+    )
+    assert [answer.status for answer in answers] == [200, 200, 400]
+    found = [json.loads(answer.body)["data"] for answer in answers[:2]]
+    assert [[each["embedding"] for each in data] for data in found] == [
+        [[3.0, 1.0]], [[3.0, 2.0], [3.0, 3.0]],
+    ]  # fmt: skip
 
 
 def test_one_flat_vector_is_that_of_one_text(embedders):
