@@ -197,9 +197,11 @@ class Front(RequestHandler, Vitals):
     def refuse(self, client: Client, head: Optional[Head], error: HttpError) -> None:
         # No error of a head, or of what it lacks, says that its sender has the token.
         is_known = head is not None and error.status != 401
+        # What has no head has no route, whichever path the log gives it.
+        asked = ("", "") if head is None else (head.method, head.path)
+        match = self._service.table.find(*asked)
         head = head or Head("GET", "/", "1.1", {})
         head.keep_alive = False
-        match = self._service.table.find(head.method, head.path)
         request = PendingRequest(client, head, match, b"", time.monotonic())
         request.is_known = is_known
         self._dispatcher.answer_error(request, error.status, error.message)

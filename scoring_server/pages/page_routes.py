@@ -8,26 +8,33 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Any, Dict, Optional
 
 from ..config import ServerConfig
 from ..errors import ENDPOINT_NOT_FOUND, ScoringError
-from ..routes import PAGES, Answer, Request, Route, RouteGroup, Vitals, json_answer
+from ..routes import (
+    JSON_TYPE,
+    PAGES,
+    Answer,
+    Description,
+    Request,
+    Route,
+    RouteGroup,
+    Vitals,
+    json_answer,
+)
+from ..web.address import root_path_of
 
 HTML_TYPE = "text/html"
 
 
 class PageRoutes(RouteGroup):
-    """`/` for browsers, `/docs`, and what belongs to them; every path in them is relative.
-
-    :param groups: what else the server answers.
-    """
+    """`/` for browsers, `/docs`, and what belongs to them; every path in them is relative."""
 
     name = "pages"
 
-    def __init__(self, config: ServerConfig, groups: Sequence[RouteGroup]) -> None:
+    def __init__(self, config: ServerConfig) -> None:
         self._config = config
-        self._groups = groups
         # That of the server, whichever process of it answers.
         self._since = time.time()
         get = ("GET",)
@@ -39,18 +46,43 @@ class PageRoutes(RouteGroup):
             Route("/docs/files/<name>", get, PAGES, self._viewer_file, is_open=True),
         )
 
+    def describe(self) -> Description:
+        """What people's browsers are answered."""
+        page = {"200": _content("The page.", HTML_TYPE), "304": {"description": "As before."}}
+        file = {"200": {"description": "The file."}, "304": {"description": "As before."}}
+        missing = _content("Not for other clients than browsers.", JSON_TYPE)
+        model = _content("What the page shows.", JSON_TYPE)
+        return Description(
+            {
+                "GET /": {
+                    "summary": "A page to try the model in",
+                    "responses": {**page, "404": missing},
+                },
+                "GET /page/model": {
+                    "summary": "The model, as its page shows it",
+                    "responses": {"200": model},
+                },
+                "GET /page/files/<name>": {"summary": "A file of a page", "responses": file},
+                "GET /docs": {"summary": "A page with this description", "responses": page},
+                "GET /docs/files/<name>": {"summary": "A file of that page", "responses": file},
+            }
+        )
+
     def _page(self, request: Request, _vitals: Vitals) -> Answer:
         from .static_files import OWN_FILES
 
         if HTML_TYPE not in request.headers.get("accept", ""):
             # Programs that look for something here are told what they were always told.
             return _nothing(request)
-        return OWN_FILES.answer("page.html", request, vary="Accept")
+        # The root path alone has no slash at its end.
+        root = root_path_of(self._config.server.root_path)
+        base = root + "/" if root else ""
+        return OWN_FILES.answer("page.html", request, vary="Accept", base=base)
 
-    def _model(self, _request: Request, _vitals: Vitals) -> Answer:
+    def _model(self, _request: Request, vitals: Vitals) -> Answer:
         from .description import describe_for_page
 
-        answer = json_answer(200, describe_for_page(self._config, self._groups, self._since))
+        answer = json_answer(200, describe_for_page(self._config, vitals.groups, self._since))
         answer.headers.append(("Cache-Control", "no-store"))
         return answer
 
@@ -70,6 +102,11 @@ class PageRoutes(RouteGroup):
         """The viewer's folder; None too where the configuration's is another machine's."""
         folder = self._config.server.docs_viewer
         return folder if folder is not None and Path(folder).is_dir() else None
+
+
+def _content(description: str, media_type: str) -> Dict[str, Any]:
+    """A Response Object."""
+    return {"description": description, "content": {media_type: {}}}
 
 
 def _file(request: Request, _vitals: Vitals) -> Answer:

@@ -17,7 +17,7 @@ _TYPES = {
 # Nothing inline, nothing of another host, in nobody's frame. Viewers draw their icons as data.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
-    " connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    " connect-src 'self'; form-action 'none'; base-uri 'self'; frame-ancestors 'none'"
 )
 _HEADERS = (
     ("Content-Security-Policy", _POLICY),
@@ -37,7 +37,7 @@ class StaticFiles:
     def __init__(self, folder: Path, names: Optional[Collection[str]] = None) -> None:
         self._folder = folder
         self._names = {path.name for path in folder.iterdir()} if names is None else names
-        self._read: Dict[str, Tuple[bytes, str]] = {}
+        self._read: Dict[Tuple[str, str], Tuple[bytes, str]] = {}
 
     def find(self, request: Request) -> Optional[Answer]:
         """The answer with the file that the path's `name` says; None where there is none."""
@@ -46,12 +46,15 @@ class StaticFiles:
             return None
         return self.answer(name, request)
 
-    def answer(self, name: str, request: Request, vary: Optional[str] = None) -> Answer:
+    def answer(
+        self, name: str, request: Request, vary: Optional[str] = None, base: str = ""
+    ) -> Answer:
         """The file, or 304 where the client has it.
 
         :param vary: the header that the choice of the file depends on.
+        :param base: the path that a page's addresses are relative to; "" for its own.
         """
-        body, tag = self._contents(name)
+        body, tag = self._contents(name, base)
         headers: Headers = [("ETag", tag), *_HEADERS]
         if vary is not None:
             headers.append(("Vary", vary))
@@ -61,12 +64,15 @@ class StaticFiles:
         kind = _TYPES.get(Path(name).suffix, "application/octet-stream")
         return Answer(200, [("Content-Type", kind), *headers], body)
 
-    def _contents(self, name: str) -> Tuple[bytes, str]:
-        found = self._read.get(name)
+    def _contents(self, name: str, base: str) -> Tuple[bytes, str]:
+        found = self._read.get((name, base))
         if found is None:
             body = (self._folder / name).read_bytes()
+            if base:
+                head = '<head>\n<base href="{}">'.format(base).encode("ascii")
+                body = body.replace(b"<head>", head, 1)
             tag = '"{}"'.format(hashlib.sha256(body).hexdigest()[:20])
-            found = self._read[name] = (body, tag)
+            found = self._read[name, base] = (body, tag)
         return found
 
 

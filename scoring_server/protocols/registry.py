@@ -28,5 +28,5 @@ def route_groups(config: ServerConfig) -> List[RouteGroup]:
     if config.server.page:
         from ..pages.page_routes import PageRoutes
 
-        groups.append(PageRoutes(config, groups))
+        groups.append(PageRoutes(config))
     return groups

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from hatchling.builders.wheel import WheelBuilder
 
 from launcher.engines.scoring_server import docs_viewer
 from scoring_server.config import ModelConfig, ServerConfig
-from scoring_server.pages.description import chat_kind, example_body
+from scoring_server.pages.description import describe_for_page
 from scoring_server.protocols.registry import route_groups
 from scoring_server.routes import PAGES, Request
 from tests.scoring_server.serving_process import BODY, ROOT, serving, write_config
@@ -143,38 +142,27 @@ def test_the_launcher_has_a_viewer() -> None:
     assert {"swagger-ui.css", "swagger-ui-bundle.js"} <= {path.name for path in viewer.iterdir()}
 
 
-def test_the_example_becomes_a_request(tmp_path: Path) -> None:
-    split = {"columns": ["a"], "data": [[n] for n in range(9)], "index": list(range(9))}
-    for info, content, body in (
-        ({"artifact_path": "e.json", "type": "dataframe"}, split,
-         {"dataframe_split": {"columns": ["a"], "data": [[n] for n in range(5)]}}),
-        ({"artifact_path": "e.json", "type": "ndarray"}, {"inputs": [[1]] * 9}, {"inputs": [[1]] * 5}),
-        ({"artifact_path": "e.json", "type": "json_object"}, {"a": 1}, {"inputs": {"a": 1}}),
-        ({"serving_input_path": "e.json"}, {"messages": []}, {"messages": []}),
-        ({"artifact_path": "../e.json", "type": "json_object"}, {"a": 1}, None),
-        ({"artifact_path": "none.json", "type": "json_object"}, {"a": 1}, None),
-        (None, {"a": 1}, None),
-    ):  # fmt: skip
-        (tmp_path / "e.json").write_text(json.dumps(content))
-        model = ModelConfig(path=str(tmp_path), saved_input_example_info=info)
-        assert example_body(model) == body, info
-    (tmp_path / "e.json").write_text("{")
-    info = {"serving_input_path": "e.json"}
-    assert example_body(ModelConfig(path=str(tmp_path), saved_input_example_info=info)) is None
+@pytest.mark.parametrize(
+    ("task", "path"),
+    [
+        ("llm/v1/chat", "/v1/chat/completions"),
+        ("agent/v1/responses", "/v1/responses"),
+        ("llm/v1/embeddings", None),
+        (None, None),
+    ],
+)
+def test_models_that_chat_are_said_where_they_do(task: str | None, path: str | None) -> None:
+    flavors = {"python_function": {"loader_module": "x"}}
+    model = ModelConfig(path="/m", flavors=flavors, metadata={"task": task})
+    told = describe_for_page(ServerConfig(model=model), [], 0.0)
+    assert told["model"]["chat"] == path
 
 
-def test_models_that_chat_are_known_by_loader_or_task() -> None:
-    for loader, task, kind in (
-        ("mlflow.pyfunc.loaders.chat_model", None, "chat"),
-        ("mlflow.pyfunc.loaders.chat_agent", None, "agent"),
-        ("mlflow.pyfunc.loaders.responses_agent", None, "responses"),
-        ("mlflow.transformers", "llm/v1/chat", "chat"),
-        ("mlflow.transformers", "llm/v1/embeddings", None),
-        ("mlflow.sklearn", None, None),
-        ("mlflow.sklearn", ["odd"], None),
-    ):
-        flavors = {"python_function": {"loader_module": loader}}
-        assert chat_kind(ModelConfig(flavors=flavors, metadata={"task": task})) == kind
+def test_below_a_root_path_addresses_are_relative_to_that(tmp_path: Path) -> None:
+    config = ServerConfig.read(str(write_config(tmp_path / "model", root_path="/a/b/")))
+    assert b'<head>\n<base href="/a/b/">\n' in ask(config, "/").body
+    plain = ask(config._replace(server=config.server._replace(root_path="")), "/")
+    assert b"<base" not in plain.body
 
 
 def test_the_wheel_has_the_pages_files(tmp_path: Path) -> None:

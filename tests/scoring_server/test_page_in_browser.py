@@ -58,7 +58,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def table_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("table")
-    with serving(table_model(folder / "model", docs_viewer=str(docs_viewer()))) as (url, _):
+    options = {"docs_viewer": str(docs_viewer()), "root_path": "/shop/prices"}
+    with serving(table_model(folder / "model", **options)) as (url, _):
         yield url
 
 
@@ -106,9 +107,9 @@ def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visit]:
     assert not visit.problems
 
 
-def open_table(visit: Visit, url: str) -> Page:
+def open_table(visit: Visit, url: str, path: str = "/") -> Page:
     page = visit.page
-    page.goto(f"{url}/")
+    page.goto(f"{url}{path}")
     expect(page.get_by_role("heading", level=1)).to_have_text("prices")
     return page
 
@@ -202,7 +203,7 @@ def test_what_does_not_fit_is_said_and_not_sent(visit: Visit, table_url: str) ->
 def test_the_request_as_code_is_what_is_sent(visit: Visit, table_url: str) -> None:
     page = open_table(visit, table_url)
     code = page.locator("#code")
-    expect(code).to_contain_text(f"curl {table_url}/invocations")
+    expect(code).to_contain_text(f"curl {table_url}/shop/prices/invocations")
     page.get_by_role("tab", name="curl").press("ArrowRight")
     expect(page.get_by_role("tab", name="Python")).to_be_focused()
     text = code.inner_text().replace("timeout=60", "timeout=60, auth=None")
@@ -270,6 +271,28 @@ def test_a_conversation_streams_with_a_token(visit: Visit, chat_url: str) -> Non
     page.reload()
     expect(page.get_by_label("Token", exact=True)).to_be_visible()
     visit.problems = [line for line in visit.problems if "401" not in line]
+
+
+@pytest.mark.parametrize("path", ["/shop/prices", "/shop/prices/"])
+def test_it_works_below_a_root_path(visit: Visit, table_url: str, path: str) -> None:
+    page = open_table(visit, table_url, path)
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("table", name="Predictions")).to_be_visible()
+    expect(page.locator("#code")).to_contain_text(f"{table_url}/shop/prices/invocations")
+    assert {urlsplit(url).path.startswith("/shop/prices") for url in visit.asked} == {True}
+    page.get_by_role("link", name="API description").click()
+    expect(page).to_have_url(f"{table_url}/shop/prices/docs")
+
+
+@pytest.mark.parametrize("path", ["", "/shop/prices"])
+def test_docs_show_the_description_and_send(visit: Visit, table_url: str, path: str) -> None:
+    page = visit.page
+    page.goto(f"{table_url}{path}/docs")
+    page.get_by_text("/invocations", exact=True).click()
+    page.get_by_role("button", name="Try it out").click()
+    with page.expect_response(f"{table_url}{path}/invocations") as response:
+        page.get_by_role("button", name="Execute").click()
+    assert response.value.status == 200
 
 
 def test_the_strip_shows_what_the_server_does(visit: Visit, table_url: str) -> None:

@@ -29,7 +29,7 @@ REQUESTS = 200
 SYSTEM_CALLS_PER_REQUEST = 9
 # Python and C functions that are called to parse three rows, apply the signature, and encode.
 CALLS_PER_REQUEST = 250
-MODULES_OF_THE_SERVER = 124
+MODULES_OF_THE_SERVER = 130
 
 STARTED = """
 import sys

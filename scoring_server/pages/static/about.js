@@ -12,7 +12,7 @@ export function showAbout(told) {
   const facts = [
     model.version && `version ${model.version}`,
     ...model.aliases.map((alias) => `@${alias}`),
-    names[0] ?? model.loader ?? model.flavor,
+    names[0] ?? model.loader_module?.split(".").pop() ?? model.flavor,
     told.r ? `R ${told.r.version}` : `Python ${told.python}`,
     environment.env_manager,
     `${server.workers} ${server.workers === 1 ? "worker" : "workers"}`,

@@ -17,6 +17,11 @@ function choose(tab) {
 }
 
 async function start() {
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    // Below a root path the address of the page is not what its links are relative to.
+    event.preventDefault();
+    byId("main").focus();
+  });
   askTokenWith(askForToken);
   const response = await call("page/model");
   if (!response.ok) throw new Error(messageOf(await response.text(), response.status));
@@ -26,7 +31,7 @@ async function start() {
   showFiles(told.server.max_body);
   if (told.model.chat !== null) {
     byId("tab-chat").hidden = false;
-    showChat(told.model, told.server.paths);
+    showChat(told.model);
   }
   tabs(byId("tab-predict").parentElement, choose);
   showLive(told.server.prediction_paths);

@@ -5,14 +5,13 @@ import { byId, duration, el } from "./dom.js";
 import { errorOf, events, finalText, pieceOf } from "./streams.js";
 
 /** Make the view work for a model. */
-export function showChat(model, paths) {
-  const target = targetFor(model, paths);
+export function showChat(model) {
   const log = byId("chat-log");
   const text = byId("chat-text");
   let messages = [];
   let running = null;
 
-  byId("chat-note").textContent = `POST /${target.path}`;
+  byId("chat-note").textContent = `POST ${model.chat}`;
 
   async function send() {
     const content = text.value.trim();
@@ -24,7 +23,7 @@ export function showChat(model, paths) {
     setRunning(new AbortController());
     const started = performance.now();
     try {
-      const whole = await receive(target, messages, running.signal, answer);
+      const whole = await receive(model, messages, running.signal, answer);
       messages.push({ role: "assistant", content: whole });
       answer.time.textContent = duration(performance.now() - started);
     } catch (error) {
@@ -65,21 +64,16 @@ export function showChat(model, paths) {
   });
 }
 
-/** Where the model chats, and the body of a request there. */
-function targetFor(model, paths) {
-  const isResponses = model.chat === "responses";
-  const own = isResponses ? "v1/responses" : "v1/chat/completions";
-  const key = isResponses ? "input" : "messages";
-  if (paths.includes(`/${own}`)) {
-    return { path: own, body: (messages) => ({ model: model.name, [key]: messages, stream: true }) };
-  }
-  return { path: "invocations", body: (messages) => ({ [key]: messages }) };
+/** The body of a request at the path where the model chats. */
+function bodyOf({ name, chat }, messages) {
+  const key = chat.endsWith("/responses") ? "input" : "messages";
+  return JSON.stringify({ model: name, [key]: messages, stream: true });
 }
 
 /** Send the conversation, show the answer as it comes, and return all of it. */
-async function receive(target, messages, signal, { content, log }) {
-  const response = await call(target.path, {
-    method: "POST", signal, body: JSON.stringify(target.body(messages)),
+async function receive(model, messages, signal, { content, log }) {
+  const response = await call(model.chat.slice(1), {
+    method: "POST", signal, body: bodyOf(model, messages),
     headers: { "Content-Type": "application/json", Accept: "text/event-stream, application/json" },
   });
   if (!response.ok) throw new Error(messageOf(await response.text(), response.status));

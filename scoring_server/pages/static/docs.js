@@ -4,7 +4,12 @@ import { askTokenWith, authorization, call, messageOf, root } from "./api.js";
 import { byId } from "./dom.js";
 import { askForToken } from "./token.js";
 
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const followTheme = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+
 async function start() {
+  followTheme();
+  dark.addEventListener("change", followTheme);
   askTokenWith(askForToken);
   const response = await call("openapi.json");
   if (!response.ok) throw new Error(messageOf(await response.text(), response.status));

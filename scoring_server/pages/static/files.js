@@ -40,16 +40,16 @@ export function showFiles(limit) {
       place.replaceChildren(el("pre", { class: "code", tabindex: "0" }, outcome.text));
       return;
     }
-    const table = beside(sent, predictions);
-    const count = table.rows.length;
+    const [whole, shown] = beside(sent, predictions);
+    const count = whole.rows.length;
     const name = file.name.replace(/\.[^.]*$/, "") + ".predictions.csv";
-    const url = URL.createObjectURL(new Blob([toCsv(table)], { type: "text/csv" }));
+    const url = URL.createObjectURL(new Blob([toCsv(whole)], { type: "text/csv" }));
     place.replaceChildren(
       el("div", { class: "card-head" },
         el("h2", {}, file.name),
         el("span", { class: "badge good" }, `${count} rows · ${duration(outcome.took)}`),
         el("a", { class: "button small", href: url, download: name, id: "download" }, "Download CSV")),
-      drawTable({ columns: table.columns, rows: table.rows.slice(0, MOST_ROWS) },
+      drawTable({ columns: shown.columns, rows: shown.rows.slice(0, MOST_ROWS) },
         { caption: `Predictions for ${file.name}`, count, marked: predictions.columns }),
       drawStages(outcome));
   }
@@ -78,12 +78,17 @@ function typeOf(name) {
   return /\.(parquet|pq)$/i.test(name) ? PARQUET : null;
 }
 
-/** The predictions with the columns that were sent beside them, where their rows belong together. */
+/**
+ * The predictions with the columns that were sent, where their rows belong together: as a file has
+ * them, and as the page shows them, where a narrow screen has the first columns only.
+ */
 function beside(sent, predictions) {
-  if (sent === null || sent.length !== predictions.rows.length + 1) return predictions;
+  if (sent === null || sent.length !== predictions.rows.length + 1) return [predictions, predictions];
   const [columns, ...rows] = sent;
-  return {
-    columns: [...columns, ...predictions.columns],
-    rows: rows.map((row, number) => [...row, ...predictions.rows[number]]),
-  };
+  return [joined({ columns, rows }, predictions), joined(predictions, { columns, rows })];
 }
+
+const joined = (left, right) => ({
+  columns: [...left.columns, ...right.columns],
+  rows: left.rows.map((row, number) => [...row, ...right.rows[number]]),
+});

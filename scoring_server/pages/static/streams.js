@@ -1,5 +1,4 @@
-// Server-sent events, and the texts in them: OpenAI's chat completions and responses, and the
-// chunks of MLflow's own interfaces, which /invocations sends.
+// Server-sent events, and the texts in them: those of OpenAI's chat completions and responses.
 
 /** The events of a body: their name and their JSON, until its end or `[DONE]`. */
 export async function* events(body) {
