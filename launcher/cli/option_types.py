@@ -53,7 +53,15 @@ class _EnvManager(click.ParamType[str]):
         return click.Choice(choices())
 
 
+class _ModelUri(click.ParamType[str]):
+    name = "uri"
+
+    def get_missing_message(self, *args: Any, **kwargs: Any) -> str:  # noqa: ARG002
+        return "The model goes there: -m PATH, or -m models:/NAME@ALIAS."
+
+
 ENV_MANAGER = _EnvManager()
+MODEL_URI = _ModelUri()
 AGE = _Quantity("age", parse_age)
 SIZE = _Quantity("size", parse_size)
 
