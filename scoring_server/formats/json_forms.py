@@ -101,19 +101,22 @@ class Forms:
         if not isinstance(spec, Tensor):
             return of(spec.type, spec.required)
         # In a table, what a row has of a tensor is a flat list.
-        of_element = js.element if of is js.exact else js.accepted_element
-        items, size = of_element(spec.dtype), 1
-        if spec.shape in ((-1,), (-1, 1)):
-            return items
+        is_exact, size = of is js.exact, 1
+        items = js.element(spec.dtype) if is_exact else js.accepted_element(spec.dtype)
         for each in spec.shape[1:]:
             size *= each
-        return {"type": "array", "items": items, "minItems": size, "maxItems": size}
+        flat = {"type": "array", "items": items, "minItems": size, "maxItems": size}
+        if spec.shape not in ((-1,), (-1, 1)):
+            return flat
+        return items if is_exact else _either(items, flat)
 
     def _records(self) -> JsonSchema:
         """Rows; a value that one of them lacks is missing, as long as another has the column."""
+        rows: JsonSchema = {"type": "array", "items": self._row(js.accepted, is_exact=False)}
         return _either(
             {"type": "array", "items": {"$ref": "#/components/schemas/Row"}, "minItems": 1},
-            {"type": "array", "items": self._row(js.accepted, is_exact=False), **self._has_names()},
+            # Where nothing is required, rows without names are rows of other columns.
+            {**rows, **self._has_names()} if self._required else {"type": "array"},
         )
 
     def _has_names(self) -> JsonSchema:
@@ -139,7 +142,7 @@ class Forms:
             "minItems": len(self._inputs),
             "maxItems": len(self._inputs),
         }
-        split = _split({"type": "array", "items": row, "minItems": 1})
+        split = _rows_alone(row)
         if self._is_named:
             split["required"] = ["columns", "data"]
             split["properties"]["columns"] = {"const": [str(each.name) for each in self._inputs]}
@@ -168,7 +171,7 @@ class Forms:
         return {
             "dataframe_split": _either(self._exact_split(), self._columns()),
             "dataframe_records": self._records(),
-            "instances": _either(*([rows, lists] if plain else [rows]), *by_name),
+            "instances": _either(*([rows, lists] if plain else []), *by_name),
             "inputs": _either(rows, lists if plain else one_row, *by_name),
         }
 
@@ -201,16 +204,12 @@ class Forms:
             both.append({"type": "object", "properties": properties, "required": self._required})
         if len(specs) == 1:
             both += [js.tensor(specs[0]), js.accepted_tensor(specs[0])]
-        row = {
-            "type": "object",
-            "properties": {
-                each.name: js.nested(js.accepted_element(each.dtype), each.shape[1:])
-                for each in specs
-            },
-            "required": self._required,
-        }
-        rows: JsonSchema = {"type": "array", "items": row, "minItems": 1}
-        return {**tables, "instances": _either(rows, *both), "inputs": _either(*both)}
+        rows = []
+        for of_element in (js.element, js.accepted_element):
+            row = {each.name: js.nested(of_element(each.dtype), each.shape[1:]) for each in specs}
+            items = {"type": "object", "properties": row, "required": self._required}
+            rows.append({"type": "array", "items": items, "minItems": 1})
+        return {**tables, "instances": _either(*rows, *both), "inputs": _either(*both)}
 
     def _tables_of_tensors(self) -> Dict[str, JsonSchema]:
         """The forms of tables, where these can fill the tensors."""
@@ -226,7 +225,7 @@ class Forms:
         exact_split = []
         if len(shapes[0]) == 2:
             row = js.nested(js.element(self._inputs[0].dtype), shapes[0][1:])
-            exact_split = [_split({"type": "array", "items": row, "minItems": 1})]
+            exact_split = [_rows_alone(row)]
         return {
             "dataframe_split": _either(*exact_split, split),
             "dataframe_records": {"type": "array", "minItems": 1},
@@ -245,8 +244,10 @@ class Forms:
         }
         if schema is None or self._signature.from_type_hint:
             return described
-        if not self._is_named or schema.is_tensor or not set(RAW_KEYS) & set(schema.names):
+        if schema.is_tensor or (self._is_named and not set(RAW_KEYS) & set(schema.names)):
             return None
+        if not self._is_named:
+            return described
         properties = {str(each.name): self._cell(each, js.exact) for each in self._inputs}
         loose = {str(each.name): js.ANYTHING for each in self._inputs}
         described["required"] = self._required
@@ -289,6 +290,17 @@ def _split(data: JsonSchema) -> JsonSchema:
             "index": {"description": "Labels of rows; the model gets them as the table's index."},
             "data": data,
         },
+        "required": ["data"],
+        "additionalProperties": False,
+    }
+
+
+def _rows_alone(row: JsonSchema) -> JsonSchema:
+    """The schema of `dataframe_split` whose columns need no names."""
+    labels = {"type": "array", "items": {"type": ["integer", "string"]}}
+    return {
+        "type": "object",
+        "properties": {"data": {"type": "array", "items": row, "minItems": 1}, "index": labels},
         "required": ["data"],
         "additionalProperties": False,
     }

@@ -105,7 +105,7 @@ def _bodies(
     if example is not None:
         body["example"] = example
     bodies: Dict[str, Any] = {JSON_TYPE: body}
-    bodies[CSV_TYPE] = {"schema": {"type": "string"}, **forms.csv_example()}
+    bodies[CSV_TYPE] = {"schema": js.ANYTHING, **forms.csv_example()}
     if importlib.util.find_spec("pyarrow") is not None:
         bodies[PARQUET_TYPE] = {}
     return bodies

@@ -57,7 +57,7 @@ _SAMPLES: Dict[DataType, Any] = {
     DOUBLE: 0.5,
     STRING: "a",
     BINARY: "YQ==",
-    DATETIME: "2024-01-31T12:00:00Z",
+    DATETIME: "2024-01-31T12:00:00",
 }
 
 
@@ -72,19 +72,28 @@ def exact(kind: Any, required: bool = True) -> JsonSchema:
         schema = dict(_EXACT[kind])
         return schema if required or kind in (INTEGER, LONG) else _nullable(schema)
     if isinstance(kind, Array):
-        schema = {"type": "array", "items": exact(kind.items)}
+        schema = {"type": "array", "items": _exact_inside(kind.items)}
     elif isinstance(kind, Map):
-        schema = {"type": "object", "additionalProperties": exact(kind.values)}
+        schema = {"type": "object", "additionalProperties": _exact_inside(kind.values)}
     elif isinstance(kind, Object):
         schema = {
             "type": "object",
-            "properties": {each.name: exact(each.type, each.required) for each in kind.properties},
+            "properties": {
+                each.name: _exact_inside(each.type, each.required) for each in kind.properties
+            },
             "required": [each.name for each in kind.properties if each.required],
             "additionalProperties": False,
         }
     else:
         return ANYTHING
     return schema if required else _nullable(schema)
+
+
+def _exact_inside(kind: Any, required: bool = True) -> JsonSchema:
+    """The same for what is inside an array, an object or a map."""
+    schema = exact(kind, required)
+    # Only columns of times may have a time zone.
+    return {**schema, "format": "date-time-local"} if kind is DATETIME else schema
 
 
 def accepted(kind: Any, required: bool = True) -> JsonSchema:
@@ -174,7 +183,9 @@ def nested(items: JsonSchema, shape: Sequence[int]) -> JsonSchema:
 
 def tensor(spec: Tensor) -> JsonSchema:
     """The schema of a whole tensor that clients should send."""
-    return nested(element(spec.dtype), spec.shape)
+    schema = nested(element(spec.dtype), spec.shape)
+    # An empty list is no tensor to MLflow.
+    return {**schema, "minItems": 1} if spec.shape[:1] == (-1,) else schema
 
 
 def accepted_tensor(spec: Tensor) -> JsonSchema:

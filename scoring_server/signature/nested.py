@@ -69,7 +69,9 @@ def _scalar(kind: DataType, required: bool) -> Enforce:
             return convert(value)
         if not required and _is_missing(value):
             return None
-        if not np.isscalar(value):
+        # What was cast before is a time by now, which numpy calls no scalar.
+        is_time = kind is DATETIME and isinstance(value, pd.Timestamp)
+        if not np.isscalar(value) and not is_time:
             raise schema_error("Expected {}, got {}.".format(kind, type_name(value)))
         try:
             return check(pd.Series([value]))[0]

@@ -78,12 +78,6 @@ def _of_model(
 
 
 def _infer(config: ServerConfig, parameters: List[Dict[str, Any]]) -> Dict[str, Any]:
-    length = {
-        "name": LENGTH_HEADER,
-        "in": "header",
-        "description": "How many bytes of the body are JSON, where binary tensors follow it.",
-        "schema": {"type": "integer", "minimum": 0},
-    }
     request: Dict[str, Any] = {"schema": {"$ref": _REF + "Request"}}
     example = _example(config)
     if example is not None:
@@ -98,7 +92,9 @@ def _infer(config: ServerConfig, parameters: List[Dict[str, Any]]) -> Dict[str, 
     }
     return {
         "summary": "Predictions of the model, as tensors",
-        "parameters": [*parameters, length],
+        "description": "Triton's binary tensors may follow the JSON, whose length in bytes the"
+        " header field {} then has to say.".format(LENGTH_HEADER),
+        "parameters": parameters,
         "requestBody": {"required": True, "content": {JSON_TYPE: request, BINARY_TYPE: {}}},
         "responses": {"200": answer},
     }

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import requests
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from launcher.model.mlmodel import read_model
 from tests.launcher.launcher_process import Launcher, ObedientModel, command, invoke
+from tests.scoring_server.openapi.signatures import validator
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +36,20 @@ def case(path: Path) -> tuple[dict[str, object], list[object]]:
     return {"dataframe_split": {"columns": columns, "data": [SETOSA, VIRGINICA]}}, [0, 2]
 
 
+def check_description(session: requests.Session, url: str, body: dict[str, object]) -> None:
+    """The body and the model's input example fit the OpenAPI document, and so do the answers."""
+    document = session.get(f"{url}/openapi.json", timeout=60).json()
+    OpenAPIV31SpecValidator(document).validate()
+    operation = document["paths"]["/invocations"]["post"]
+    sent = operation["requestBody"]["content"]["application/json"]
+    got = operation["responses"]["200"]["content"]["application/json"]
+    for each in (body, sent.get("example", body)):
+        validator(document, sent["schema"]).validate(each)
+        answer = session.post(f"{url}/invocations", json=each, timeout=60)
+        assert answer.status_code == 200, answer.text
+        validator(document, got["schema"]).validate(answer.json())
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_real_model(
     launch: Callable[..., Launcher],
@@ -52,6 +68,7 @@ def test_a_real_model(
         assert info["python"] == read_model(path).requirements.python
         answer = session.post(f"{url}/invocations", json=body, timeout=60)
         assert answer.json() == {"predictions": predictions}, launcher.output
+        check_description(session, url, body)
         assert launcher.stop() == 0
     assert "killed" not in launcher.output
 
