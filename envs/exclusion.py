@@ -12,7 +12,7 @@ from envs.building.interpreters import find_interpreter
 from envs.pip.lockfiles import read_lockfile
 from envs.pip.requirements_file import flatten
 from envs.pip.resolution import objection
-from envs.pip.uv import reason
+from envs.pip.uv import reason, uv_error
 from envs.pip.wanted import join
 from envs.preparing import context_for
 from envs.spec import EnvSpec, requirement_name
@@ -43,11 +43,9 @@ def find_exclusion(
 ) -> Exclusion | None:
     """Return what of a spec's requirements excludes its server requirements, None for nothing.
 
-    None as well where the spec's own cannot be resolved, or no index answers: that is no matter of
-    what is added.
-
     :param spec: its requirements count, of a lockfile the pins, and no conda packages.
-    :raises EnvError: a file is missing, or none that may be read.
+    :raises EnvError: that cannot be known: no index answers, its own cannot be resolved either, a
+        file is missing, or none that may be read.
     """
     context = context_for(store or EnvStore(), report, offline=offline, wheelhouse=wheelhouse)
     joined = join(spec, spec.server_requirements)
@@ -65,8 +63,11 @@ def find_exclusion(
         version=minor[0] if minor else None,
     )
     text = objection(request, context)
-    if text is None or (own and objection(replace(request, lines=own), context) is not None):
+    if text is None:
         return None
+    alone = objection(replace(request, lines=own), context) if own else None
+    if alone is not None:
+        raise uv_error(alone, context, "What it asks for cannot be resolved by itself")
     words = set(re.findall(r"[a-z0-9][a-z0-9._-]*", text.lower()))
     for line in (each for each in own if requirement_name(each) in words):
         for each in added:

@@ -43,6 +43,11 @@ class Vitals:
         """All figures in Prometheus' text format."""
         raise NotImplementedError
 
+    @property
+    def groups(self) -> Sequence[RouteGroup]:
+        """The routes that it serves."""
+        raise NotImplementedError
+
 
 class Answer(NamedTuple):
     """An HTTP answer.
@@ -76,6 +81,23 @@ class Route:
     is_open: bool = False
 
 
+class Description(NamedTuple):
+    """What a group says of its routes, in the words of OpenAPI 3.1.
+
+    What all of them have in common (errors, the token, headers, the parameters of their paths) is
+    added by `protocols/openapi.py`.
+
+    :param operations: an Operation Object for each route, by method and path as in
+        `POST /invocations`. A route that the model has no use for is left out.
+    :param schemas: what the operations refer to as `#/components/schemas/NAME`.
+    :param error: the schema of what `RouteGroup.error` makes.
+    """
+
+    operations: Dict[str, Dict[str, Any]]
+    schemas: Dict[str, Any] = {}  # noqa: RUF012 - nobody changes it
+    error: Dict[str, Any] = {"$ref": "#/components/schemas/Error"}  # noqa: RUF012
+
+
 class RouteGroup:
     """Routes that belong together and report errors in one form: a wire protocol's, say.
 
@@ -85,6 +107,10 @@ class RouteGroup:
     name = ""
     routes: Sequence[Route] = ()
     errors_below: Optional[str] = None
+
+    def describe(self) -> Description:
+        """What `/openapi.json` says of the routes; asked for in the pages' process only."""
+        return Description({})
 
     def problem(self, _params: Dict[str, str]) -> Optional[ScoringError]:
         """What is wrong with a path's parameters, as far as that can be said without the model."""

@@ -39,7 +39,7 @@ def create_app(
     table = RouteTable(route_groups(config) if groups is None else groups, root_path)
     started = time.monotonic()
     application = Application(config, load_model(config), has_process=False)
-    vitals = _ProcessVitals(config, time.monotonic() - started)
+    vitals = _ProcessVitals(config, table, time.monotonic() - started)
     token = AccessToken.read(config.server.token_file)
     app = _build(config, table, vitals, _taking_turns(application, config.server.threads))
     _guard_and_count(app, table, token, vitals, cross_origin(config.server.cors_origin))
@@ -52,13 +52,14 @@ def pages_handler(config: ServerConfig, table: RouteTable) -> Handler:
     def refuse(request: Request) -> Answer:
         raise AssertionError("Predictions go to the workers: " + request.path)
 
-    return _Pages(_build(config, table, _ProcessVitals(config, 0.0), refuse))
+    return _Pages(_build(config, table, _ProcessVitals(config, table, 0.0), refuse))
 
 
 class _ProcessVitals(Vitals):
     """A server that is this process; it answers once the model is loaded."""
 
-    def __init__(self, config: ServerConfig, load_seconds: float) -> None:
+    def __init__(self, config: ServerConfig, table: RouteTable, load_seconds: float) -> None:
+        self._table = table
         self.counts = Metrics(config.server)
         self.lock = threading.Lock()
         self._load_seconds = load_seconds
@@ -66,6 +67,10 @@ class _ProcessVitals(Vitals):
     @property
     def is_ready(self) -> bool:
         return True
+
+    @property
+    def groups(self) -> Sequence[RouteGroup]:
+        return self._table.groups
 
     def metrics(self) -> bytes:
         processes = [("server", os.getpid())]

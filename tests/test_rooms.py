@@ -36,7 +36,7 @@ ORDER = {
         "pip",
         "store",
         "plan building",
-        "disk spec errors",
+        "disk spec errors extras",
     ],
     "scoring_server": [
         "__init__ __main__ command_line serving wsgi",

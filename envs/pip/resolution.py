@@ -106,11 +106,14 @@ def resolve(
 def objection(request: Request, context: Context) -> str | None:
     """Return what the resolver has against a request; None where it can be resolved.
 
-    None as well where no index answers: nothing is known then.
+    :raises EnvError: no index answers, so that nothing is known.
     """
     _, completed, _ = _attempt(request, context, "requirements.txt")
-    is_refused = completed.returncode != 0 and not is_network_failure(completed.text)
-    return completed.text if is_refused else None
+    if completed.returncode == 0:
+        return None
+    if is_network_failure(completed.text):
+        raise uv_error(completed.text, context, "No index answers")
+    return completed.text
 
 
 def _attempt(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.option_types import AGE, SIZE
 from launcher.cli.options import (
     as_of_option,
     env_manager_option,
@@ -19,6 +18,7 @@ from launcher.cli.options import (
     mlserver_option,
     model_options,
     offline_option,
+    prune_options,
     take_environment_options,
 )
 from launcher.cli.output import print_json, print_table
@@ -58,10 +58,12 @@ def list_(as_json: bool) -> None:
 
 @envs.command()
 @_key_argument
+@click.option("--lock", is_flag=True, help="Print the resolved list with its hashes, nothing else.")
 @json_option
-def show(key: str, as_json: bool) -> None:
-    """Show an environment: what it was made from, and the resolved list of its packages."""
+def show(key: str, lock: bool, as_json: bool) -> None:
+    """Show an environment: what it was made from, who uses it, and its packages."""
     from envs.store.manifest import read_manifest
+    from launcher.instances.registry import running_instances
 
     store, key = _resolved(key)
     manifest = read_manifest(store.folder(key))
@@ -73,12 +75,21 @@ def show(key: str, as_json: bool) -> None:
     if as_json:
         print_json(manifest)
         return
+    if lock:
+        click.echo(manifest["resolved"].rstrip())
+        return
     for name in ("key", "manager", "python_version", "created", "prefix"):
         click.echo(f"{name.replace('_', ' ') + ':':<16}{manifest[name]}")
     click.echo(f"{'resolved as of:':<16}{manifest['as_of']}")
     for note in manifest["notes"]:
         click.echo(f"{'note:':<16}{note}")
-    click.echo(f"\n{manifest['resolved'].rstrip()}")
+    for instance in running_instances():
+        if instance.environment == key:
+            served = f"{instance.model_uri} (as {instance.name}, process {instance.pid})"
+            click.echo(f"{'serves:':<16}{served}")
+    packages = [f"{name}=={version}" for name, version in sorted(manifest["packages"].items())]
+    click.echo(f"\n{len(packages)} packages; --lock shows them with their hashes:")
+    _print_columns(packages)
 
 
 @envs.command()
@@ -132,14 +143,7 @@ def remove(keys: tuple[str, ...], as_json: bool) -> None:
 
 
 @envs.command()
-@click.option("--older-than", type=AGE, metavar="30d", help="Not used for this long.")
-@click.option(
-    "--max-size",
-    type=SIZE,
-    metavar="20GB",
-    help="Remove the least recently used until all the others take less than this.",
-)
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@prune_options
 @json_option
 def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json: bool) -> None:
     """Remove what dead builds left, damaged environments, and on request unused ones.
@@ -210,6 +214,10 @@ def prepare_env(
 @as_of_option
 @offline_option
 @mlserver_option
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="The folder that the lockfile goes into.  [default: the model's]",
+)  # fmt: skip
 @json_option
 def lock(
     model_uri: str,
@@ -219,9 +227,13 @@ def lock(
     as_of: str,
     offline: bool | None,
     enable_mlserver: bool,
+    output: Path | None,
     as_json: bool,
 ) -> None:
-    """Write a lockfile beside a model's MLmodel: pylock.toml, for conda conda-lock.yml."""
+    """Write a lockfile beside a model's MLmodel: pylock.toml, for conda conda-lock.yml.
+
+    A model that was downloaded needs --output: what is in the cache is replaced and pruned.
+    """
     from envs.locking import write_lockfile
     from launcher.commands.environment import (
         BuildOptions,
@@ -229,7 +241,7 @@ def lock(
         environment_spec,
         refuse_without_requirements,
     )
-    from launcher.commands.model_opening import ModelRequest
+    from launcher.commands.model_opening import ModelRequest, is_cached
     from launcher.console import Console, clear
     from launcher.engines.registry import engine_named
     from launcher.supervision.stop_signals import stop_requests_raise
@@ -239,10 +251,17 @@ def lock(
     with stop_requests_raise():
         request = ModelRequest(model_uri, max_model_size, is_offline, flavor)
         model = request.open(engine, console)
+        if output is None and is_cached(model.path):
+            raise UsageError(
+                f"{model_uri} was downloaded: a lockfile in the cache would be lost.",
+                "Give the folder that it is to go into, with --output, and log it with the model.",
+            )
         options = EnvironmentOptions(env_manager, as_of=as_of)
         refuse_without_requirements(model, options)
         spec = environment_spec(model, options, engine)
-        written = write_lockfile(spec, model.path, report=console.under_way, offline=is_offline)
+        folder = output or model.path
+        folder.mkdir(parents=True, exist_ok=True)
+        written = write_lockfile(spec, folder, report=console.under_way, offline=is_offline)
         clear()
     if as_json:
         print_json({**written._asdict(), "path": str(written.path)})
@@ -307,6 +326,15 @@ def _rows(listed: list[Entry]) -> list[tuple[str, ...]]:
             )
         )
     return rows
+
+
+def _print_columns(words: list[str]) -> None:
+    """Print words below each other, in as many columns as the terminal takes."""
+    widest = max(map(len, words), default=0) + 2
+    columns = max(shutil.get_terminal_size().columns // widest, 1)
+    height = -(-len(words) // columns)
+    for row in range(height):
+        click.echo("".join(word.ljust(widest) for word in words[row::height]).rstrip())
 
 
 def _print_removed(removed: list[Removal], verb: str, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 
 from launcher.cli.options import json_option
 from launcher.cli.output import print_json, print_table
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, UsageError
 from launcher.instances.control import ask, connect
 from launcher.instances.registry import (
     Instance,
@@ -18,7 +19,7 @@ from launcher.instances.registry import (
     find_instance,
     running_instances,
 )
-from launcher.supervision.log import is_same_file
+from launcher.supervision.log import is_same_file, latest_log, log_folder
 
 _COLUMNS = ("name", "state", "url", "pid", "uptime", "requests", "memory", "model", "environment")
 
@@ -64,14 +65,33 @@ def _duration(seconds: float) -> str:
     help="So many of the last lines first.",
 )  # fmt: skip
 def logs(name: str, follow: bool, lines: int) -> None:
-    """Show the log of the served model NAME (a name or process id of ps)."""
-    instance = find_instance(name)
-    with Path(instance.log).open("rb") as log:
+    """Show the log of the served model NAME (a name or process id of ps).
+
+    Of one that has ended, the log of its last run.
+    """
+    instance, path = _log_of(name)
+    with path.open("rb") as log:
         for line in _last_lines(log, lines):
             click.echo(line, nl=False)
-        if follow:
+        if follow and instance is not None:
             os.lseek(log.fileno(), log.tell(), os.SEEK_SET)
             _follow(instance, log.fileno())
+
+
+def _log_of(name: str) -> tuple[Instance | None, Path]:
+    """The instance of that name, None if it has ended, and its log.
+
+    :raises UsageError: there is none, and none has left a log.
+    """
+    try:
+        instance = find_instance(name)
+    except UsageError:
+        path = latest_log(log_folder(), name)
+        if path is None:
+            raise
+        click.echo(f"{name} is not being served; the log of its last run, {path}:", err=True)
+        return None, path
+    return instance, Path(instance.log)
 
 
 def _last_lines(log: Any, number: int) -> list[bytes]:
@@ -139,12 +159,32 @@ def stop(names: tuple[str, ...], everything: bool) -> None:
     """Stop serving NAMES; requests in flight are finished. Returns once they have ended."""
     if everything == bool(names):
         raise click.UsageError("Give names, or --all.")
-    instances = running_instances() if everything else [find_instance(name) for name in names]
+    problems: list[LauncherError] = []
+    instances = running_instances() if everything else list(_found(names, problems))
+    stopping = []
     for instance in instances:
-        _ask(instance, "stop")
-    for instance in instances:
+        try:
+            _ask(instance, "stop")
+        except LauncherError as error:
+            problems.append(error)
+        else:
+            stopping.append(instance)
+    for instance in stopping:
         instance.wait()
         click.echo(f"{instance.name} has stopped.")
+    for problem in problems[:-1]:
+        click.echo(f"Error: {problem.message}", err=True)
+    if problems:
+        raise problems[-1]
+
+
+def _found(names: tuple[str, ...], problems: list[LauncherError]) -> Iterator[Instance]:
+    """Those of the names that are being served; what is wrong with others is added."""
+    for name in dict.fromkeys(names):
+        try:
+            yield find_instance(name)
+        except UsageError as error:
+            problems.append(error)
 
 
 def _ask(instance: Instance, what: str) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import signal
 from typing import Any
 
 import click
@@ -22,7 +23,7 @@ _COMMANDS = {
     "generate-manifest": ("manifests", "Write how a platform is to run a model's image."),
     "lock": ("environments", "Write a lockfile beside a model's MLmodel."),
     "logs": ("instances", "Show the log of a served model."),
-    "models": ("models", "List and prune downloaded models."),
+    "models": ("models", "List, show, remove and prune downloaded models."),
     "ping": ("serving", "Exit with 0 once a server answers /ping."),
     "predict": ("prediction", "Score a file in the model's environment, in chunks."),
     "prepare-env": ("environments", "Build a model's environment and print its path and key."),
@@ -46,6 +47,14 @@ class _Commands(click.Group):
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {name!r}.{_near(name)}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
@@ -57,11 +66,21 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except StopRequested as stop:
             ctx.exit(128 + stop.signum)
+        except KeyboardInterrupt:
+            ctx.exit(128 + signal.SIGINT)
         except Exception as error:
             if ctx.params.get("debug") or not hasattr(error, "hint"):
                 raise
             _print_failure(error)
             ctx.exit(getattr(error, "exit_code", _EXIT_ENVIRONMENT))
+
+
+def _near(name: str) -> str:
+    """What somebody may have meant who called a command that there is not."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, _COMMANDS, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def _print_failure(error: Any) -> None:
@@ -75,7 +94,7 @@ def _print_failure(error: Any) -> None:
         click.echo(f"Log: {error.log_path}", err=True)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mlmodel-launcher", prog_name="launcher")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def main(debug: bool) -> None:

@@ -55,6 +55,13 @@ class _EnvManager(click.ParamType[str]):
         return click.Choice(choices())
 
 
+class _ModelUri(click.ParamType[str]):
+    name = "uri"
+
+    def get_missing_message(self, *args: Any, **kwargs: Any) -> str:  # noqa: ARG002
+        return "The model goes there: -m PATH, or -m models:/NAME@ALIAS."
+
+
 class _Port(click.IntRange):
     """A port; a variable that is none is named, since others set it, too."""
 
@@ -70,6 +77,7 @@ class _Port(click.IntRange):
 
 ENV_MANAGER = _EnvManager()
 PORT = _Port(0, 65535)
+MODEL_URI = _ModelUri()
 AGE = _Quantity("age", parse_age)
 SIZE = _Quantity("size", parse_size)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from launcher.cli.option_types import ENV_MANAGER, SIZE
+from launcher.cli.option_types import AGE, ENV_MANAGER, MODEL_URI, SIZE
 
 if TYPE_CHECKING:
     from launcher.commands.environment import EnvironmentOptions
@@ -30,6 +30,18 @@ def together(*options: Decorator[Any]) -> Decorator[Any]:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+prune_options = together(
+    click.option(
+        "--older-than", type=AGE, metavar="30d", help="Remove what was not used for so long."
+    ),
+    click.option(
+        "--max-size",
+        type=SIZE,
+        metavar="20GB",
+        help="Remove the least recently used until all the others take less than this.",
+    ),
+    click.option("--dry-run", is_flag=True, help="Only say what would be removed."),
+)
 loader_option = click.option(
     "--loader",
     type=click.Choice(["auto", "mlflow"]),
@@ -39,7 +51,12 @@ loader_option = click.option(
 )
 model_options = together(
     click.option(
-        "-m", "--model-uri", required=True, metavar="URI", help="The model: a folder or a URI."
+        "-m",
+        "--model-uri",
+        required=True,
+        metavar="URI",
+        type=MODEL_URI,
+        help="The model: a folder or a URI.",
     ),
     click.option(
         "--max-model-size",

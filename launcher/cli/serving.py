@@ -230,11 +230,15 @@ def _check_places(ctx: click.Context, given: dict[str, Any]) -> None:
     "--wait", default=0.0, type=click.FloatRange(min=0), metavar="SECONDS",
     help="Keep asking for this long.  [default: ask once]",
 )  # fmt: skip
-def ping(url: str, wait: float) -> None:
+@click.option(
+    "--timeout", default=5.0, show_default=True, metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True), help="What the server has for one answer.",
+)  # fmt: skip
+def ping(url: str, wait: float, timeout: float) -> None:
     """Exit with 0 once /ping of the server at URL answers 200, with 1 if it does not in time."""
     from launcher.supervision.probes import ping_url, wait_until_ready
 
-    problem = wait_until_ready(ping_url(url), wait)
+    problem = wait_until_ready(ping_url(url), wait, timeout=timeout)
     if problem is not None:
         click.echo(f"{url} is not ready: {problem}", err=True)
         sys.exit(1)

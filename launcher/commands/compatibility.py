@@ -56,8 +56,6 @@ def fitted(spec: EnvSpec, model: Model, engine: Engine) -> EnvSpec:
 
     :raises UsageError: it wants another Python, or an earlier day.
     """
-    from packaging.specifiers import SpecifierSet
-
     needed = engine.requirements[0]
     is_given = spec.as_of not in ("auto", "today")
     if is_given and engine.since and parse_date(spec.as_of) < engine.since.date():
@@ -65,15 +63,29 @@ def fitted(spec: EnvSpec, model: Model, engine: Engine) -> EnvSpec:
             f"{needed} is from {engine.since:%Y-%m-%d}, later than --as-of {spec.as_of}.",
             "Give a later day.",
         )
-    exact = _VERSION.fullmatch(spec.python or _running())
-    if exact is not None and exact[1] not in SpecifierSet(engine.pythons):
-        raise UsageError(
-            f"{needed} needs Python {engine.pythons}, but {_python_line(spec, model)}.",
-            engine.instead,
-        )
-    if exact is None:  # a range: what is in both
+    if not check_python(spec, model, engine):  # a range: what is in both
         spec = replace(spec, python=f"{spec.python},{engine.pythons}")
     return spec if engine.since is None else _brought_up_to(spec, engine.since)
+
+
+def check_python(spec: EnvSpec, model: Model, engine: Engine) -> bool:
+    """See that the engine runs on the Python that the model wants.
+
+    :returns: whether it wants one version; what is in a range and runs it is found by resolving.
+    :raises UsageError: it does not.
+    """
+    exact = _VERSION.fullmatch(spec.python or _running())
+    if exact is None:
+        return False
+    from packaging.specifiers import SpecifierSet
+
+    if exact[1] not in SpecifierSet(engine.pythons):
+        needs = engine.requirements[0] if engine.instead else "The scoring server"
+        raise UsageError(
+            f"{needs} needs Python {engine.pythons}, but {_python_line(spec, model)}.",
+            engine.instead or "Log the model anew with a later Python, or try --env-manager local.",
+        )
+    return True
 
 
 def _brought_up_to(spec: EnvSpec, since: datetime) -> EnvSpec:
@@ -118,10 +130,11 @@ def check_pins(
     *,
     offline: bool | None,
     wheelhouse: Path | None,
-) -> None:
+) -> str | None:
     """See that the engine's requirements can be resolved together with the model's.
 
     :param spec: its requirements are lines of the Python Package Index.
+    :returns: why that cannot be known, a sentence; None where they can be.
     :raises UsageError: they cannot.
     """
     from envs.exclusion import find_exclusion
@@ -133,10 +146,10 @@ def check_pins(
             offline=offline,
             wheelhouse=wheelhouse,
         )
-    except EnvError:
-        return  # the build says it as well, with its log
+    except EnvError as error:
+        return error.message
     if found is None:
-        return
+        return None
     if found.line is None:
         raise UsageError(
             f"{found.added} cannot be beside the model's requirements: {found.reason}.",

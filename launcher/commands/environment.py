@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from launcher.console import Console
 
 _MLFLOW_NAMES = ("mlflow", "mlflow-skinny")
+# A look that costs nothing; what it finds is read with care.
+_OLD_PYTHON = re.compile(r"[\s=]*(2|3\.[0-6])(\D|$)")
 
 
 class BuildOptions(NamedTuple):
@@ -60,11 +63,15 @@ def environment_spec(model: Model, options: EnvironmentOptions, engine: Engine) 
     if model.flavor == CRATE and options.install_mlflow:
         raise UsageError("--install-mlflow is not for crates.", "R needs no MLflow: leave it out.")
     spec = _spec(model, options, engine)
-    if not engine.instead:
+    is_local = spec.env_manager == "local"
+    if not engine.instead and (is_local or not _OLD_PYTHON.match(spec.python or "")):
         return spec
     from launcher.commands import compatibility
 
-    if spec.env_manager == "local":
+    if not engine.instead:
+        compatibility.check_python(spec, model, engine)
+        return spec
+    if is_local:
         compatibility.check_local(engine)
         return spec
     return compatibility.fitted(spec, model, engine)
@@ -72,25 +79,28 @@ def environment_spec(model: Model, options: EnvironmentOptions, engine: Engine) 
 
 def _check_pins(
     spec: EnvSpec, model: Model, options: EnvironmentOptions, engine: Engine, console: Console
-) -> None:
+) -> str | None:
     """See that what the engine needs can be resolved with what the model asks for.
 
+    :returns: why that cannot be known, None where it is.
     :raises UsageError: it cannot.
     """
+    if not engine.instead or spec.env_manager == "local":
+        return None
     from envs import describe
     from launcher.commands import compatibility
 
     build = options.build
     try:
         if describe(spec, offline=build.offline).is_built:
-            return
+            return None
     except EnvError:
         pass  # its Python is not there yet
     conda_file = model.requirements.conda_file
     if spec.conda_channels and conda_file is not None:
         lines = requirements_of_conda_yaml(model.path, conda_file).lines
         spec = replace(spec, requirements=lines, lockfile=None)
-    compatibility.check_pins(
+    return compatibility.check_pins(
         spec, model, engine, console, offline=build.offline, wheelhouse=build.wheelhouse
     )
 
@@ -207,8 +217,9 @@ def prepare_environment(
         for note in model.requirements.notes:  # on what of conda.yaml was left out
             console.warn(note)
     spec = environment_spec(model, options, engine)
-    if engine.instead and spec.env_manager != "local":
-        _check_pins(spec, model, options, engine, console)
+    _check_pins(
+        spec, model, options, engine, console
+    )  # what is unknown the build says, with its log
     with build_errors():
         environment = prepare(
             spec,
@@ -296,15 +307,26 @@ def fill_wheelhouse(
 
 
 def describe_plan(
-    model: Model, options: EnvironmentOptions, engine: Engine, server: ServerOptions
+    model: Model,
+    options: EnvironmentOptions,
+    engine: Engine,
+    server: ServerOptions,
+    console: Console,
 ) -> list[str]:
     """The lines of ``--dry-run``; builds nothing.
 
     :raises EnvironmentBuildError: the environment cannot be planned.
+    :raises UsageError: the engine cannot be in it.
     """
     from envs import describe
 
     spec = environment_spec(model, options, engine)
+    unknown = _check_pins(spec, model, options, engine, console)
+    if unknown is not None:
+        needed = engine.requirements[0]
+        console.warn(
+            f"whether {needed} can be beside the model's requirements is unknown: {unknown}"
+        )
     with build_errors():
         plan = describe(spec)
     assignment = Assignment(model, "", {}, server)

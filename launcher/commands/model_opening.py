@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from envs.disk.home import launcher_home
@@ -72,7 +73,7 @@ def identity_of(source: ModelSource, model: Model, given: str | None) -> Identit
     fetched, the folder is the last one of its URI.
     """
     folder = source.path.name
-    if launcher_home() / "models" in source.path.parents:
+    if is_cached(source.path):
         path = source.uri.partition("?")[0].partition("#")[0]
         last = path.rstrip("/").rpartition("/")[2]
         folder = last.removesuffix(".zip").removesuffix(".tar.gz").removesuffix(".tgz") or folder
@@ -83,6 +84,11 @@ def identity_of(source: ModelSource, model: Model, given: str | None) -> Identit
     aliased = (f"{source.name}@{alias}" for alias in aliases)
     names = (source.name, given, folder, model.name, *aliased)
     return Identity(tuple(dict.fromkeys(each for each in names if each)), source.version, aliases)
+
+
+def is_cached(path: Path) -> bool:
+    """Whether a model's folder is that of a download."""
+    return launcher_home() / "models" in path.parents
 
 
 def describe_model(model: Model) -> str:

@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from envs.disk.home import close_home, launcher_home
+from envs.disk.home import close_home
 from launcher.artifacts import release_model
 from launcher.commands.environment import (
     EnvironmentOptions,
@@ -31,7 +31,7 @@ from launcher.instances.run_folders import run_folder
 from launcher.instances.systemd import watchdog_seconds
 from launcher.supervision.deployment import Limits
 from launcher.supervision.listening_socket import listening_socket, socket_url
-from launcher.supervision.log import ServerLog, new_log_path
+from launcher.supervision.log import ServerLog, log_folder, new_log_path
 from launcher.supervision.served_model import ServedModel
 from launcher.supervision.stop_signals import StopRequested, stop_requests_raise
 from launcher.supervision.supervisor import Supervisor
@@ -104,7 +104,7 @@ def serve_detached(options: ServeOptions, console: Console) -> None:
         check_name(options.name)
     check_access(options.server, console, check_engine(options))
     arguments = [each for each in sys.argv[1:] if each != "--detach"]
-    log = new_log_path(launcher_home() / "logs", options.name or "serve")
+    log = new_log_path(log_folder(), options.name or "serve")
     start_in_background(arguments, log, console)
 
 
@@ -148,7 +148,7 @@ class _Serving:
         options, console = self._options, self._console
         detached = options.log_file is not None
         log = ServerLog(
-            options.log_file or new_log_path(launcher_home() / "logs", "serve"),
+            options.log_file or new_log_path(log_folder(), "serve"),
             # A launcher in the background writes its own lines to the same file.
             None if detached else console.server_output,
             console.warn,
@@ -328,5 +328,5 @@ def show_plan(options: ServeOptions, console: Console) -> None:
     """
     engine = check_engine(options)
     model = options.model_request().open(engine, console)
-    for line in describe_plan(model, options.environment, engine, options.server):
+    for line in describe_plan(model, options.environment, engine, options.server, console):
         console.result(line)

@@ -86,7 +86,7 @@ class Engine(Protocol):
 
     ``name``: as messages have it. ``requirements``: requirement lines that join the model's own;
     of them ``undated`` names packages that may be younger than the model. ``pythons``: those that
-    they run on, as a version specifier; ``since``: the day (UTC) from which all of them could be
+    it runs on, as a version specifier; ``since``: the day (UTC) from which all of them could be
     had. ``instead`` says what to do where a model excludes them, and is "" for those that fit
     anywhere. ``packages``: folders of Python packages that an environment gets in order to serve
     without a launcher. ``options``: the names of the ServerOptions that it has. ``side_by_side``:

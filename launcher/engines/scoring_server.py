@@ -33,6 +33,7 @@ class ScoringServer(Engine):
     )
     # Not of the model's day: earlier releases overflow the stack on deeply nested JSON.
     undated = ("orjson",)
+    pythons = ">=3.7"
     packages = (FOLDER,)
     options = frozenset(ServerOptions._fields)
     side_by_side = True

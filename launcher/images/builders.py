@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,26 @@ _CAUSES = (
         "Name an image that has one: --build-arg BUILD_IMAGE=python:X.Y.",
     ),
 )
+# The same for a push, with {tag}, {registry} and the {builder}.
+_PUSH_CAUSES = (
+    (
+        r"server gave HTTP response to HTTPS client",
+        "{registry} speaks no TLS",
+        "Give `-- --tls-verify=false`; docker has it in its daemon's insecure-registries.",
+    ),
+    (
+        r"unauthorized|authentication required|no basic auth credentials|denied|forbidden",
+        "{registry} does not let you push {tag}",
+        "Log in first, as somebody who may: `{builder} login {registry}`.",
+    ),
+    (
+        r"connection refused|no such host|no route to host|i/o timeout|network is unreachable",
+        "{registry} cannot be reached",
+        "The image itself is built. Check the name, and push it with `{builder} push {tag}`.",
+    ),
+)
+# Options of registries, which podman and buildah have for a build and for a push.
+_OF_REGISTRIES = ("--tls-verify", "--authfile", "--cert-dir", "--creds")
 
 
 class ImageBuildError(LauncherError):
@@ -66,7 +86,7 @@ class BuildRequest:
     :param labels: ``NAME=VALUE``; added to those that the context has.
     :param build_args: ``NAME=VALUE``.
     :param platform: ``linux/arm64``, None for this machine's.
-    :param options: words for the builder, as they are.
+    :param options: words for the builder, as they are; what they say of registries goes for a push.
     """
 
     tags: tuple[str, ...]
@@ -117,10 +137,12 @@ def build(context: BuildContext, builder: str, request: BuildRequest) -> None:
     with tempfile.TemporaryDirectory(prefix="launcher-image-") as name, _secret(context) as secret:
         folder = Path(name)
         context.write(folder)
-        _run(build_command(builder, folder, request, secret), context)
+        words = {"base": context.base_image}
+        _run(build_command(builder, folder, request, secret), _CAUSES, words)
     if request.push:
         for tag in request.tags:
-            _run([builder, "push", tag], context)
+            words = {"tag": tag, "registry": _registry(tag), "builder": Path(builder).name}
+            _run(push_command(builder, tag, request.options), _PUSH_CAUSES, words)
 
 
 def build_command(
@@ -146,6 +168,36 @@ def build_command(
     return [*command, *request.options, str(folder)]
 
 
+def push_command(builder: str, tag: str, options: Sequence[str]) -> list[str]:
+    """The command that pushes an image.
+
+    A registry on this machine needs no TLS: docker has it so of itself.
+
+    :param options: those of the build.
+    """
+    command = [builder, "push"]
+    if Path(builder).name != "docker":
+        found: list[str] = []
+        words = iter(options)
+        for word in words:
+            name, separator, _ = word.partition("=")
+            if name in _OF_REGISTRIES:
+                found.append(word)
+                if not separator and name != "--tls-verify":
+                    found.append(next(words, ""))
+        if re.match(r"(localhost|127\.\d+\.\d+\.\d+)[:/]", tag):
+            command.append("--tls-verify=false")
+        command += found
+    return [*command, tag]
+
+
+def _registry(tag: str) -> str:
+    """The host of an image's name; docker's own where it has none."""
+    first, separator, _ = tag.partition("/")
+    is_host = separator and (set(".:") & set(first) or first == "localhost")
+    return first if is_host else "docker.io"
+
+
 @contextmanager
 def _secret(context: BuildContext) -> Iterator[Path | None]:
     """The credentials in a file for this user alone, while the build lasts."""
@@ -159,8 +211,13 @@ def _secret(context: BuildContext) -> Iterator[Path | None]:
         yield path
 
 
-def _run(command: Sequence[str], context: BuildContext) -> None:
-    """Run a builder, show what it says, and make an error of its failure."""
+def _run(
+    command: Sequence[str], causes: Sequence[tuple[str, str, str]], words: Mapping[str, str]
+) -> None:
+    """Run a builder, show what it says, and make an error of its failure.
+
+    :param causes: what its words mean, the ``words`` to be put in.
+    """
     environ = {**os.environ, "DOCKER_BUILDKIT": "1"}
     tail: list[str] = []
     try:
@@ -184,17 +241,22 @@ def _run(command: Sequence[str], context: BuildContext) -> None:
     except OSError as error:
         raise ImageBuildError(f"{command[0]} cannot be run: {error.strerror}.") from error
     if process.returncode != 0:
-        raise _failure(command, process.returncode, "".join(tail), context)
+        name = f"{Path(command[0]).name} {command[1]}"
+        raise _failure(name, process.returncode, "".join(tail), causes, words)
 
 
 def _failure(
-    command: Sequence[str], code: int, text: str, context: BuildContext
+    name: str,
+    code: int,
+    text: str,
+    causes: Sequence[tuple[str, str, str]],
+    words: Mapping[str, str],
 ) -> ImageBuildError:
-    """What a failed build means, as far as it can be told from the builder's last lines."""
-    name = f"{Path(command[0]).name} {command[1]}"
-    for pattern, cause, advice in _CAUSES:
+    """What a failure means, as far as it can be told from the builder's last lines."""
+    for pattern, cause, advice in causes:
         if re.search(pattern, text, re.IGNORECASE):
-            return ImageBuildError(f"{name}: {cause.format(base=context.base_image)}.", advice)
+            message = f"{name}: {cause.format_map(words)}."
+            return ImageBuildError(message, advice.format_map(words))
     last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
     last = last.removeprefix("Error: ").removeprefix("ERROR: ").rstrip(".")
     return ImageBuildError(

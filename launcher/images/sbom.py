@@ -6,6 +6,7 @@ import uuid
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from envs.extras import how_to_install
 from launcher.errors import UsageError
 
 _NO_TIME = datetime.fromtimestamp(0, timezone.utc)
@@ -27,7 +28,7 @@ def require_library() -> None:
     except ImportError as error:
         raise UsageError(
             f"The bill of materials needs a library that is not installed here ({error.name}).",
-            "pip install 'mlmodel-launcher[images]', or leave it out with --no-sbom.",
+            f"{how_to_install('images')}, or leave it out with --no-sbom.",
         ) from error
 
 

@@ -16,7 +16,7 @@ from launcher.instances.control import Client, ControlServer
 from launcher.instances.registry import INSTANCE_FILE, Instance
 from launcher.instances.systemd import Notifier
 from launcher.supervision.deployment import Deployment, Observer
-from launcher.supervision.log import ServerLog
+from launcher.supervision.log import ServerLog, name_latest
 from launcher.supervision.served_model import ServedModel
 from launcher.supervision.server import Loop
 from scoring_server.events import Event, Loaded, NotForkable, Summary
@@ -106,6 +106,8 @@ class Presence(Observer):
         )
         with self._best_effort(self._folder):
             instance.write(self._folder)
+        with self._best_effort(self._log.path.parent):
+            name_latest(self._log.path, self._name)
 
     @contextmanager
     def _best_effort(self, path: Path) -> Iterator[None]:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from envs.disk.home import make_private_folder
+from envs.disk.home import launcher_home, make_private_folder
 
 TAIL_LINES = 20
 _LONGEST_LINE = 1 << 16
@@ -120,6 +120,38 @@ def is_same_file(one: int, other: int) -> bool:
         return os.path.samestat(os.fstat(one), os.fstat(other))
     except OSError:
         return False
+
+
+def log_folder() -> Path:
+    """Where the logs of this user's servers are."""
+    return launcher_home() / "logs"
+
+
+def latest_log(folder: Path, name: str) -> Path | None:
+    """The log of the last server of that name, None if there is none (any more)."""
+    link = _latest(folder, name)
+    try:
+        path = folder / link.readlink()
+    except OSError:
+        return None
+    # The link is ours, and leads to a neighbour; whatever else stands there is not followed.
+    return path if path.parent == folder and path.is_file() else None
+
+
+def name_latest(log: Path, name: str) -> None:
+    """Have ``latest_log`` of a name lead to this log.
+
+    :raises OSError: it cannot be written down.
+    """
+    link = _latest(log.parent, name)
+    new = link.with_name(f".{link.name}.{os.getpid()}")
+    new.unlink(missing_ok=True)
+    new.symlink_to(log.name)
+    new.replace(link)
+
+
+def _latest(folder: Path, name: str) -> Path:
+    return folder / f"{name}.log"
 
 
 def new_log_path(folder: Path, name: str) -> Path:

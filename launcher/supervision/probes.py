@@ -84,21 +84,27 @@ def _trusting_context() -> ssl.SSLContext:
 
 
 def wait_until_ready(
-    url: str, seconds: float, interval: float = 0.1, *, verify: bool = True
+    url: str,
+    seconds: float,
+    interval: float = 0.1,
+    *,
+    timeout: float = 5.0,
+    verify: bool = True,
 ) -> str | None:
-    """Ask until ``url`` answers 200 or ``seconds`` have passed.
+    """Ask until ``url`` answers 200 or ``seconds`` have passed; once in any case.
 
     Nothing on this machine can be waited on for a server that may be anywhere, hence the interval.
 
+    :param timeout: seconds that the server has for one answer; the first may outlast ``seconds``.
     :returns: None once ready, else what the last try said.
     """
     deadline = time.monotonic() + seconds
-    while True:
-        left = deadline - time.monotonic()
-        problem = ping(url, timeout=max(min(5.0, left), 0.05), verify=verify)
-        if problem is None or time.monotonic() + interval >= deadline:
-            return problem
+    problem = ping(url, timeout=timeout, verify=verify)
+    while problem is not None and time.monotonic() + interval < deadline:
         time.sleep(interval)
+        left = max(deadline - time.monotonic(), 0.05)
+        problem = ping(url, timeout=min(timeout, left), verify=verify)
+    return problem
 
 
 class Probe:

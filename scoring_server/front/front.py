@@ -11,13 +11,13 @@ import os
 import socket
 import ssl
 import time
-from typing import Optional
+from typing import Optional, Sequence
 
 from .. import events
 from ..access_token import AccessToken
 from ..errors import no_token, too_large
 from ..route_table import Match
-from ..routes import FRONT, Answer, Request, Vitals
+from ..routes import FRONT, Answer, Request, RouteGroup, Vitals
 from ..service import Service
 from ..status import StatusChannel
 from .accepting import Acceptor
@@ -215,6 +215,10 @@ class Front(RequestHandler, Vitals):
     @property
     def is_ready(self) -> bool:
         return bool(self._pool.loaded)
+
+    @property
+    def groups(self) -> Sequence[RouteGroup]:
+        return self._service.table.groups
 
     def metrics(self) -> bytes:
         figures = self._dispatcher.figures()

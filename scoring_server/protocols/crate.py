@@ -13,7 +13,7 @@ from ..errors import ScoringError, reason, type_name
 from ..formats import json_body
 from ..formats.parsing import CSV, FORMAT_KEYS, JSON, MEDIA_TYPES, ModelInput
 from ..model.r_crate.crate import JsonText, RForm
-from ..routes import JSON_TYPE, WORKER, Answer, Request, Route
+from ..routes import JSON_TYPE, WORKER, Answer, Description, Request, Route
 from ..signature.signature import Signature
 from .mlflow import MlflowProtocol
 
@@ -30,6 +30,12 @@ class CrateProtocol(MlflowProtocol):
     routes = tuple(
         Route(path, ("POST",), WORKER) for path in (_INVOCATIONS, _INVOCATION, *_PREDICT)
     )
+
+    def describe(self) -> Description:
+        """MLflow's, and the routes of its R server."""
+        from .mlflow_description import describe_crate
+
+        return describe_crate(super().describe())
 
     def read(self, request: Request, signature: Signature) -> ModelInput:
         """As MLflow's protocol; on the R server's routes, and in its forms, for R to read."""

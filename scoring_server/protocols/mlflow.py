@@ -8,7 +8,7 @@ from ..config import ServerConfig
 from ..errors import ScoringError
 from ..formats.encoding import dumps, encode_answer, top_level
 from ..formats.parsing import MEDIA_TYPES, PARQUET, ModelInput, parse, parse_content_type
-from ..routes import JSON_TYPE, WORKER, Answer, Request, Route, error_answer
+from ..routes import JSON_TYPE, WORKER, Answer, Description, Request, Route, error_answer
 from ..scoring.protocol import SPARE_MEMORY, WireProtocol
 from ..signature.signature import Signature
 
@@ -24,8 +24,15 @@ class MlflowProtocol(WireProtocol):
     routes: Sequence[Route] = (Route("/invocations", ("POST",), WORKER),)
 
     def __init__(self, config: ServerConfig) -> None:
+        self._config = config
         self._debug = config.server.debug
         self._max_decoded = DECODED_FACTOR * config.server.max_body
+
+    def describe(self) -> Description:
+        """The forms of a body that this model's signature takes."""
+        from .mlflow_description import describe
+
+        return describe(self._config)
 
     def memory_for(self, request: Request) -> Optional[int]:
         """As for other texts; a Parquet file is bounded by what it may decode to."""

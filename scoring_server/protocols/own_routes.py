@@ -1,4 +1,4 @@
-"""The server's own routes: `/ping`, `/health`, `/metrics`, `/version`, `/info`."""
+"""The server's own routes: `/ping`, `/health`, `/metrics`, `/version`, `/info`, `/openapi.json`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..routes import (
     JSON_TYPE,
     PAGES,
     Answer,
+    Description,
     Request,
     Route,
     RouteGroup,
@@ -40,6 +41,45 @@ class OwnRoutes(RouteGroup):
             Route("/metrics", get, FRONT, _metrics),
             Route("/version", get, PAGES, self._version),
             Route("/info", get, PAGES, self._info),
+            Route("/openapi.json", get, PAGES, self._openapi),
+        )
+
+    def describe(self) -> Description:
+        """What probes, figures and pages answer."""
+        ready = {
+            "200": _content("Predictions would be answered now.", JSON_TYPE),
+            "503": _content("They would not.", JSON_TYPE),
+        }
+        ping = {
+            "summary": "Whether the model is loaded",
+            "description": "Answered at once, whatever the model does. The body is empty but for a"
+            " line's end, as MLflow's.",
+            "responses": ready,
+        }
+        figures = _content("In Prometheus' text format.", "text/plain", {"type": "string"})
+        version = _content("Its bare text, which is no JSON.", JSON_TYPE)
+        document = {"type": "object"}
+        return Description(
+            {
+                "GET /ping": ping,
+                "GET /health": ping,
+                "GET /metrics": {
+                    "summary": "Figures of the server",
+                    "responses": {"200": figures},
+                },
+                "GET /version": {
+                    "summary": "The version of MLflow that logged the model",
+                    "responses": {"200": version},
+                },
+                "GET /info": {
+                    "summary": "The model, and the Python and environment that it runs in",
+                    "responses": {"200": _content("What is known.", JSON_TYPE, document)},
+                },
+                "GET /openapi.json": {
+                    "summary": "This description",
+                    "responses": {"200": _content("OpenAPI 3.1.", JSON_TYPE, document)},
+                },
+            }
         )
 
     def _version(self, _request: Request, _vitals: Vitals) -> Answer:
@@ -48,6 +88,19 @@ class OwnRoutes(RouteGroup):
 
     def _info(self, _request: Request, _vitals: Vitals) -> Answer:
         return json_answer(200, {**describe(self._config), "pid": self._pid})
+
+    def _openapi(self, _request: Request, vitals: Vitals) -> Answer:
+        from .openapi import openapi
+
+        return json_answer(200, openapi(self._config, vitals.groups))
+
+
+def _content(
+    description: str, media_type: str, schema: Optional[Dict[str, Any]] = None
+) -> Dict[str, Any]:
+    """A Response Object."""
+    media: Dict[str, Any] = {} if schema is None else {"schema": schema}
+    return {"description": description, "content": {media_type: media}}
 
 
 def _ping(_request: Request, vitals: Vitals) -> Answer:

@@ -22,6 +22,10 @@ FILE_NAME = "input_example.json"
 SPLIT_KEYS = {"columns", "data", "index"}
 # What MLflow calls the two parts of an example that was logged with params.
 DATA_KEY, PARAMS_KEY = "inputs", "params"
+# What of an example is shown: rows, and bytes in all.
+_ROWS_BELOW = ("dataframe_", "instances", "inputs")
+_EXAMPLE_ROWS = 3
+_LONGEST_EXAMPLE = 50000
 
 
 def example_conversion(model: ModelConfig) -> Optional[Convert]:
@@ -50,6 +54,55 @@ def example_conversion(model: ModelConfig) -> Optional[Convert]:
         scalars = all(np.isscalar(item) for item in example)
         return _to_list if scalars else _to_records
     return _to_scalar if np.isscalar(example) else None
+
+
+def example_request(model: ModelConfig) -> Any:
+    """The body for `/invocations` that the model's input example makes, its first rows only.
+
+    None where there is none, or none that can be read: a description can do without it.
+    """
+    info = model.saved_input_example_info or {}
+    try:
+        if info.get("serving_input_path"):
+            return _shortened(_read(model, info["serving_input_path"]))
+        if not info.get("artifact_path"):
+            return None
+        example = _read(model, info["artifact_path"])
+    except (OSError, ValueError, RecursionError):
+        return None
+    kind, orient = info.get("type"), info.get("pandas_orient", "split")
+    if kind == "dataframe":
+        return _shortened({"dataframe_" + orient: example})
+    if kind == "ndarray" and isinstance(example, dict):
+        example = example.get(DATA_KEY, example)
+    return _shortened({"inputs": example}) if kind in ("ndarray", "json_object") else None
+
+
+def _read(model: ModelConfig, name: str) -> Any:
+    folder = Path(model.path).resolve()
+    path = (folder / name).resolve()
+    if folder not in path.parents or not path.is_file():
+        raise ValueError("The example is not in the model's folder.")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _shortened(body: Any) -> Any:
+    """The body with a few rows; None where it is large all the same."""
+    if isinstance(body, dict):
+        body = {
+            name: _first_rows(value) if name.startswith(_ROWS_BELOW) else value
+            for name, value in body.items()
+        }
+    return body if len(json.dumps(body)) <= _LONGEST_EXAMPLE else None
+
+
+def _first_rows(value: Any) -> Any:
+    if isinstance(value, list):
+        return value[:_EXAMPLE_ROWS]
+    if isinstance(value, dict) and isinstance(value.get("data"), list):
+        short = {name: value[name] for name in value if name != "index"}
+        return {**short, "data": value["data"][:_EXAMPLE_ROWS]}
+    return value
 
 
 def _is_table(example: Any) -> bool:

@@ -57,10 +57,16 @@ def test_list_shows_what_is_there(
     assert abs(entry["created"] - time.time()) < 600
 
 
-def test_show_prints_the_resolved_list(built: Environment, launch: Launch) -> None:
+def test_show_prints_the_packages_and_their_hashes_on_request(
+    built: Environment, launch: Launch
+) -> None:
     shown = launch("envs", "show", built.key[:6]).stdout
     assert f"key:            {built.key}" in shown
-    assert "banana==1.0 \\\n    --hash=sha256:" in shown
+    assert "2 packages" in shown
+    assert "banana==1.0" in shown
+    assert "sha256" not in shown
+    locked = launch("envs", "show", built.key, "--lock").stdout
+    assert "banana==1.0 \\\n    --hash=sha256:" in locked
     assert json.loads(launch("envs", "show", built.key, "--json").stdout)["key"] == built.key
 
 

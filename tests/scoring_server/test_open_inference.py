@@ -93,7 +93,7 @@ def test_clients(client: str, launcher_home: Path, tmp_path: Path) -> None:
     python = build(launcher_home, older_python((3, 13)), V2_CLIENTS)
     config = config_of(tmp_path / "model", SHOUTER, SHOUTERS, max_batch_rows=64)
     with serving(config) as (url, _):
-        command = [python, str(SCRIPTS / "v2_clients.py"), client, url]
+        command = [python, str(SCRIPTS / "v2_clients.py"), client, url, "ours"]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -55,6 +55,7 @@ def test_nothing_but_predictions_waits_for_the_model(busy: tuple[str, int]) -> N
     for method, path, status in (
         ("GET", "/ping", 200), ("HEAD", "/health", 200), ("GET", "/metrics", 200),
         ("GET", "/info", 200), ("GET", "/version", 200), ("HEAD", "/info", 200),
+        ("GET", "/openapi.json", 200),
         ("GET", "/nothing", 404), ("POST", "/ping", 405), ("GET", "/invocations", 405),
     ):  # fmt: skip
         answer = requests.request(method, url + path, timeout=10)

@@ -11,11 +11,11 @@ from typing import Any
 from envs.building.context import Context
 from envs.disk.files import read_json
 from envs.errors import EnvError
+from envs.extras import how_to_install
 from envs.managers.conda.channels import Channel
 
 WORKER = Path(__file__).with_name("worker.py")
 MISSING = "--env-manager conda needs the package py-rattler, which is not installed."
-INSTALL_IT = "pip install 'mlmodel-launcher[conda]'"
 
 
 def rattler_folder() -> Path:
@@ -27,7 +27,7 @@ def rattler_folder() -> Path:
 
     found = importlib.util.find_spec("rattler")
     if found is None or found.origin is None:
-        raise EnvError(MISSING, hint=INSTALL_IT)
+        raise EnvError(MISSING, hint=how_to_install("conda"))
     return Path(found.origin).parents[1]
 
 

@@ -8,6 +8,7 @@ import threading
 from typing import Any
 from urllib.parse import urlsplit
 
+from envs.extras import how_to_install
 from launcher.artifacts.bodies import BLOCK
 from launcher.artifacts.http import Stopped
 from launcher.artifacts.settings import flag
@@ -144,7 +145,7 @@ def open_object_store(uri: str) -> ObjectStore:
     except ImportError:
         raise ModelURIError(
             f"{parts.scheme}: URIs need the package {package}, which is not installed.",
-            f"Install it: pip install 'mlmodel-launcher[{extra}]'",
+            f"Install it: {how_to_install(extra)}",
         ) from None
     if not parts.netloc:
         raise ModelURIError(

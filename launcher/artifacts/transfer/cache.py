@@ -204,9 +204,9 @@ def prune(
     dry_run: bool,
     now: Callable[[], float] = time.time,
 ) -> tuple[list[Entry], list[Entry]]:
-    """Remove entries that nobody uses: all, or those that a limit says.
+    """Remove entries that nobody uses: damaged ones, and those that a limit says.
 
-    :param older_than: only what was last used that many seconds ago or earlier.
+    :param older_than: what was last used that many seconds ago or earlier goes.
     :param max_size: the least recently used go until the rest has no more bytes than this.
     :returns: those that went and those that stayed.
     """
@@ -216,9 +216,7 @@ def prune(
     for entry in reversed(entries):
         old = older_than is not None and now() - entry.used >= older_than
         too_much = max_size is not None and left > max_size
-        if (old or too_much or (older_than is None and max_size is None)) and cache.remove(
-            entry.key, dry_run=dry_run
-        ):
+        if (old or too_much or not entry.is_whole()) and cache.remove(entry.key, dry_run=dry_run):
             chosen.append(entry)
             left -= entry.size
     gone = {entry.key for entry in chosen}

@@ -13,9 +13,15 @@ import sys
 from typing import Any
 
 from mlserver.cli.serve import load_settings
+from mlserver.codecs.numpy import _NumpyToDatatype
 from mlserver.logging import configure_logger
 from mlserver.server import MLServer
+from mlserver.types import Datatype
 from mlserver.utils import install_uvloop_event_loop
+
+# The texts of pandas 3 have a type of their own, which MLServer cannot answer with. Its workers
+# import this file, too.
+_NumpyToDatatype.setdefault("O", Datatype.BYTES)
 
 
 class FinishingServer(MLServer):  # type: ignore[misc]

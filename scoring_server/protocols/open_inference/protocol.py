@@ -8,7 +8,17 @@ from typing import Any, Dict, Optional
 from ...config import ServerConfig
 from ...errors import ENDPOINT_NOT_FOUND, ScoringError, quote
 from ...formats.parsing import ModelInput
-from ...routes import FRONT, PAGES, WORKER, Answer, Request, Route, Vitals, json_answer
+from ...routes import (
+    FRONT,
+    PAGES,
+    WORKER,
+    Answer,
+    Description,
+    Request,
+    Route,
+    Vitals,
+    json_answer,
+)
 from ...scoring.protocol import WireProtocol
 from ...signature.signature import Signature
 
@@ -43,6 +53,12 @@ class OpenInferenceProtocol(WireProtocol):
             Route(MODEL + "/infer", post, WORKER),
             Route(VERSION + "/infer", post, WORKER),
         )
+
+    def describe(self) -> Description:
+        """Its operations, with the names and versions that this model has."""
+        from .description import describe
+
+        return describe(self._config, self._names, self._versions)
 
     # --- what needs no model -------------------------------------------------------------------
 

@@ -77,7 +77,8 @@ def test_an_empty_cache(home: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "gone"),
     [
-        ((), [0, 1, 2]),
+        ((), []),
+        (("--older-than", "0s"), [0, 1, 2]),
         (("--older-than", "5d"), [1, 2]),
         (("--older-than", "30d"), [2]),
         (("--older-than", "1000d"), []),
@@ -98,6 +99,37 @@ def test_prune(options: tuple[str, ...], gone: list[int], three: list[ModelSourc
     assert done["freed_bytes"] == planned["freed_bytes"]
 
 
+def test_prune_alone_removes_what_is_damaged(three: list[ModelSource]) -> None:
+    (three[1].path / "data").unlink()
+    [removed] = json.loads(run("prune", "--json").stdout)["removed"]
+    assert removed["path"] == str(three[1].path)
+    assert [source.path.is_dir() for source in three] == [True, False, True]
+
+
+def test_show_and_remove_take_a_key_its_beginning_or_the_uri(three: list[ModelSource]) -> None:
+    first = json.loads(run("list", "--json").stdout)["models"][0]
+    shown = json.loads(run("show", "--json", first["key"][:8]).stdout)
+    assert shown == {**first, "sizes": {"MLmodel": len(MLMODEL), "data": 10_000}}
+    text = run("show", first["uri"]).stdout
+    assert first["key"] in text
+    assert "10 kB  data" in text
+
+    assert "would remove" in run("remove", "--dry-run", first["key"][:8]).stdout
+    assert three[0].path.is_dir()
+    run("remove", first["key"][:8], three[1].uri)
+    assert [source.path.is_dir() for source in three] == [False, False, True]
+
+
+@pytest.mark.parametrize(("wanted", "why"), [("nobody", "no downloaded"), ("", "no downloaded")])
+def test_what_leads_to_no_model_removes_none(
+    wanted: str, why: str, three: list[ModelSource]
+) -> None:
+    result = CliRunner().invoke(main, ["models", "remove", three[0].uri, wanted])
+    assert result.exit_code == 2
+    assert why in result.output
+    assert all(source.path.is_dir() for source in three)
+
+
 def test_prune_leaves_what_a_process_uses(three: list[ModelSource], home: Path) -> None:
     code = (
         "import sys; from launcher.artifacts import resolve_model\n"
@@ -112,13 +144,13 @@ def test_prune_leaves_what_a_process_uses(three: list[ModelSource], home: Path) 
         assert user.stdout is not None
         assert user.stdout.readline() == "using it\n"
         assert f"in use by {user.pid}" in run("list").stdout
-        report = json.loads(run("prune", "--json").stdout)
+        report = json.loads(run("prune", "--json", "--older-than", "0s").stdout)
         assert [model["in_use_by"] for model in report["kept"]] == [[user.pid]]
         assert [source.path.is_dir() for source in three] == [False, False, True]
         user.kill()
         user.wait()
     # Killed, it uses nothing any more.
-    assert len(json.loads(run("prune", "--json").stdout)["removed"]) == 1
+    assert len(json.loads(run("prune", "--json", "--older-than", "0s").stdout)["removed"]) == 1
     assert not list((home / "models").glob("*/manifest.json"))
 
 
@@ -165,7 +197,7 @@ def test_each_use_is_taken_back_by_one_release(three: list[ModelSource]) -> None
     release_model(served)
     assert in_use() == [0]
     release_model(served)  # More often than it was used: nothing happens.
-    assert len(json.loads(run("prune", "--json").stdout)["removed"]) == 3
+    assert len(json.loads(run("prune", "--json", "--older-than", "0s").stdout)["removed"]) == 3
 
 
 def test_a_moving_uri_that_is_asked_again_and_again_leaves_no_marks(
@@ -179,7 +211,7 @@ def test_a_moving_uri_that_is_asked_again_and_again_leaves_no_marks(
         release_model(now)
     assert len(seen) == 4
     assert [path for path in (home / "models" / ".users").rglob("*") if path.is_file()] == []
-    assert len(json.loads(run("prune", "--json").stdout)["removed"]) == 4
+    assert len(json.loads(run("prune", "--json", "--older-than", "0s").stdout)["removed"]) == 4
 
 
 def test_the_home_is_this_users_alone_and_no_planted_link_is_followed(

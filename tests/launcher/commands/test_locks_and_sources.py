@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.launcher.images.tiny_model import tiny_model
 from tests.launcher.launcher_process import Launcher, ObedientModel, command, invoke
 
 Launch = Callable[..., Launcher]
@@ -120,6 +121,34 @@ def test_lock_touches_no_network_where_the_variable_says_so(run: Run) -> None:
     done = run("lock", "-m", "models:/never-fetched/1", env=environ)
     assert done.returncode == 2
     assert "offline" in done.stderr
+
+
+def test_the_lock_of_a_downloaded_model_goes_where_it_is_asked_for(
+    run: Run, obedient: ObedientModel, tmp_path: Path
+) -> None:
+    (obedient.path / "requirements.txt").write_text("six==1.16.0\n")
+    archive = shutil.make_archive(str(tmp_path / "model"), "zip", obedient.path)
+    refused = run("lock", "-m", archive)
+    assert refused.returncode == 2
+    assert "would be lost" in refused.stderr
+    assert "--output" in refused.stderr
+    done = run("lock", "-m", archive, "-o", tmp_path / "locks" / "six", "--json")
+    assert done.returncode == 0, done.stderr
+    lock = tmp_path / "locks" / "six" / "pylock.toml"
+    assert json.loads(done.stdout)["path"] == str(lock)
+    assert 'name = "six"' in lock.read_text()
+
+
+@pytest.mark.parametrize("python", ["3.6.15", "2.7"])
+def test_a_python_that_the_server_does_not_run_on_is_said_at_once(
+    run: Run, tmp_path: Path, python: str
+) -> None:
+    model = tiny_model(tmp_path / "tiny", python=python)
+    done = run("serve", "-m", model)
+    assert done.returncode == 2
+    assert f"needs Python >=3.7, but MLmodel has python_version: '{python}'" in done.stderr
+    assert "resolving" not in done.stderr
+    assert run("serve", "-m", model, "--env-manager", "local", "--dry-run").returncode == 0
 
 
 def test_a_model_larger_than_allowed_is_refused(run: Run, iris: Path, tmp_path: Path) -> None:

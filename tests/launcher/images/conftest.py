@@ -1,4 +1,4 @@
-"""An index with a password, for images."""
+"""A storage of images with a base in it, and an index with a password."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.envs.conftest import make_wheel
+from tests.launcher.images.containers import Images
 
 PASSWORD = "sesame-8123"
 
@@ -54,3 +55,17 @@ def private_index(tmp_path: Path) -> Iterator[str]:
     """The URL of such an index."""
     with serve_index(tmp_path / "index") as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
+    """Images of this module's own."""
+    made = Images(tmp_path_factory.mktemp("images"))
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def base(images: Images, launcher_home: Path) -> str:
+    """What they are made from."""
+    return images.make_base(launcher_home.parent)

@@ -17,8 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
+from filelock import FileLock
 
+BASE = "localhost/python:3.11-slim"
 PROGRAMS = ("buildah", "podman", "runc", "debootstrap")
 # Of Debian 12, whose Python is 3.11; what a copied Python of another version needs comes with it.
 _SUITE = "bookworm"
@@ -28,9 +31,10 @@ _PACKAGES = (
 )  # fmt: skip
 LONGEST = 120.0
 
-
-def missing_programs() -> list[str]:
-    return [each for each in PROGRAMS if shutil.which(each) is None]
+_MISSING = [each for each in PROGRAMS if shutil.which(each) is None]
+needs_builders = pytest.mark.skipif(
+    bool(_MISSING) or os.geteuid() != 0, reason=f"as root, with {', '.join(PROGRAMS)} ({_MISSING})"
+)
 
 
 def certificates() -> Path | None:
@@ -67,24 +71,32 @@ class Images:
         assert ended.returncode == 0, f"{command}:\n{ended.stdout[-2000:]}{ended.stderr[-4000:]}"
         return ended.stdout.strip()
 
-    def make_base(self) -> str:
-        """An image with Debian's own Python, 3.11, and pip."""
-        root = self.folder / "root"
-        include = f"--include={','.join(_PACKAGES)}"
-        self.run("debootstrap", "--variant=minbase", include, _SUITE, root)
-        for cache in ("var/cache/apt", "var/lib/apt/lists"):
-            shutil.rmtree(root / cache)
-        name = self._commit("scratch", root, "/", "localhost/python:3.11-slim")
-        shutil.rmtree(root)
-        return name
+    def make_base(self, kept: Path) -> str:
+        """An image with Debian's own Python, 3.11, and pip.
+
+        :param kept: a folder for its files, so that they are fetched once for all storages.
+        """
+        files = kept / "image-base.tar"
+        with FileLock(f"{files}.lock"):
+            if not files.exists():
+                root = self.folder / "root"
+                include = f"--include={','.join(_PACKAGES)}"
+                self.run("debootstrap", "--variant=minbase", include, _SUITE, root)
+                for cache in ("var/cache/apt", "var/lib/apt/lists"):
+                    shutil.rmtree(root / cache)
+                self.run("tar", "-C", root, "-cf", f"{files}.part", ".")
+                shutil.rmtree(root)
+                Path(f"{files}.part").rename(files)
+        return self.add("scratch", files, "/", BASE)
 
     def make_base_of(self, python: Path, base: str, name: str) -> str:
         """The base with another Python, from the folder that it is installed in."""
-        return self._commit(base, python, "/usr/local", name)
+        return self.add(base, python, "/usr/local", name)
 
-    def _commit(self, base: str, folder: Path, target: str, name: str) -> str:
+    def add(self, base: str, files: Path, target: str, name: str) -> str:
+        """An image of another one and a folder or an archive, laid over it at ``target``."""
         container = self.run("buildah", "from", "--pull-never", base)
-        self.run("buildah", "add", "--quiet", container, folder, target)
+        self.run("buildah", "add", "--quiet", container, files, target)
         # For the libraries that were copied.
         self.run("buildah", "run", "--isolation", "chroot", container, "ldconfig")
         path = "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
@@ -93,10 +105,13 @@ class Images:
         return name
 
     def build(
-        self, *arguments: str | Path, environ: dict[str, str] | None = None
+        self,
+        *arguments: str | Path,
+        environ: dict[str, str] | None = None,
+        more: tuple[str, ...] = (),
     ) -> subprocess.CompletedProcess[str]:
-        """``launcher build-docker`` with buildah."""
-        options = ["--pull-never", "--isolation", "chroot"]
+        """``launcher build-docker`` with buildah, and ``more`` options of its."""
+        options = ["--pull-never", "--isolation", "chroot", *more]
         own: list[str] = []
         certs = certificates()
         if certs is not None:

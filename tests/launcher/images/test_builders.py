@@ -1,7 +1,7 @@
 """What a builder is told, and what its failures mean.
 
-The builders here are scripts that say what the real ones do: a full disk, a daemon that is not
-there and a registry cannot be had here. tests/launcher/images/test_images.py has a real one.
+The builders here are scripts that say what the real ones do: a full disk and a daemon that is not
+there cannot be had here. test_images.py and test_registries.py have a real one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.images.builders import BuildRequest, build_command
+from launcher.images.builders import BuildRequest, build_command, push_command
 from tests.launcher.images.tiny_model import tiny_model
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -97,6 +97,38 @@ def test_every_name_is_pushed(build: Run, builders: Builders) -> None:
     builders.add("podman", "exit 0")
     assert build("--builder", "podman", "-n", "a:1", "--tag", "a:2", "--push").returncode == 0
     assert [line.split()[1:] for line in builders.told[1:]] == [["push", "a:1"], ["push", "a:2"]]
+
+
+def test_what_a_registry_is_told_goes_for_its_push() -> None:
+    given = ("--isolation", "chroot", "--authfile", "a.json", "--tls-verify", "--creds=me:x")
+    kept = ["--authfile", "a.json", "--tls-verify", "--creds=me:x"]
+    assert push_command("/b/buildah", "r.io/x", given) == ["/b/buildah", "push", *kept, "r.io/x"]
+    # As docker has it of itself: on this machine there need be no TLS.
+    here = ["/b/podman", "push", "--tls-verify=false", "localhost:5000/x"]
+    assert push_command("/b/podman", here[-1], ()) == here
+    assert push_command("/b/docker", here[-1], ()) == ["/b/docker", "push", here[-1]]
+
+
+@pytest.mark.parametrize(
+    ("said", "message", "hint"),
+    [
+        (
+            "http: server gave HTTP response to HTTPS client",
+            "push: r.io:80 speaks no TLS.",
+            "--tls-verify=false",
+        ),
+        ("dial tcp: connect: connection refused", "push: r.io:80 cannot be reached.", "push r.io"),
+        ("unauthorized: authentication required", "push: r.io:80 does not let you", "login r.io"),
+    ],
+)
+def test_a_push_that_fails_is_said_in_one_line(
+    build: Run, builders: Builders, said: str, message: str, hint: str
+) -> None:
+    builders.add("podman", f'test "$1" = build || {{ echo "{said}"; exit 125; }}')
+    ended = build("--builder", "podman", "-n", "r.io:80/a:1", "--push")
+    assert ended.returncode == 3
+    assert message in ended.stderr
+    assert hint in ended.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -16,32 +16,14 @@ import pytest
 import requests
 
 from tests.launcher.images.conftest import PASSWORD, serve_index
-from tests.launcher.images.containers import Container, Images, certificates, missing_programs
+from tests.launcher.images.containers import Container, Images, certificates, needs_builders
 from tests.launcher.images.tiny_model import tiny_model
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        bool(missing_programs()) or os.geteuid() != 0,
-        reason=f"as root, with buildah, podman, runc and debootstrap ({missing_programs()})",
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_builders]
 # Nothing of the image may be written to, and its user is not the one it names.
 CLOSED = ("--read-only", "--read-only-tmpfs=false", "--user", "54321:0", "--cap-drop", "ALL")
 IMAGE, SECOND = "localhost/tiny:1", "localhost/tiny:2"
 RunContainer = Callable[..., Container]
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
-    made = Images(tmp_path_factory.mktemp("images"))
-    yield made
-    made.remove()
-
-
-@pytest.fixture(scope="module")
-def base(images: Images) -> str:
-    return images.make_base()
 
 
 @pytest.fixture(scope="module")

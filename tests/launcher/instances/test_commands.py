@@ -6,6 +6,7 @@ import concurrent.futures
 import json
 import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -104,7 +105,35 @@ def test_the_life_of_a_server_in_the_background(run: Run, obedient: ObedientMode
     follower.stdout.close()
     wait_until_gone(family)
     assert listed(run) == []
+    last = run("logs", "mine")
+    assert last.returncode == 0
+    assert "told to" in last.stdout
+    assert "mine is not being served" in last.stderr
     assert run("stop", "mine").returncode == 2
+    assert run("logs", "other").returncode == 2
+
+
+@pytest.mark.usefixtures("own_home")
+def test_one_name_that_is_wrong_keeps_no_other_from_being_stopped(
+    run: Run, obedient: ObedientModel
+) -> None:
+    detach(run, obedient, "--name", "mine")
+    follower = subprocess.Popen(
+        [sys.executable, "-m", "launcher", "logs", "-f", "mine"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert follower.stdout
+    follower.stdout.readline()
+    follower.send_signal(signal.SIGINT)
+    assert follower.communicate(timeout=60)[1] == ""
+    assert follower.returncode == 128 + signal.SIGINT
+
+    done = run("stop", "nobody", "mine", "neither")
+    assert done.returncode == 2
+    assert done.stdout == "mine has stopped.\n"
+    assert "'nobody'" in done.stderr
+    assert "'neither'" in done.stderr
+    assert listed(run) == []
 
 
 @pytest.mark.usefixtures("own_home")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,10 @@ import pytest
 import requests
 
 from tests.launcher.commands.test_every_model import case
-from tests.launcher.launcher_process import Launcher, invoke
+from tests.launcher.launcher_process import Launcher, ObedientModel, invoke
+from tests.scoring_server.environments import V2_CLIENTS, build, older_python
+from tests.scoring_server.serving_process import SCRIPTS
+from tests.scoring_server.test_open_inference import SHOUTER, SHOUTERS
 
 Launch = Callable[..., Launcher]
 
@@ -89,4 +94,33 @@ def test_the_quick_start_model(launch: Launch, iris: Path) -> None:
     answer = invoke(url, table, content_type="text/csv")
     assert answer.json() == {"predictions": ["setosa", "versicolor", "virginica"]}
     assert invoke(url, "{", content_type="application/json").status_code >= 400
+    assert launcher.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def shouter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model that the clients ask, in the environment of the obedient one."""
+    model = ObedientModel(tmp_path_factory.mktemp("model") / "shouter")
+    (model.path / "code" / "obedient_model.py").write_text(SHOUTER)
+    outputs = [{"name": "double", "type": "double"}, {"name": "upper", "type": "string"}]
+    with (model.path / "MLmodel").open("a") as mlmodel:
+        mlmodel.write(f"signature:\n  inputs: '{json.dumps(SHOUTERS)}'\n")
+        # MLServer loads no model whose signature has none.
+        mlmodel.write(f"  outputs: '{json.dumps(outputs)}'\n")
+    return model.path
+
+
+@pytest.mark.slow
+def test_the_clients_of_triton_and_kserve(
+    launch: Launch, shouter: Path, launcher_home: Path, tmp_path: Path
+) -> None:
+    python = build(launcher_home, older_python((3, 13)), V2_CLIENTS)
+    launcher = launch("serve", "-m", shouter, "-p", "0", "--enable-mlserver")
+    url = launcher.ready()
+    for client in ("triton", "kserve"):
+        command = [python, str(SCRIPTS / "v2_clients.py"), client, url, "mlserver"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
     assert launcher.stop() == 0

@@ -142,13 +142,28 @@ def test_the_pin_that_excludes_it_is_named(
     run: Run, obedient: ObedientModel, fresh_home: dict[str, str]
 ) -> None:
     ask_for(obedient, "six==1.16.0", "fastapi==0.120.0")
-    done = run("serve", "-m", obedient.path, "-p", "0", "--enable-mlserver", env=env(fresh_home))
-    assert done.returncode == 2
-    expected = "mlserver==1.7.1 and fastapi==0.120.0 of requirements.txt exclude each other: "
-    assert expected in done.stderr
-    assert "<0.116" in done.stderr
-    assert OURS in done.stderr
-    assert not (Path(fresh_home["LAUNCHER_HOME"]) / "envs").exists()
+    ask = ("serve", "-m", obedient.path, "-p", "0", "--enable-mlserver")
+    for flags in ((), ("--dry-run",)):
+        done = run(*ask, *flags, env=env(fresh_home))
+        assert (done.returncode, done.stdout) == (2, "")
+        expected = "mlserver==1.7.1 and fastapi==0.120.0 of requirements.txt exclude each other: "
+        assert expected in done.stderr
+        assert "<0.116" in done.stderr
+        assert OURS in done.stderr
+        assert not (Path(fresh_home["LAUNCHER_HOME"]) / "envs").exists()
+
+
+def test_a_plan_says_where_the_pins_cannot_be_known(
+    run: Run, obedient: ObedientModel, tmp_path: Path
+) -> None:
+    ask_for(obedient, "six==1.16.0", "fastapi==0.120.0")
+    nothing = {"LAUNCHER_HOME": str(tmp_path / "home"), "UV_CACHE_DIR": str(tmp_path / "cache")}
+    ask = ("serve", "-m", obedient.path, "--enable-mlserver", "--dry-run")
+    done = run(*ask, "--offline", env=env(nothing))
+    assert done.returncode == 0, done.stderr
+    assert "requirement   fastapi==0.120.0" in done.stdout
+    unknown = "whether mlserver==1.7.1 can be beside the model's requirements is unknown: "
+    assert unknown in done.stderr
 
 
 def test_the_pin_of_a_lockfile_is_named(run: Run, obedient: ObedientModel) -> None:

@@ -1,0 +1,61 @@
+"""What the command line says to somebody who does not know it yet."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from launcher.cli.main import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["servr"], "No such command 'servr'. Did you mean 'serve'?"),
+        (["something"], "No such command 'something'."),
+        (["serve", "fixtures/iris"], "The model goes there: -m PATH"),
+        (["serve", "--modl-uri", "x"], "--model-uri"),
+    ],
+)
+def test_what_is_nearly_right_is_told_how_it_is_right(arguments: list[str], said: str) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+@pytest.mark.parametrize("command", [[], ["ps"], ["envs", "prune"], ["predict"]])
+def test_help_is_short_too(command: list[str]) -> None:
+    short, long = (CliRunner().invoke(main, [*command, flag]) for flag in ("-h", "--help"))
+    assert short.exit_code == 0
+    assert short.output == long.output
+
+
+def test_h_is_the_host_where_there_is_one(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["serve", "-m", str(tmp_path), "-h"])
+    assert "requires an argument" in result.output
+
+
+def test_a_slow_server_has_its_time_for_one_question() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                asked.wait(0.3)  # longer than a question used to have
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        asked = threading.Event()
+        server = threading.Thread(target=answer)
+        server.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        assert CliRunner().invoke(main, ["ping", url]).exit_code == 0
+        server.join()
+        # Nobody accepts any more: the time that was asked for is what it takes.
+        result = CliRunner().invoke(main, ["ping", url, "--timeout", "0.2"])
+        assert result.exit_code == 1
+        assert "no answer within 0.2 s" in result.output
