@@ -1,8 +1,9 @@
 """Bodies of requests, through the whole of the server's path from bytes to an answer.
 
 Byte 0 chooses the model, byte 1 the Content-Type (JSON, CSV, Parquet), byte 2 whether a stream is
-asked for, and above 127 whether the body is said to be gzip; the rest is the body. A status of 500 and above is a find: the models never raise.
-Mutations are libFuzzer's of the bytes and, where the body is JSON, some of its values.
+asked for and, above 127, whether the body is said to be gzip; the rest is the body. A status of 500
+and above is a find: the models never raise. Mutations are libFuzzer's of the bytes and, where the
+body is JSON, some of its values.
 """
 
 from __future__ import annotations
