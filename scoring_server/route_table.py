@@ -9,7 +9,6 @@ from urllib.parse import unquote_to_bytes
 from .config import ConfigError
 from .errors import ScoringError, code_of_status
 from .routes import REASONS, Answer, Route, RouteGroup
-from .web.address import root_path_of
 
 _PARAMETER = re.compile(r"<(\w+)>")
 # Paths of no route are counted together: a label for each path that anyone asks for has no bound.
@@ -61,10 +60,14 @@ class RouteTable:
 
     def __init__(self, groups: Sequence[RouteGroup], root_path: str = "") -> None:
         self.groups = tuple(groups)
-        try:
-            self.root_path = root_path_of(root_path)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
+        self.root_path = ""
+        if root_path:
+            from .web.address import root_path_of  # here: most servers have none
+
+            try:
+                self.root_path = root_path_of(root_path)
+            except ValueError as error:
+                raise ConfigError(str(error)) from error
         self.routes = [(group, route) for group in groups for route in group.routes]
         self._nothing = Match(-1, self.groups[0], None, OTHER, {})
         self._fixed: Dict[str, Dict[str, Match]] = {}

@@ -24,7 +24,6 @@ from .routes import RouteGroup
 from .scoring.application import Application
 from .service import Handler, Service
 from .status import StatusChannel
-from .web.unix_socket import UnixSocketError, bound_unix_socket
 from .worker.lifeline import Lifeline, end_process_group
 from .wsgi import pages_handler
 
@@ -95,6 +94,8 @@ def _listener(settings: ServerSettings, socket_fd: Optional[int]) -> Iterator[so
         if socket_fd is not None:
             listener = held.enter_context(socket.socket(fileno=socket_fd))
         elif settings.uds is not None:
+            from .web.unix_socket import UnixSocketError, bound_unix_socket
+
             try:
                 listener = held.enter_context(bound_unix_socket(settings.uds))
             except UnixSocketError as error:

@@ -29,10 +29,11 @@ from .routes import (
 )
 from .scoring.application import Application
 from .service import Handler
-from .web.cross_origin import CrossOrigin, cross_origin
 
 if TYPE_CHECKING:
     import flask
+
+    from .web.cross_origin import CrossOrigin
 
 
 def create_app(
@@ -51,7 +52,12 @@ def create_app(
     vitals = _ProcessVitals(config, table, time.monotonic() - started)
     token = AccessToken.read(config.server.token_file)
     app = _build(config, table, vitals, _taking_turns(application, config.server.threads))
-    _guard_and_count(app, table, token, vitals, cross_origin(config.server.cors_origin))
+    allowed = None
+    if config.server.cors_origin:
+        from .web.cross_origin import CrossOrigin
+
+        allowed = CrossOrigin(config.server.cors_origin)
+    _guard_and_count(app, table, token, vitals, allowed)
     return app
 
 

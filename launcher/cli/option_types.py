@@ -75,6 +75,8 @@ class _Port(click.IntRange):
         super().fail(message, param, ctx)
 
 
+# Of files that are scored or sent.
+FORMATS = ["csv", "json", "jsonl", "parquet"]
 ENV_MANAGER = _EnvManager()
 MODEL_URI = _ModelUri()
 PORT = _Port(0, 65535)
@@ -102,7 +104,9 @@ class _Checked(click.ParamType[str]):
         self._function = function
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from scoring_server.web import address
+        if not value:
+            return ""
+        from scoring_server.web import address  # here: most servers are given none
 
         try:
             checked: str = getattr(address, self._function)(str(value))

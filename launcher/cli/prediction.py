@@ -6,14 +6,13 @@ from typing import Any
 
 import click
 
+from launcher.cli.option_types import FORMATS
 from launcher.cli.options import (
     environment_options,
     loader_option,
     model_options,
     take_environment_options,
 )
-
-FORMATS = ["csv", "json", "jsonl", "parquet"]
 
 
 @click.command()

@@ -79,13 +79,13 @@ def predict(
     if input_path is not None and not Path(input_path).is_file():
         raise UsageError(f"{input_path} is not a file.", "Give the file to score with -i.")
     if output_path is not None:
-        _check_output(output_path)
+        check_output(output_path)
     read_as = format_of(input_path)
     arguments = read_as.arguments("input", content_type)
     arguments += format_of(output_path).arguments("output", output_format)
     arguments += ["--input", str(Path(input_path).absolute())] if input_path else []
     close_home(console.warn)
-    with stop_requests_raise(), _whole_output(output_path) as output:
+    with stop_requests_raise(), whole_output(output_path) as output:
         arguments += ["--output", str(output)] if output else []
         engine = ScoringServer()
         model = request.open(engine, console)
@@ -139,7 +139,7 @@ def parse_variables(given: Iterable[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _check_output(path: str) -> None:
+def check_output(path: str) -> None:
     """See before any work is done that the predictions have a place to go to.
 
     :raises UsageError: they have none.
@@ -154,7 +154,7 @@ def _check_output(path: str) -> None:
 
 
 @contextmanager
-def _whole_output(output_path: str | None) -> Iterator[Path | None]:
+def whole_output(output_path: str | None) -> Iterator[Path | None]:
     """A path to write to that takes the output's place at the end of a block that succeeds.
 
     However the writer died, what it left beside the output is removed. Only a file is replaced: a

@@ -166,6 +166,8 @@ class _Serving:
             curl_options=_curl_options(options.server),
             on_ready=lambda: self._outcome.ready(self._url, name),
             socket_path=options.server.uds,
+            token_file=options.server.token_file,
+            tls_cert=options.server.tls_cert,
         )
         supervisor = Supervisor(log, presence.report)
         model = ServedModel(

@@ -29,6 +29,8 @@ class Presence(Observer):
     :param ready_file: written at readiness, removed at the end; or None.
     :param curl_options: what ``curl`` needs to get in.
     :param on_ready: called at the first readiness, for a launcher that was told to detach.
+    :param token_file: where clients of this machine find the token, or None.
+    :param tls_cert: the certificate by which they know the server, or None.
     :param socket_path: the unix socket that is served on, or None.
     """
 
@@ -45,6 +47,8 @@ class Presence(Observer):
         curl_options: str,
         on_ready: Callable[[], None],
         socket_path: Path | None = None,
+        token_file: Path | None = None,
+        tls_cert: Path | None = None,
     ) -> None:
         self._name = name
         self._url = url
@@ -56,6 +60,8 @@ class Presence(Observer):
         self._curl_options = curl_options
         self._on_ready = on_ready
         self._socket_path = socket_path
+        self._token_file = token_file
+        self._tls_cert = tls_cert
         self._systemd = Notifier()
         self._summary = Summary(requests=0, workers=[], queue=0)
         self._answered_before = 0
@@ -103,6 +109,8 @@ class Presence(Observer):
             as_of=described["as_of"],
             log=str(self._log.path),
             control=str(self._control.path),
+            token_file=None if self._token_file is None else str(self._token_file),
+            tls_cert=None if self._tls_cert is None else str(self._tls_cert),
         )
         with self._best_effort(self._folder):
             instance.write(self._folder)

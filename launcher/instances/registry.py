@@ -44,6 +44,9 @@ class Instance(NamedTuple):
     control: str
     env_manager: str | None = None
     as_of: str | None = None
+    # What clients of this machine need to get in.
+    token_file: str | None = None
+    tls_cert: str | None = None
 
     @property
     def control_path(self) -> Path:

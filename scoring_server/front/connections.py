@@ -11,10 +11,9 @@ import signal
 import socket
 import time
 from email.utils import formatdate
-from typing import Dict, Set
+from typing import Any, Dict, Set
 
 from ..config import ServerSettings
-from ..web.cross_origin import cross_origin
 from .deadlines import Deadlines
 from .http1 import HttpError
 from .request import Client
@@ -46,7 +45,11 @@ class Connections:
         self.loop = asyncio.get_running_loop()
         self.listener = listener
         self.max_body = settings.max_body
-        self.cross_origin = cross_origin(settings.cors_origin)
+        self.cross_origin: Any = None
+        if settings.cors_origin:
+            from ..web.cross_origin import CrossOrigin  # here: most servers name no origin
+
+            self.cross_origin = CrossOrigin(settings.cors_origin)
         self.is_draining = False
         self.open: Set[Client] = set()
         self.held = 0

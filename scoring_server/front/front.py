@@ -171,7 +171,8 @@ class Front(RequestHandler, Vitals):
         cross_origin = self._connections.cross_origin
         if cross_origin is None:
             return None
-        return cross_origin.preflight(match, head.method, head.headers)
+        answer: Optional[Answer] = cross_origin.preflight(match, head.method, head.headers)
+        return answer
 
     def handle(self, request: PendingRequest) -> None:
         head, match = request.head, request.match

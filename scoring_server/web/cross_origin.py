@@ -86,11 +86,3 @@ class CrossOrigin:
 
 _EXPOSE = ("Access-Control-Expose-Headers", _EXPOSED)
 _VARY = ("Vary", "Origin")
-
-
-def cross_origin(origins: Sequence[str]) -> Optional[CrossOrigin]:
-    """For a server's setting: None where no origin is named.
-
-    :raises ConfigError: an origin is none.
-    """
-    return CrossOrigin(origins) if origins else None

@@ -1,8 +1,9 @@
 """Bodies of requests, through the whole of the server's path from bytes to an answer.
 
 Byte 0 chooses the model, byte 1 the Content-Type (JSON, CSV, Parquet), byte 2 whether a stream is
-asked for; the rest is the body. A status of 500 and above is a find: the models never raise.
-Mutations are libFuzzer's of the bytes and, where the body is JSON, some of its values.
+asked for and, above 127, whether the body is said to be gzip; the rest is the body. A status of 500
+and above is a find: the models never raise. Mutations are libFuzzer's of the bytes and, where the
+body is JSON, some of its values.
 """
 
 from __future__ import annotations
@@ -89,10 +90,14 @@ def applications(folder: Path) -> Iterator[Any]:
         yield protocol, Application(config, load_model(config))
 
 
-def status_of(served: Any, content_type: str, accept: str, body: bytes) -> int:
+def status_of(
+    served: Any, content_type: str, accept: str, body: bytes, *, is_gzip: bool = False
+) -> int:
     """Have a request answered, and read its answer to the end."""
     protocol, application = served
     headers = {"content-type": content_type, "accept": accept}
+    if is_gzip:
+        headers["content-encoding"] = "gzip"
     route = protocol.routes[0]
     answer = application.answer(Request(protocol, route, "POST", route.path, {}, "", headers, body))
     for _ in () if isinstance(answer.body, bytes) else answer.body:
@@ -112,7 +117,7 @@ def prepare(folder: Path) -> Input:
         model = served[data[0] % len(served)]
         content_type = CONTENT_TYPES[data[1] % len(CONTENT_TYPES)]
         accept = ("", "*/*", "text/event-stream")[data[2] % 3]
-        status = status_of(model, content_type, accept, data[3:])
+        status = status_of(model, content_type, accept, data[3:], is_gzip=data[2] > 127)
         if status >= 500:
             raise Found(f"status {status}")
 
