@@ -115,12 +115,12 @@ def test_a_requirement_that_does_not_exist(run: Run, obedient: ObedientModel) ->
 
 
 def test_a_python_version_that_cannot_be_found(run: Run, obedient: ObedientModel) -> None:
-    (obedient.path / "python_env.yaml").write_text("python: 3.5.99\ndependencies: []\n")
+    (obedient.path / "python_env.yaml").write_text("python: 3.99.0\ndependencies: []\n")
     environ = {**os.environ, "LAUNCHER_OFFLINE": "1"}
     done = run("serve", "-m", obedient.path, "-p", "0", env=environ)
     assert done.returncode == 3
     [error] = error_lines(done)
-    assert "3.5.99" in error
+    assert "3.99.0" in error
 
 
 def test_a_full_disk(run: Run, obedient: ObedientModel, small_disk: Path) -> None:
