@@ -37,8 +37,8 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Run the slow tests, half an hour: every environment, MLflow as the oracle, faults."""
-    which = ["-n", "0", "-m", "slow and not alone", "--durations=25"]
+    """Run the slow tests, two at a time, half an hour: every environment, MLflow as the oracle, faults."""
+    which = ["-n", "2", "-m", "slow and not alone", "--durations=25"]
     session.run(PYTHON, "-m", "pytest", *which, *session.posargs)
 
 

@@ -101,7 +101,7 @@ TENSORS = st.dictionaries(NAMES, st.tuples(DTYPES, SHAPES), min_size=1, max_size
 )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=15, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(COLUMNS | TENSORS)
 def test_generated_signatures(inputs: list[dict[str, Any]]) -> None:
     check(Echo(configuration({"inputs": inputs})))
