@@ -1,24 +1,10 @@
-"""Sizes and ages as people write them."""
+"""Ages and sizes for people; `scoring_server.container.sizes` reads sizes."""
 
 from __future__ import annotations
 
 import re
 
-_SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_BINARY = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-
-
-def parse_size(text: str) -> int:
-    """Bytes for ``500MB``, ``2GiB``, ``1.5g`` or a plain number.
-
-    :raises ValueError: ``text`` is none of these.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", text, re.IGNORECASE)
-    if not match or (match.group(3) and not match.group(2)):
-        raise ValueError(f"{text!r} is no size: write 500MB, 2GB or 1GiB.")
-    units = _BINARY if match.group(3) else _SIZES
-    return int(float(match.group(1)) * units[match.group(2).lower()])
 
 
 def parse_age(text: str) -> float:

@@ -58,7 +58,8 @@ PACKAGES = sorted(ORDER)
 MAY_IMPORT: dict[str, list[str]] = {
     "launcher": [
         "envs",
-        *("scoring_server.events", "scoring_server.container.cpu_limits"),
+        *("scoring_server.events", "scoring_server.container.sizes"),
+        "scoring_server.container.cpu_limits",
         *("scoring_server.web.unix_socket", "scoring_server.web.address"),
     ],
     "envs": [],

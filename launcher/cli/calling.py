@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from launcher.cli.option_types import FILE, FORMATS
+from launcher.cli.option_types import ASSIGNMENT, FILE, FORMATS
 from launcher.cli.output import print_json, print_table
 from launcher.errors import UsageError
 
@@ -34,7 +34,7 @@ _STANDARD_INPUT = "-"
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="As --output-format json.")
 @click.option(
-    "--param", "param", multiple=True, metavar="NAME=VALUE",
+    "--param", "param", multiple=True, type=ASSIGNMENT, metavar="NAME=VALUE",
     help="A param of the model, JSON or text; repeatable. With JSON input.",
 )  # fmt: skip
 @click.option("--params", metavar="JSON", help="Several params, as a JSON object.")
@@ -62,7 +62,7 @@ def call(
     content_type: str | None,
     output_format: str,
     as_json: bool,
-    param: tuple[str, ...],
+    param: tuple[tuple[str, str], ...],
     params: str | None,
     token: str | None,
     token_file: Path | None,
@@ -119,16 +119,11 @@ def call(
                 output.writelines(pieces)
 
 
-def _params(single: tuple[str, ...], several: str | None) -> dict[str, Any]:
+def _params(single: tuple[tuple[str, str], ...], several: str | None) -> dict[str, Any]:
     found: Any = _value(several) if several is not None else {}
     if not isinstance(found, dict):
         raise UsageError(f"{several!r} is no JSON object.", "Such as --params '{\"top_k\": 3}'.")
-    for each in single:
-        name, equals, value = each.partition("=")
-        if not equals or not name:
-            raise UsageError(f"{each!r} is no param.", "Such as --param top_k=3.")
-        found[name] = _value(value)
-    return found
+    return {**found, **{name: _value(value) for name, value in single}}
 
 
 def _value(text: str) -> Any:

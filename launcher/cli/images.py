@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.option_types import ENV_MANAGER, SIZE
+from launcher.cli.option_types import ASSIGNMENT, ENV_MANAGER, SIZE
 from launcher.cli.options import as_of_option, offline_option, take, together
 from launcher.errors import UsageError
 
@@ -16,11 +15,10 @@ if TYPE_CHECKING:
     from launcher.images.context import BuildContext
 
 
-def _pairs(_ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        if not re.match(r"[^=\s]+=", value):
-            raise click.BadParameter(f"{value!r} is not NAME=VALUE.", param=param)
-    return values
+def _joined(
+    _ctx: click.Context, _param: click.Parameter, pairs: tuple[tuple[str, str], ...]
+) -> tuple[str, ...]:
+    return tuple("=".join(pair) for pair in pairs)
 
 
 _image_options = together(
@@ -105,11 +103,12 @@ def generate_dockerfile(output_directory: Path, **given: Any) -> None:
 )  # fmt: skip
 @click.option("--push", is_flag=True, help="Push it to its registry.")
 @click.option(
-    "--label", "labels", multiple=True, metavar="NAME=VALUE", callback=_pairs,
+    "--label", "labels", multiple=True, type=ASSIGNMENT, metavar="NAME=VALUE", callback=_joined,
     help="A further label; repeatable.",
 )  # fmt: skip
 @click.option(
-    "--build-arg", "build_args", multiple=True, metavar="NAME=VALUE", callback=_pairs,
+    "--build-arg", "build_args", multiple=True, type=ASSIGNMENT, metavar="NAME=VALUE",
+    callback=_joined,
     help="An argument of the Dockerfile, such as BUILD_IMAGE or PIP_INDEX_URL; repeatable.",
 )  # fmt: skip
 @click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[-- BUILDER-OPTION...]")

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from launcher.cli.option_types import ASSIGNMENT
 from launcher.errors import UsageError
 
 KINDS = ("deployment", "kserve", "kserve-runtime", "compose", "systemd")
@@ -45,7 +46,7 @@ KINDS = ("deployment", "kserve", "kserve-runtime", "compose", "systemd")
 @click.option("--tls-secret", metavar="NAME", help="The secret with `tls.crt` and `tls.key`.")
 @click.option("--cache-claim", metavar="NAME", help="The volume claim for environments.")
 @click.option(
-    "--env", "variables", multiple=True, metavar="NAME=VALUE",
+    "--env", "variables", multiple=True, type=ASSIGNMENT, metavar="NAME=VALUE",
     help="A variable of the container, such as LAUNCHER_SERVE_TIMEOUT=20; repeatable.",
 )  # fmt: skip
 @click.option(
@@ -78,7 +79,7 @@ def generate_manifest(
         image=image,
         model_uri=model_uri if is_fetched else None,
         replicas=_replicas(given.pop("replicas")),
-        variables=_variables(given.pop("variables")),
+        variables=dict(given.pop("variables")),
         **given,
     )
     text = _text(kind, service)
@@ -134,13 +135,3 @@ def _replicas(text: str) -> tuple[int, int]:
     if most < least:
         raise UsageError(f"--replicas {text!r} is not LEAST:MOST.", "Write it as 2 or as 2:4.")
     return least, most
-
-
-def _variables(texts: tuple[str, ...]) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not separator or not name:
-            raise UsageError(f"--env {text!r} is not NAME=VALUE.")
-        pairs[name] = value
-    return pairs

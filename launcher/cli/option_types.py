@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from click.core import ParameterSource
 
-from launcher.quantities import parse_age, parse_size
+from launcher.quantities import parse_age
+from scoring_server.container.sizes import parse_size
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -75,6 +76,23 @@ class _Port(click.IntRange):
         super().fail(message, param, ctx)
 
 
+class _Assignment(click.ParamType[tuple[str, str]]):
+    """NAME=VALUE, as a pair; a name has no blanks."""
+
+    name = "assignment"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = str(value).partition("=")
+        if not equals or not name or any(map(str.isspace, name)):
+            self.fail(f"{value!r} is not NAME=VALUE.", param, ctx)
+        return name, text
+
+
+ASSIGNMENT = _Assignment()
 # Of files that are scored or sent.
 FORMATS = ["csv", "json", "jsonl", "parquet"]
 ENV_MANAGER = _EnvManager()

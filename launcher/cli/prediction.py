@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from launcher.cli.option_types import FORMATS
+from launcher.cli.option_types import ASSIGNMENT, FORMATS
 from launcher.cli.options import (
     environment_options,
     loader_option,
@@ -41,7 +41,7 @@ from launcher.cli.options import (
     "pandas==2.2.3,scipy>=1.13",
 )  # fmt: skip
 @click.option(
-    "--env", "variables", multiple=True, metavar="NAME=VALUE",
+    "--env", "variables", multiple=True, type=ASSIGNMENT, metavar="NAME=VALUE",
     help="A variable for the model's process; as often as needed.",
 )  # fmt: skip
 @loader_option
@@ -55,14 +55,13 @@ def predict(
     content_type: str | None,
     output_format: str | None,
     override: str | None,
-    variables: tuple[str, ...],
+    variables: tuple[tuple[str, str], ...],
     loader: str,
     **given: Any,
 ) -> None:
     """Score a file in the model's environment, in chunks."""
     from launcher.commands.environment import split_override
     from launcher.commands.model_opening import ModelRequest
-    from launcher.commands.prediction import parse_variables
     from launcher.commands.prediction import predict as run
     from launcher.console import Console
 
@@ -75,7 +74,7 @@ def predict(
         output_path=output_path,
         content_type=content_type,
         output_format=output_format,
-        variables=parse_variables(variables),
+        variables=dict(variables),
         loader=loader,
         environment=environment,
         console=Console(),

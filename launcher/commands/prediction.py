@@ -7,7 +7,7 @@ import os
 import selectors
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -125,18 +125,6 @@ def format_of(path: str | None) -> FileFormat:
     compression = _COMPRESSIONS.get(goal.suffix.lower())
     suffix = Path(goal.stem).suffix if compression else goal.suffix
     return FileFormat(_EXTENSIONS.get(suffix.lower()), compression)
-
-
-def parse_variables(given: Iterable[str]) -> dict[str, str]:
-    """Variables from NAME=VALUE.
-
-    :raises UsageError: one has no such form.
-    """
-    pairs = [each.partition("=") for each in given]
-    for name, equals, _ in pairs:
-        if not name or not equals:
-            raise UsageError(f"{name!r} is no variable.", "Write --env NAME=VALUE.")
-    return {name: value for name, _, value in pairs}
 
 
 def check_output(path: str) -> None:

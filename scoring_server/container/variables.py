@@ -6,11 +6,11 @@ variables and ``PORT`` (Knative, Cloud Run) come before and after it.
 
 from __future__ import annotations
 
-import re
 from typing import Any, Callable, Dict, Mapping, Tuple
 
 from ..config import ConfigError, ServerConfig, ServerSettings
 from .cpu_limits import available_cpus
+from .sizes import parse_size
 
 PREFIX = "LAUNCHER_SERVE_"
 # Names that come before and after the prefixed one.
@@ -25,8 +25,6 @@ _AFTER = {"port": ("PORT",)}
 _NOT_SETTINGS = ("processors", "restarts", "reloads")
 _SIZES = ("max_body", "max_held", "worker_memory")
 _CHOICES = {"loader": ("auto", "mlflow"), "log_format": ("text", "json")}
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_BINARY_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
 def with_variables(config: ServerConfig, environ: Mapping[str, str]) -> ServerConfig:
@@ -57,7 +55,7 @@ def _value(field: str, kind: str, name: str, text: str) -> Any:
     if field == "workers" and text == "auto":
         return available_cpus()
     if field in _SIZES:
-        read: Callable[[str], Any] = _size
+        read: Callable[[str], Any] = parse_size
     elif field == "cors_origin":
         read = _words
     elif "bool" in kind:
@@ -100,11 +98,3 @@ def _truth(text: str) -> bool:
     if text.lower() in ("0", "false", "no", "off"):
         return False
     raise ValueError("neither true nor false")
-
-
-def _size(text: str) -> int:
-    found = re.match(r"^(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?$", text.strip(), re.IGNORECASE)
-    if not found or (found.group(3) and not found.group(2)):
-        raise ValueError("no size")
-    units = _BINARY_UNITS if found.group(3) else _UNITS
-    return int(float(found.group(1)) * units[found.group(2).lower()])

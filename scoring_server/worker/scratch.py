@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 from typing import Container, Optional
@@ -26,11 +28,23 @@ class Scratch:
         self._folder = Path(base, "scoring-server-{}".format(front))
 
     def claim(self) -> None:
-        """Make the folder of this process, a worker, and have what it starts use it."""
+        """Make the folder of this process, a worker, and have what it starts use it.
+
+        :raises OSError: it cannot be made, or somebody else has put something in its place.
+        """
+        self._make_own()
         folder = self._folder / str(os.getpid())
         shutil.rmtree(str(folder), ignore_errors=True)
-        folder.mkdir(mode=0o700, parents=True)
+        folder.mkdir(mode=0o700)
         os.environ["TMPDIR"] = str(folder)
+
+    def _make_own(self) -> None:
+        with contextlib.suppress(FileExistsError):
+            self._folder.mkdir(mode=0o700)
+        # Its name can be guessed, and the system's folder of temporary files is everybody's.
+        found = self._folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise OSError("{} is not this user's own folder.".format(self._folder))
 
     def sweep(self, workers: Container[int]) -> None:
         """Remove the folders of workers that have ended.

@@ -15,7 +15,8 @@ from launcher.artifacts.uris import (
     parse_runs_uri,
     redact,
 )
-from launcher.quantities import format_size, parse_age, parse_size
+from launcher.quantities import format_size, parse_age
+from scoring_server.container.sizes import parse_size
 
 
 def test_models_uris() -> None:

@@ -118,7 +118,7 @@ def test_refusals_are_one_line_and_leave_no_output(served: Path) -> None:
         (("http://127.0.0.1:9", "-i", __file__, "-t", "jsonl"), 2, "Line 1 of the input is not"),
         (("http://127.0.0.1:9", "-i", "missing.csv"), 2, "is not a file"),
         (("http://127.0.0.1:9", "-i", __file__, "-t", "csv", "--param", "a=1"), 2, "Params do not"),
-        (("http://127.0.0.1:9", "-i", __file__, "--param", "a"), 2, "is no param"),
+        (("http://127.0.0.1:9", "-i", __file__, "--param", "a"), 2, "is not NAME=VALUE"),
         (("ftp://127.0.0.1", "-i", __file__), 2, "is not an HTTP URL"),
     ],
 )
