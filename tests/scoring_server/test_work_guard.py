@@ -66,7 +66,14 @@ def test_system_calls_per_request(tmp_path: Path) -> None:
     tracer = ["strace", "-f", "-o", str(trace)]
     if subprocess.run([*tracer, "true"], stderr=subprocess.DEVNULL).returncode:
         pytest.skip("processes cannot be traced here")
-    with serving(write_config(tmp_path / "model"), *tracer) as (url, process):
+    # What a neighbour adds it adds by chance; a call too many is there each time.
+    per_request = min(calls_per_request(tmp_path / f"model{n}", trace, tracer) for n in range(3))
+    assert per_request > 4, "the trace does not have the server's calls"
+    assert per_request <= SYSTEM_CALLS_PER_REQUEST, traced_calls(trace)[-30:]
+
+
+def calls_per_request(model: Path, trace: Path, tracer: list[str]) -> float:
+    with serving(write_config(model), *tracer) as (url, process):
         with requests.Session() as session:
             ask(session, url, 5)
             before = len(traced_calls(trace))
@@ -76,9 +83,7 @@ def test_system_calls_per_request(tmp_path: Path) -> None:
         traced = int(re.match(r"\d+", trace.read_text())[0])  # type: ignore[index]
         subprocess.run(["kill", str(traced)], check=True)
         process.wait(30)
-    per_request = len(calls) / REQUESTS
-    assert per_request > 4, "the trace does not have the server's calls"
-    assert per_request <= SYSTEM_CALLS_PER_REQUEST, calls[-30:]
+    return len(calls) / REQUESTS
 
 
 def traced_calls(trace: Path) -> list[str]:
