@@ -38,7 +38,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def slow(session: nox.Session) -> None:
     """Run the slow tests, two at a time: every environment, MLflow as the oracle, faults."""
-    which = ["-n", "2", "-m", "slow and not alone", "--durations=25"]
+    which = ["-n", "2", "-m", "slow and not alone and not long", "--durations=25"]
     session.run(PYTHON, "-m", "pytest", *which, *session.posargs)
 
 

@@ -15,6 +15,8 @@ from envs import EnvError, EnvSpec, EnvStore, prepare
 from envs.building.interpreters import Interpreter
 from envs.locking import fill_wheelhouse, write_lockfile
 
+pytestmark = pytest.mark.slow
+
 LocalSpec = Callable[..., EnvSpec]
 
 

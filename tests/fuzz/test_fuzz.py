@@ -32,7 +32,7 @@ REQUIREMENTS = [
     "click", "pyyaml", "requests", "psutil", "platformdirs", "packaging", "virtualenv", "uv",
     "filelock",
 ]  # fmt: skip
-# Inputs in the quick tests: a second each. The slow ones take so many times as many.
+# Inputs that take a second each. More inputs are so many times as many.
 SLOW = 40
 RUNS = {
     "bodies": 150,
@@ -103,6 +103,7 @@ def fuzz(python: str, target: str, work: Path, longest: int, *options: str) -> i
     return int(runs[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", expected(TARGETS))
 def test_the_corpus_and_some_inputs_find_nothing(python: str, target: str, tmp_path: Path) -> None:
     assert fuzz(python, target, tmp_path, 120, f"-runs={RUNS.get(target, 1000)}") > 0

@@ -11,7 +11,10 @@ import requests
 from tests.scoring_server.serving_process import serving, write_config
 from tests.scoring_server.test_survival import command, replaced
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_DATA counts")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_DATA counts"),
+]
 
 GREEDY = """
 import os, signal

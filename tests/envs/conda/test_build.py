@@ -17,6 +17,8 @@ from envs.managers.conda.packages import Solution
 from tests.envs.conda.channel import Channel, Package, conda_spec, library
 from tests.envs.conda.server import serving
 
+pytestmark = pytest.mark.slow
+
 Build = Callable[..., Any]
 Choose = Callable[..., Solution]
 

@@ -22,6 +22,8 @@ from envs.inventory import remove
 from tests.envs.conda.channel import Channel, Package, library
 from tests.envs.conda.server import ChannelServer, serving
 
+pytestmark = pytest.mark.slow
+
 Build = Callable[..., Any]
 
 

@@ -19,6 +19,8 @@ from envs.managers.conda.lockfile import read_conda_lockfile
 from tests.envs.conda.channel import Channel, Package, conda_spec, library, subdir
 from tests.envs.conda.server import serving
 
+pytestmark = pytest.mark.slow
+
 Build = Callable[..., Any]
 PIP_SECTION = ("python-dateutil==2.9.0", "six")
 

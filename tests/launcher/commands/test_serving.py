@@ -222,7 +222,7 @@ NEEDED_TO_START = {
         "launcher.supervision": "deployment inbox inherited_processes listening_socket log process "
         "served_model server stop_signals supervisor",
         "scoring_server": "container events version",
-        "scoring_server.container": "cpu_limits",
+        "scoring_server.container": "cpu_limits sizes",
     }.items()
     for name in names.split()
 }

@@ -17,6 +17,8 @@ from tests.envs.conftest import make_wheel
 from tests.launcher.images.conftest import PASSWORD
 from tests.launcher.images.tiny_model import tiny_model
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -23,6 +23,8 @@ from tests.launcher.launcher_process import (
     wait_until_gone,
 )
 
+pytestmark = pytest.mark.slow
+
 Launch = Callable[..., Launcher]
 STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
 

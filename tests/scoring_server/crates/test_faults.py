@@ -19,7 +19,7 @@ import requests
 from tests.scoring_server.crates.crates import needs_r, write_config
 from tests.scoring_server.serving_process import serving
 
-pytestmark = needs_r
+pytestmark = [needs_r, pytest.mark.slow]
 
 
 class Served:

@@ -17,6 +17,8 @@ from launcher.errors import UsageError
 from launcher.model.mlmodel import read_model
 from tests.launcher.launcher_process import ObedientModel
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 OURS = "launcher's own server needs nothing of this in the environment"
 
