@@ -76,6 +76,11 @@ class ModelConfig(NamedTuple):
         """Those of its flavor."""
         return _TRAITS.get(self.flavor, FlavorTraits())
 
+    @property
+    def served_names(self) -> Sequence[str]:
+        """What clients may call it, its own name first; never empty."""
+        return self.names or (Path(self.path).name or "model",)
+
 
 class EnvironmentConfig(NamedTuple):
     """The environment that the launcher chose for the model; `/info` reports it."""

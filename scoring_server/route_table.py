@@ -38,14 +38,19 @@ class Match(NamedTuple):
 
     def refusal(self, method: str, path: str) -> Answer:
         """The answer where no route takes the request: 405 with `Allow`, or 404."""
-        status = 405 if self.allowed else 404
-        message = "{} {}: {}.".format(method[:20], path[:200], REASONS[status])
-        if not self.allowed and self.group.remark:
-            message += " " + self.group.remark
-        answer = self.group.error(ScoringError(message, code_of_status(status), status))
-        if self.allowed:
-            answer.headers.append(("Allow", ", ".join(self.allowed)))
-        return answer
+        return refusal(self.group, method, path, self.allowed)
+
+
+def refusal(group: RouteGroup, method: str, path: str, allowed: Sequence[str] = ()) -> Answer:
+    """A group's 405 with `Allow`, or where no method is allowed 404."""
+    status = 405 if allowed else 404
+    message = "{} {}: {}.".format(method[:20], path[:200], REASONS[status])
+    if not allowed and group.remark:
+        message += " " + group.remark
+    answer = group.error(ScoringError(message, code_of_status(status), status))
+    if allowed:
+        answer.headers.append(("Allow", ", ".join(allowed)))
+    return answer
 
 
 class RouteTable:

@@ -21,6 +21,7 @@ Headers = List[Tuple[str, str]]
 # Names of stages, with the seconds of each.
 StageTimes = Sequence[Tuple[str, float]]
 JSON_TYPE = "application/json"
+STREAM_TYPE = "text/event-stream"
 # RFC 9110, 15; what Python and Werkzeug say changes with their releases.
 REASONS = {
     **{each.value: each.phrase for each in HTTPStatus},
@@ -142,6 +143,14 @@ class Request(NamedTuple):
     query: str
     headers: Dict[str, str]
     body: bytes
+
+
+def described_response(
+    description: str, media_type: str, schema: Optional[Dict[str, Any]] = None
+) -> Dict[str, Any]:
+    """A Response Object of a `Description`."""
+    media: Dict[str, Any] = {} if schema is None else {"schema": schema}
+    return {"description": description, "content": {media_type: media}}
 
 
 def status_line(status: int) -> str:

@@ -8,15 +8,12 @@ from typing import Any, BinaryIO, Callable, Dict, Iterator, Optional
 
 from ..errors import ScoringError, reason
 
-GZIP, BZIP2, XZ = "gz", "bz2", "xz"
-COMPRESSIONS = (GZIP, BZIP2, XZ)
-
 
 @contextlib.contextmanager
 def compressed(stream: BinaryIO, kind: Optional[str], mode: str) -> Iterator[BinaryIO]:
     """What a stream holds when it is unpacked, or packs what is written into it.
 
-    :param kind: one of COMPRESSIONS; None leaves it as it is.
+    :param kind: "gz", "bz2" or "xz"; None leaves it as it is.
     :param mode: "rb" or "wb".
     :raises ScoringError: it is not of that kind, or ends too early.
     """
@@ -64,4 +61,4 @@ def _xz(stream: BinaryIO, mode: str) -> Any:
     return lzma.LZMAFile(stream, mode)
 
 
-_OPEN: Dict[str, Callable[[BinaryIO, str], Any]] = {GZIP: _gzip, BZIP2: _bzip2, XZ: _xz}
+_OPEN: Dict[str, Callable[[BinaryIO, str], Any]] = {"gz": _gzip, "bz2": _bzip2, "xz": _xz}

@@ -18,11 +18,19 @@ from ..signature.signature import Signature
 _REFUSALS = (ScoringError, ValueError, TypeError)
 
 
-def first_refused(refused: Callable[[int, int], bool], rows: int) -> Optional[int]:
+def first_refused(attempt: Callable[[int, int], Any], rows: int) -> Optional[int]:
     """The first row, from 0, that is refused; None if each is, or none is by itself.
 
-    :param refused: whether the rows from one up to another are refused together.
+    :param attempt: does with the rows from one up to another what may be refused.
     """
+
+    def refused(start: int, stop: int) -> bool:
+        try:
+            attempt(start, stop)
+        except _REFUSALS:
+            return True
+        return False
+
     if rows < 1 or (rows > 1 and refused(0, 1) and refused(rows - 1, rows)):
         return None
     start, stop = 0, rows
@@ -38,11 +46,12 @@ def first_refused(refused: Callable[[int, int], bool], rows: int) -> Optional[in
 def row_of_signature(scorer: Scorer, data: Any) -> Optional[int]:
     """The first row of a chunk that does not fit the signature."""
 
-    def refused(start: int, stop: int) -> bool:
-        return is_refused(lambda: scorer.apply_signature(ModelInput(_part(data, start, stop))))
+    def apply(start: int, stop: int) -> ModelInput:
+        return scorer.apply_signature(ModelInput(_part(data, start, stop)))
 
-    rows = data.rows if isinstance(data, Table) else len(data)
-    return first_refused(refused, rows) if isinstance(data, (Table, pd.DataFrame)) else None
+    if not isinstance(data, (Table, pd.DataFrame)):
+        return None
+    return first_refused(apply, data.rows if isinstance(data, Table) else len(data))
 
 
 def row_of_csv(texts: pd.DataFrame, signature: Signature) -> Optional[int]:
@@ -51,20 +60,11 @@ def row_of_csv(texts: pd.DataFrame, signature: Signature) -> Optional[int]:
     :param texts: the chunk with each value as its text.
     """
 
-    def refused(start: int, stop: int) -> bool:
+    def cast(start: int, stop: int) -> pd.DataFrame:
         lines = io.StringIO(texts.iloc[start:stop].to_csv(index=False))
-        return is_refused(lambda: cast_csv(read_csv(lines, signature), signature))
+        return cast_csv(read_csv(lines, signature), signature)
 
-    return first_refused(refused, len(texts))
-
-
-def is_refused(attempt: Callable[[], Any]) -> bool:
-    """Whether something is refused for what is in it."""
-    try:
-        attempt()
-    except _REFUSALS:
-        return True
-    return False
+    return first_refused(cast, len(texts))
 
 
 def _part(data: Any, start: int, stop: int) -> Any:

@@ -23,11 +23,13 @@ FORMAT_KEYS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 RAW_KEYS = ("messages", "prompt", "input")
 CSV, JSON, PARQUET = "csv", "json", "parquet"
 
+CSV_TYPE, PARQUET_TYPE = "text/csv", "application/vnd.apache.parquet"
+# The names that clients are told of, and others that they use.
 MEDIA_TYPES = {
     "application/json": JSON,
-    "text/csv": CSV,
+    CSV_TYPE: CSV,
     "application/csv": CSV,
-    "application/vnd.apache.parquet": PARQUET,
+    PARQUET_TYPE: PARQUET,
     "application/x-parquet": PARQUET,
 }
 UNSUPPORTED_MEDIA_TYPE = 415

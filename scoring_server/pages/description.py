@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Dict, Sequence
 
 from ..config import ServerConfig, SignatureConfig
@@ -25,7 +24,7 @@ def describe_for_page(
     path = path_of(model)
     routes = [route for group in groups for route in group.routes]
     described["model"].update(
-        name=model.names[0] if model.names else Path(model.path).name,
+        name=model.served_names[0],
         version=model.version,
         aliases=list(model.aliases),
         flavor=model.flavor,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Optional
 
 from ..config import ServerConfig
-from ..errors import ENDPOINT_NOT_FOUND, ScoringError
+from ..route_table import refusal
 from ..routes import (
     JSON_TYPE,
     PAGES,
@@ -21,6 +21,7 @@ from ..routes import (
     Route,
     RouteGroup,
     Vitals,
+    described_response,
     json_answer,
 )
 from ..web.address import root_path_of
@@ -48,10 +49,13 @@ class PageRoutes(RouteGroup):
 
     def describe(self) -> Description:
         """What people's browsers are answered."""
-        page = {"200": _content("The page.", HTML_TYPE), "304": {"description": "As before."}}
+        page = {
+            "200": described_response("The page.", HTML_TYPE),
+            "304": {"description": "As before."},
+        }
         file = {"200": {"description": "The file."}, "304": {"description": "As before."}}
-        missing = _content("Not for other clients than browsers.", JSON_TYPE)
-        model = _content("What the page shows.", JSON_TYPE)
+        missing = described_response("Not for other clients than browsers.", JSON_TYPE)
+        model = described_response("What the page shows.", JSON_TYPE)
         return Description(
             {
                 "GET /": {
@@ -73,7 +77,7 @@ class PageRoutes(RouteGroup):
 
         if HTML_TYPE not in request.headers.get("accept", ""):
             # Programs that look for something here are told what they were always told.
-            return _nothing(request)
+            return refusal(request.group, request.method, request.path)
         # The root path alone has no slash at its end.
         root = root_path_of(self._config.server.root_path)
         base = root + "/" if root else ""
@@ -95,7 +99,7 @@ class PageRoutes(RouteGroup):
         from .static_files import viewer_files
 
         answer = viewer_files(self._viewer).find(request) if self._viewer else None
-        return answer or _nothing(request)
+        return answer or refusal(request.group, request.method, request.path)
 
     @property
     def _viewer(self) -> Optional[str]:
@@ -104,18 +108,7 @@ class PageRoutes(RouteGroup):
         return folder if folder is not None and Path(folder).is_dir() else None
 
 
-def _content(description: str, media_type: str) -> Dict[str, Any]:
-    """A Response Object."""
-    return {"description": description, "content": {media_type: {}}}
-
-
 def _file(request: Request, _vitals: Vitals) -> Answer:
     from .static_files import OWN_FILES
 
-    return OWN_FILES.find(request) or _nothing(request)
-
-
-def _nothing(request: Request) -> Answer:
-    message = "{} {}: Not Found.".format(request.method[:20], request.path[:200])
-    error: Answer = request.group.error(ScoringError(message, ENDPOINT_NOT_FOUND, 404))
-    return error
+    return OWN_FILES.find(request) or refusal(request.group, request.method, request.path)

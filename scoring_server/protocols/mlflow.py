@@ -8,11 +8,19 @@ from ..config import ServerConfig
 from ..errors import ScoringError
 from ..formats.encoding import dumps, encode_answer, top_level
 from ..formats.parsing import MEDIA_TYPES, PARQUET, ModelInput, parse, parse_content_type
-from ..routes import JSON_TYPE, WORKER, Answer, Description, Request, Route, error_answer
+from ..routes import (
+    JSON_TYPE,
+    STREAM_TYPE,
+    WORKER,
+    Answer,
+    Description,
+    Request,
+    Route,
+    error_answer,
+)
 from ..scoring.protocol import SPARE_MEMORY, WireProtocol
 from ..signature.signature import Signature
 
-STREAM_TYPE = "text/event-stream"
 # A compressed body may decode to this many times the largest body.
 DECODED_FACTOR = 10
 

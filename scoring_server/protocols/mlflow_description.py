@@ -7,14 +7,12 @@ from typing import Any, Dict
 
 from ..config import FLAVOR, ServerConfig
 from ..formats.json_forms import Forms, JsonSchema
-from ..routes import JSON_TYPE, Description
+from ..formats.parsing import CSV_TYPE, PARQUET_TYPE
+from ..routes import JSON_TYPE, STREAM_TYPE, Description
 from ..signature import json_schema as js
 from ..signature.examples import example_request
 from ..signature.schema import Schema
 from ..signature.signature import Signature
-
-STREAM_TYPE = "text/event-stream"
-CSV_TYPE, PARQUET_TYPE = "text/csv", "application/vnd.apache.parquet"
 
 
 def describe(config: ServerConfig) -> Description:

@@ -18,6 +18,7 @@ from ..routes import (
     Route,
     RouteGroup,
     Vitals,
+    described_response,
     json_answer,
 )
 from ..version import __version__
@@ -47,8 +48,8 @@ class OwnRoutes(RouteGroup):
     def describe(self) -> Description:
         """What probes, figures and pages answer."""
         ready = {
-            "200": _content("Predictions would be answered now.", JSON_TYPE),
-            "503": _content("They would not.", JSON_TYPE),
+            "200": described_response("Predictions would be answered now.", JSON_TYPE),
+            "503": described_response("They would not.", JSON_TYPE),
         }
         ping = {
             "summary": "Whether the model is loaded",
@@ -56,8 +57,10 @@ class OwnRoutes(RouteGroup):
             " line's end, as MLflow's.",
             "responses": ready,
         }
-        figures = _content("In Prometheus' text format.", "text/plain", {"type": "string"})
-        version = _content("Its bare text, which is no JSON.", JSON_TYPE)
+        figures = described_response(
+            "In Prometheus' text format.", "text/plain", {"type": "string"}
+        )
+        version = described_response("Its bare text, which is no JSON.", JSON_TYPE)
         document = {"type": "object"}
         return Description(
             {
@@ -73,11 +76,11 @@ class OwnRoutes(RouteGroup):
                 },
                 "GET /info": {
                     "summary": "The model, and the Python and environment that it runs in",
-                    "responses": {"200": _content("What is known.", JSON_TYPE, document)},
+                    "responses": {"200": described_response("What is known.", JSON_TYPE, document)},
                 },
                 "GET /openapi.json": {
                     "summary": "This description",
-                    "responses": {"200": _content("OpenAPI 3.1.", JSON_TYPE, document)},
+                    "responses": {"200": described_response("OpenAPI 3.1.", JSON_TYPE, document)},
                 },
             }
         )
@@ -93,14 +96,6 @@ class OwnRoutes(RouteGroup):
         from .openapi import openapi
 
         return json_answer(200, openapi(self._config, vitals.groups))
-
-
-def _content(
-    description: str, media_type: str, schema: Optional[Dict[str, Any]] = None
-) -> Dict[str, Any]:
-    """A Response Object."""
-    media: Dict[str, Any] = {} if schema is None else {"schema": schema}
-    return {"description": description, "content": {media_type: media}}
 
 
 def _ping(_request: Request, vitals: Vitals) -> Answer:

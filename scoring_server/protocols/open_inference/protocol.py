@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Dict, Optional
 
 from ...config import ServerConfig
@@ -38,7 +37,7 @@ class OpenInferenceProtocol(WireProtocol):
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
         model = config.model
-        self._names = list(model.names) or [Path(model.path).name or "model"]
+        self._names = model.served_names
         self._versions = [each for each in (model.version, *model.aliases) if each]
         self._inference: Any = None
         get, post = ("GET",), ("POST",)

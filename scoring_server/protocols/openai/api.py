@@ -27,7 +27,6 @@ _PATH_OF_TASK = {
     "llm/v1/completions": COMPLETIONS,
     "llm/v1/embeddings": EMBEDDINGS,
 }
-STREAM_TYPE = "text/event-stream"
 
 
 class RequestError(ScoringError):

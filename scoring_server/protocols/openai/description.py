@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Dict, Sequence
 
 from ...config import ServerConfig
-from ...routes import JSON_TYPE, Description
+from ...routes import JSON_TYPE, STREAM_TYPE, Description
 from ...signature import json_schema as js
 from ...signature.signature import Signature
-from .api import CHAT, COMPLETIONS, EMBEDDINGS, MODEL, MODELS, RESPONSES, STREAM_TYPE
+from .api import CHAT, COMPLETIONS, EMBEDDINGS, MODEL, MODELS, RESPONSES
 
 _REF = "#/components/schemas/OpenAI"
 _TEXT, _COUNT = {"type": "string"}, {"type": "integer", "minimum": 0}

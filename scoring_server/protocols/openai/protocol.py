@@ -5,7 +5,6 @@ from __future__ import annotations
 import calendar
 import re
 import time
-from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
 
 from ...config import ServerConfig
@@ -14,6 +13,7 @@ from ...formats.parsing import ModelInput
 from ...routes import (
     FRONT,
     JSON_TYPE,
+    STREAM_TYPE,
     WORKER,
     Answer,
     Description,
@@ -24,7 +24,7 @@ from ...routes import (
 )
 from ...scoring.protocol import WireProtocol
 from ...signature.signature import Signature
-from .api import MODEL, MODELS, STREAM_TYPE, RequestError, path_of
+from .api import MODEL, MODELS, RequestError, path_of
 
 OWNER = "mlmodel-launcher"
 
@@ -41,7 +41,7 @@ class OpenAIProtocol(WireProtocol):
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
         model = config.model
-        self._names = list(model.names) or [Path(model.path).name or "model"]
+        self._names = model.served_names
         self._created = _seconds(model.utc_time_created)
         self._endpoint: Any = None
         self.path = path_of(model)
