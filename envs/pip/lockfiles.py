@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from envs.building.process import Completed, run
 from envs.disk.files import read_regular, write_atomically
 from envs.errors import EnvError
 from envs.pip.indexes import IndexSettings
+from envs.pip.merging import environment_marker, joined, merge
+from envs.pip.platforms import Platform
 from envs.pip.pylock import Archive, choose, load_pylock, marker_environment
 from envs.pip.resolution import Request, Resolution, resolve
 from envs.pip.site_packages import mismatch
@@ -121,37 +123,55 @@ def resolve_missing(
 
 
 def write_pylock(
-    request: Request, target: Path, interpreter: Interpreter, context: Context
+    request: Request,
+    target: Path,
+    interpreter: Interpreter,
+    context: Context,
+    platforms: Sequence[Platform] = (),
 ) -> Resolution:
     """Resolve and write a ``pylock.toml``; return the resolution.
 
-    The file says for which Python and platform it is, and names files below its own folder
+    The file says for which Python and platforms it is, and names files below its own folder
     relative to it, so that it can move with the model.
 
+    :param platforms: what it is for, each resolved alone; of none, what the request is for.
     :raises EnvError: there is no solution, or the file cannot be written.
     """
-    resolution = resolve(request, context, PYLOCK)
-    system = sys.platform if request.machine is None else "linux"
-    marker = (
-        f"python_version == '{interpreter.minor}' and sys_platform == '{system}'"
-        f" and platform_machine == '{request.machine or os.uname().machine}'"
-        f" and implementation_name == '{interpreter.implementation}'"
-    )
-    text = resolution.text.replace(f'path = "{target.parent}{os.sep}', 'path = "')
-    text = re.sub(
-        r"^requires-python = .*$",
-        lambda found: f'{found[0]}\nenvironments = ["{marker}"]',
-        context.log.bare(text),
-        count=1,
-        flags=re.MULTILINE,
-    )
+    beside = f'path = "{target.parent}{os.sep}'
+    if platforms:
+        found = {
+            each: resolve(replace(request, platform=each), context, PYLOCK) for each in platforms
+        }
+        texts = {each: one.text.replace(beside, 'path = "') for each, one in found.items()}
+        resolution = joined(list(found.values()), merge(texts, interpreter))
+    else:
+        resolution = resolve(request, context, PYLOCK)
+        text = resolution.text.replace(beside, 'path = "')
+        resolution = replace(resolution, text=_for_one(text, request.platform, interpreter))
     try:
-        write_atomically(target, text)
+        write_atomically(target, context.log.bare(resolution.text))
     except OSError as error:
         raise EnvError(
             f"{target} cannot be written: {error.strerror}.", hint="Lock a copy of the model."
         ) from error
     return resolution
+
+
+def _for_one(text: str, platform: Platform | None, interpreter: Interpreter) -> str:
+    """A lock's text that says what it is for."""
+    where = (
+        platform.marker
+        if platform is not None
+        else f"sys_platform == '{sys.platform}' and platform_machine == '{os.uname().machine}'"
+    )
+    marker = environment_marker(where, interpreter)
+    return re.sub(
+        r"^requires-python = .*$",
+        lambda found: f'{found[0]}\nenvironments = ["{marker}"]',
+        text,
+        count=1,
+        flags=re.MULTILINE,
+    )
 
 
 def check_fresh(lockfile: Lockfile, lines: Iterable[str], interpreter: Interpreter) -> None:

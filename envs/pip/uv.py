@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,9 +27,16 @@ _DECORATION = re.compile("[\u00d7\u2500-\u257f\u25b6]")  # how older versions dr
 
 
 def run_uv(
-    arguments: Iterable[str | Path], indexes: IndexSettings, context: Context, cwd: Path
+    arguments: Iterable[str | Path],
+    indexes: IndexSettings,
+    context: Context,
+    cwd: Path,
+    variables: Mapping[str, str] | None = None,
 ) -> Completed:
-    """Run uv with the index settings, reporting downloads and builds as they begin."""
+    """Run uv with the index settings, reporting downloads and builds as they begin.
+
+    :param variables: of the environment, beside those of this process.
+    """
     if context.wheelhouse is not None:
         # The wheelhouse replaces all indexes, and what of theirs has to be built is built there.
         indexes = IndexSettings(
@@ -48,7 +55,13 @@ def run_uv(
     return run(
         [context.uv, *arguments, *options],
         log=context.log,
-        env=clean_environ({**indexes.environ(os.environ), "UV_PYTHON_DOWNLOADS": "never"}),
+        env=clean_environ(
+            {
+                **indexes.environ(os.environ),
+                "UV_PYTHON_DOWNLOADS": "never",
+                **(variables or {}),
+            }
+        ),
         cwd=cwd,
         stdout=subprocess.DEVNULL,  # a copy of what goes to an output file
         on_line=on_line,

@@ -22,7 +22,7 @@ _COMMANDS = {
     "envs": ("environments", "List, show, run and prune cached environments."),
     "generate-dockerfile": ("images", "Write what an image that serves a model is built from."),
     "generate-manifest": ("manifests", "Write how a platform is to run a model's image."),
-    "lock": ("environments", "Write a lockfile beside a model's MLmodel."),
+    "lock": ("machines", "Write a lockfile beside a model's MLmodel."),
     "logs": ("instances", "Show the log of a served model."),
     "models": ("models", "List, show, remove and prune downloaded models."),
     "ping": ("serving", "Exit with 0 once a server answers /ping."),

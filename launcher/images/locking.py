@@ -17,6 +17,7 @@ from envs import EnvError, EnvSpec, EnvStore
 from envs.managers.virtualenv.planning import plan
 from envs.pip.indexes import IndexSettings
 from envs.pip.lockfiles import PYLOCK, check_fresh, read_lockfile, resolve_missing, write_pylock
+from envs.pip.platforms import linux_platform
 from envs.pip.pylock import load_pylock
 from envs.pip.resolution import Request, resolve
 from envs.preparing import context_for
@@ -82,7 +83,7 @@ def lock(spec: EnvSpec, machine: str, report: Report, *, offline: bool | None = 
     context.log.secrets.update(planned.pip.wanted.secrets)
     is_this = (sys.platform, os.uname().machine) == ("linux", machine)
     if spec.lockfile is None:
-        request = replace(planned.request, machine=None if is_this else machine)
+        request = replace(planned.request, platform=None if is_this else linux_platform(machine))
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder, PYLOCK)
             resolution = write_pylock(request, target, planned.interpreter, context)
