@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from envs.pip.merging import environment_marker, joined, merge
 from envs.pip.platforms import Platform
 from envs.pip.pylock import Archive, choose, load_pylock, marker_environment
 from envs.pip.resolution import Request, Resolution, resolve
-from envs.pip.site_packages import mismatch
+from envs.pip.site_packages import is_for_elsewhere, mismatch
 from envs.pip.uv import run_uv, uv_error, work_folder
 from envs.spec import requirement_name
 
@@ -39,11 +39,13 @@ class Lockfile:
     :param path: the lockfile as the model carries it.
     :param chosen: the packages to install, and what each is installed from.
     :param text: the lockfile as ``pylock.toml``.
+    :param environment: the values of environment markers that it was chosen by.
     """
 
     path: Path
     chosen: tuple[tuple[Package, Archive], ...]
     text: str
+    environment: Mapping[str, str]
 
     @property
     def pins(self) -> dict[str, str | None]:
@@ -66,9 +68,12 @@ def find_lockfile(folder: Path) -> Path | None:
     return None
 
 
-def read_lockfile(path: Path, interpreter: Interpreter, context: Context) -> Lockfile:
+def read_lockfile(
+    path: Path, interpreter: Interpreter, context: Context, platform: Platform | None = None
+) -> Lockfile:
     """Return what an interpreter gets of a ``pylock.toml`` or ``uv.lock``.
 
+    :param platform: where the interpreter is; None for this machine.
     :raises EnvError: it is damaged, or for other Pythons and platforms.
     """
     if path.name == UV_LOCK:
@@ -76,8 +81,8 @@ def read_lockfile(path: Path, interpreter: Interpreter, context: Context) -> Loc
             text = _text(_export(path, interpreter, context, folder))
     else:
         text = _text(path)
-    chosen = choose(load_pylock(text, str(path)), str(path), interpreter)
-    return Lockfile(path, tuple(chosen), text)
+    chosen = choose(load_pylock(text, str(path)), str(path), interpreter, platform)
+    return Lockfile(path, tuple(chosen), text, marker_environment(interpreter, platform))
 
 
 def install_lockfile(
@@ -113,7 +118,12 @@ def resolve_missing(
     if lockfile is None:
         return resolve(request, context, file_format)
     pins = lockfile.pins
-    missing = [line for line in request.lines if requirement_name(line) not in {None, *pins}]
+    missing = [
+        line
+        for line in request.lines
+        if requirement_name(line) not in {None, *pins}
+        and not is_for_elsewhere(line, lockfile.environment)
+    ]
     if not missing:
         return Resolution("", "lock")
     context.report(f"{lockfile.path.name} lacks {', '.join(missing)}: adding them")
@@ -174,15 +184,14 @@ def _for_one(text: str, platform: Platform | None, interpreter: Interpreter) -> 
     )
 
 
-def check_fresh(lockfile: Lockfile, lines: Iterable[str], interpreter: Interpreter) -> None:
+def check_fresh(lockfile: Lockfile, lines: Iterable[str]) -> None:
     """Compare requirement lines with what a lockfile pins.
 
     :raises EnvError: the lockfile contradicts one.
     """
-    environment = marker_environment(interpreter)
     pins = {name: version for name, version in lockfile.pins.items() if version is not None}
     for line in lines:
-        found = mismatch(line, pins, environment)
+        found = mismatch(line, pins, lockfile.environment)
         if found is not None and found.installed is not None:
             raise EnvError(
                 f"The requirements ask for {found.requirement}, but {lockfile.path} has"

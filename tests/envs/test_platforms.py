@@ -41,9 +41,14 @@ def locked(
     for tag in TAGS.values():
         make_wheel(folder / "wheels", "fig", "1.0", tag=f"py3-none-{tag}")
     make_wheel(folder / "wheels", "fig", "2.0", tag=f"py3-none-{TAGS['osx-arm64']}")
-    make_wheel(folder / "wheels", "ash", "1.0", requires=("fig", "elm; sys_platform == 'darwin'"))
+    make_wheel(folder / "wheels", "ash", "1.0", requires=("fig",))
     make_wheel(folder / "wheels", "elm")
-    lines = ("--no-index", f"--find-links {folder / 'wheels'}", "ash")
+    lines = (
+        "--no-index",
+        f"--find-links {folder / 'wheels'}",
+        "ash",
+        "elm; sys_platform == 'darwin'",
+    )
     spec = EnvSpec(requirements=lines, build_requirements=(), base_dir=folder)
     store = EnvStore(folder / "home")
     written = write_lockfile(spec, folder, store=store, platforms=ALL)
