@@ -1,12 +1,14 @@
-"""``launcher lock``, ``launcher doctor`` and ``launcher diff``: this machine and others."""
+"""``launcher lock`` and ``launcher doctor``: this machine and others."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from launcher.cli.environments import engine_name
+from launcher.cli.option_types import MODEL_URI
 from launcher.cli.options import (
     as_of_option,
     env_manager_option,
@@ -17,6 +19,12 @@ from launcher.cli.options import (
 )
 from launcher.cli.output import print_json
 from launcher.errors import UsageError
+
+if TYPE_CHECKING:
+    from launcher.inspection.findings import Finding
+
+# A model that is elsewhere is fetched.
+_MODEL_SECONDS = 300.0
 
 
 @click.command()
@@ -90,3 +98,71 @@ def lock(
     else:
         meant = f" for {', '.join(platforms)}" if platforms else ""
         click.echo(f"{written.path}: {written.packages} packages{meant} as of {written.as_of}")
+
+
+@click.command()
+@click.option(
+    "-m", "--model-uri", metavar="URI", type=MODEL_URI,
+    help="Also say what this model would need, and whether serve would work.",
+)  # fmt: skip
+@click.option(
+    "--flavor",
+    type=click.Choice(["python_function", "crate"]),
+    help="What the model is used as, if it has both.",
+)
+@env_manager_option
+@offline_option
+@json_option
+@click.pass_context
+def doctor(
+    ctx: click.Context,
+    model_uri: str | None,
+    flavor: str | None,
+    env_manager: str,
+    offline: bool | None,
+    as_json: bool,
+) -> None:
+    """Say what this machine has of what the launcher uses, and what a model would need.
+
+    Builds and changes nothing; with -m a model that is elsewhere is fetched. Exits with 1 where
+    something is missing that is needed.
+    """
+    from launcher.commands.environment import BuildOptions, EnvironmentOptions
+    from launcher.inspection.findings import Probe, run_probes
+    from launcher.inspection.machine import machine_probes
+
+    build = BuildOptions(offline)
+    findings = run_probes(machine_probes(offline=build.is_offline))
+    of_model: list[Finding] = []
+    if model_uri is not None:
+        from launcher.commands.model_opening import ModelRequest
+        from launcher.inspection.model_needs import model_findings
+
+        request = ModelRequest(model_uri, None, build.is_offline, flavor)
+        options = EnvironmentOptions(env_manager, build=build)
+        probe = Probe("model", "", lambda: model_findings(request, options))
+        of_model = run_probes([probe], _MODEL_SECONDS)
+    failed = any(each.is_failure for each in (*findings, *of_model))
+    # What ended before its last line has not said that the model could be served.
+    failed = failed or (model_uri is not None and of_model[-1].name != "serve")
+    if as_json:
+        model = {"uri": model_uri, "findings": [each.as_json() for each in of_model]}
+        machine = [each.as_json() for each in findings]
+        print_json({"ok": not failed, "machine": machine, "model": model if model_uri else None})
+    else:
+        _print_findings(findings)
+        if of_model:
+            click.echo()
+            _print_findings(of_model)
+    ctx.exit(1 if failed else 0)
+
+
+def _print_findings(findings: list[Finding]) -> None:
+    width = max(len(each.name) for each in findings)
+    for each in findings:
+        optional = each.state == "missing" and not each.needed
+        state = "-" if optional else each.state
+        purpose = f"  [{each.purpose}]" if each.purpose and each.state != "ok" else ""
+        click.echo(f"{state:<8} {each.name:<{width}}  {each.text}{purpose}")
+        if each.hint and each.state != "ok":
+            click.echo(f"{'':<{width + 11}}{each.hint}")

@@ -19,6 +19,7 @@ _EXIT_ENVIRONMENT = 3
 _COMMANDS = {
     "build-docker": ("images", "Build an image that serves a model."),
     "call": ("calling", "Send a file to a served model, and print what it answers."),
+    "doctor": ("machines", "Say what this machine has, and what a model would need."),
     "envs": ("environments", "List, show, run and prune cached environments."),
     "generate-dockerfile": ("images", "Write what an image that serves a model is built from."),
     "generate-manifest": ("manifests", "Write how a platform is to run a model's image."),
