@@ -145,6 +145,13 @@ def _display(*, has_end: bool) -> Display:
     )
 
 
+def _titled(name: str, value: str, *, bold: bool) -> str:
+    title = f"{name + ':':<6}"
+    if bold and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+        title = f"\x1b[1m{title}\x1b[0m"
+    return f"{title} {value}"
+
+
 def utc_clock() -> str:
     """The time as every log has it: 2026-01-02T03:04:05.678Z."""
     now = time.time()
@@ -232,12 +239,12 @@ class Console:
             clear()
             _OUTPUT.write(_json_line("ready", "info", f"ready: {url}", url=url, **dict(facts)))
             return
-        self.result(f"ready: {url}")
-        for name, value in facts:
-            if self._terminal or name == "try":
-                self.result(f"{name + ':':<6} {value}")
-        if self._terminal and ending:
-            self.result(f"stop:  {ending}")
+        is_watched = self._terminal and os.isatty(1)
+        self.result(_titled("ready", url, bold=is_watched))
+        more = [*facts, ("stop", ending)] if ending else facts
+        for name, value in more:
+            if is_watched or name == "try":
+                self.result(_titled(name, value, bold=is_watched))
 
     def flush(self) -> None:
         """Show what could not be shown when it came, as far as it is read now."""

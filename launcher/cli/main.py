@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from launcher.cli.installed import require_own_packages
+
 # Modules are no garbage: looking for some dozens of times while they are imported takes a twentieth
 # of the time until a server is started.
 gc.set_threshold(50_000)
@@ -44,6 +46,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
+        require_own_packages()
         module = importlib.import_module(f"launcher.cli.{_COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command

@@ -31,18 +31,18 @@ SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"
 class OnATerminal:
     """A launcher whose terminal is ours."""
 
-    def __init__(self, model: Path, columns: int = 80) -> None:
+    def __init__(self, model: Path, columns: int = 80, **variables: str) -> None:
         self._ours, theirs = pty.openpty()
         self.resize(columns)
         arguments = ("serve", "-m", str(model), "-p", "0", "--env-manager", "local")
         environ = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "launcher", *arguments],
-            stdin=theirs, stdout=theirs, stderr=theirs, env={**environ, "TERM": "xterm"},
-            start_new_session=True,
+            stdin=theirs, stdout=theirs, stderr=theirs,
+            env={**environ, "TERM": "xterm", **variables}, start_new_session=True,
         )  # fmt: skip
         os.close(theirs)
-        self.shown = ""
+        self.raw = self.shown = ""
 
     def resize(self, columns: int) -> None:
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -66,7 +66,9 @@ class OnATerminal:
         piece = os.read(self._ours, 65536)
         if not piece:
             raise OSError
-        self.shown += piece.decode(errors="replace").replace("\r\n", "\n")
+        self.raw += piece.decode(errors="replace")
+        # Without what makes it bold or coloured.
+        self.shown = re.sub(r"\x1b\[[\d;]*m", "", self.raw).replace("\r\n", "\n")
 
 
 @pytest.mark.parametrize("columns", [80, 40])
@@ -91,6 +93,16 @@ def test_a_terminal_has_a_clock_and_then_all_that_one_needs(
     assert seen.end() == 0
     assert seen.shown.count(HIDE_CURSOR) >= 1
     assert seen.shown.rindex(SHOW_CURSOR) > seen.shown.rindex(HIDE_CURSOR)
+
+
+@pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_titles_are_bold_where_that_is_wanted(
+    obedient: ObedientModel, variables: dict[str, str]
+) -> None:
+    seen = OnATerminal(obedient.path, **variables)
+    seen.read_until(r"\nstop: .*\n")
+    assert seen.end() == 0
+    assert ("\x1b[1mready:\x1b[0m http" in seen.raw) is not bool(variables)
 
 
 def test_ctrl_c_while_it_loads_leaves_a_sane_terminal(obedient: ObedientModel) -> None:
