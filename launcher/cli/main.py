@@ -94,8 +94,9 @@ def _print_failure(error: Any) -> None:
     click.echo(f"Error: {error.message}", err=True)
     if error.hint:
         click.echo(error.hint, err=True)
-    if getattr(error, "log_path", None):
-        click.echo(f"Log: {error.log_path}", err=True)
+    log = getattr(error, "log_path", None)
+    if log and log.exists():  # one that nothing was written to does not stay
+        click.echo(f"Log: {log}", err=True)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
