@@ -23,6 +23,7 @@ _NETWORK = re.compile(
     re.IGNORECASE,
 )
 _DISK_FULL = re.compile(r"No space left on device|os error 28\b|Disk quota exceeded")
+_MOST_STEPS = 4
 _DECORATION = re.compile("[\u00d7\u2500-\u257f\u25b6]")  # how older versions draw causes
 
 
@@ -107,9 +108,12 @@ def uv_error(text: str, context: Context, what: str, hint: str | None = None) ->
 def reason(text: str) -> str:
     """Return the reason in what uv printed, in one line."""
     plain = " ".join(_DECORATION.sub(" ", text).split())
-    because = re.search(r"Because (.*?)(?:,? we can conclude| hint:|$)", plain)
+    # Each step of the proof has one side of a contradiction: the first alone says nothing.
+    because = re.findall(r"\b[Bb]ecause (.*?)(?:,? we can conclude| hint:|$)", plain)
     if because:
-        return because[1].rstrip(".,")
+        if len(because) > _MOST_STEPS:
+            because = [*because[: _MOST_STEPS - 1], because[-1]]
+        return "; and ".join(step.rstrip(".,") for step in because)
     mismatch = re.search(r"Hash mismatch for `([^`]+)`", plain)
     if mismatch:
         return f"the hash of {mismatch[1]} is not the expected one"

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from launcher.cli.installed import require_own_packages
+
 # Modules are no garbage: looking for some dozens of times while they are imported takes a twentieth
 # of the time until a server is started.
 gc.set_threshold(50_000)
@@ -45,6 +47,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
+        require_own_packages()
         module = importlib.import_module(f"launcher.cli.{_COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
@@ -92,8 +95,9 @@ def _print_failure(error: Any) -> None:
     click.echo(f"Error: {error.message}", err=True)
     if error.hint:
         click.echo(error.hint, err=True)
-    if getattr(error, "log_path", None):
-        click.echo(f"Log: {error.log_path}", err=True)
+    log = getattr(error, "log_path", None)
+    if log and log.exists():  # one that nothing was written to does not stay
+        click.echo(f"Log: {log}", err=True)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
