@@ -11,8 +11,9 @@ from envs.building.interpreters import find_interpreter
 from envs.managers.registry import manager_of
 from envs.preparing import context_for, describe
 from launcher.commands.environment import EnvironmentOptions, environment_spec
-from launcher.commands.model_opening import ModelRequest, describe_model
+from launcher.commands.model_opening import ModelRequest, describe_model, identity_of
 from launcher.console import Console
+from launcher.engines.engine import ServerOptions
 from launcher.engines.registry import engine_named
 from launcher.errors import LauncherError
 from launcher.inspection.findings import MISSING, OK, WARNING, Finding
@@ -34,8 +35,11 @@ def model_findings(request: ModelRequest, options: EnvironmentOptions) -> list[F
     """
     engine = engine_named("scoring_server")
     try:
-        model = request.open(engine, Console(quiet=True))
-        found = [Finding("model", OK, describe_model(model).removeprefix("model "))]
+        console = Console(quiet=True)
+        source = request.resolve(console)
+        model = request.read(source, engine, ServerOptions(), console)
+        title = describe_model(model, identity_of(source, model, None))
+        found = [Finding("model", OK, title.removeprefix("model "))]
         spec = environment_spec(model, options, engine)
     except (LauncherError, EnvError) as error:
         found = [Finding("model", MISSING, error.message, hint=error.hint, needed=True)]
