@@ -19,6 +19,7 @@ from launcher.cli.options import (
     take_environment_options,
 )
 from launcher.cli.output import print_json, print_table
+from launcher.cli.parsing.command import Command, Group
 from launcher.errors import LauncherError, UsageError
 from launcher.quantities import format_size
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _key_argument = click.argument("key", metavar="KEY")
 
 
-@click.group()
+@click.group(cls=Group)
 def envs() -> None:
     """List, show, run and prune cached environments."""
 
@@ -154,7 +155,7 @@ def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json
     _print_removed(removed, "would remove" if dry_run else "removed", as_json)
 
 
-@click.command()
+@click.command(cls=Command)
 @model_options
 @environment_options
 @mlserver_option

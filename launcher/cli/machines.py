@@ -18,6 +18,7 @@ from launcher.cli.options import (
     offline_option,
 )
 from launcher.cli.output import print_json
+from launcher.cli.parsing.command import Command
 from launcher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _MODEL_SECONDS = 300.0
 
 
-@click.command()
+@click.command(cls=Command)
 @model_options
 @env_manager_option
 @as_of_option
@@ -100,7 +101,7 @@ def lock(
         click.echo(f"{written.path}: {written.packages} packages{meant} as of {written.as_of}")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "-m", "--model-uri", metavar="URI", type=MODEL_URI,
     help="Also say what this model would need, and whether serve would work.",
