@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from launcher.cli.option_types import ASSIGNMENT, DATA_PATH, FILE, FORMATS
 from launcher.cli.output import print_json, print_table
 from launcher.cli.parsing.command import Command
+from launcher.cli.parsing.option_types import ASSIGNMENT, DATA_PATH, FILE, FORMATS
 from launcher.errors import UsageError
 
 _STANDARD_INPUT = "-"

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.options import (
+from launcher.cli.output import print_json, print_table
+from launcher.cli.parsing.command import Command, Group
+from launcher.cli.parsing.options import (
     environment_options,
     json_option,
     mlserver_option,
@@ -18,8 +20,6 @@ from launcher.cli.options import (
     prune_options,
     take_environment_options,
 )
-from launcher.cli.output import print_json, print_table
-from launcher.cli.parsing.command import Command, Group
 from launcher.errors import LauncherError, UsageError
 from launcher.quantities import format_size
 

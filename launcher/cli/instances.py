@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from launcher.cli.options import json_option
 from launcher.cli.output import print_json, print_table
 from launcher.cli.parsing.command import Command
+from launcher.cli.parsing.options import json_option
 from launcher.errors import LauncherError, UsageError
 from launcher.instances.control import ask, connect
 from launcher.instances.registry import (

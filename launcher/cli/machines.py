@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from launcher.cli.environments import engine_name
-from launcher.cli.option_types import MODEL_URI
-from launcher.cli.options import (
+from launcher.cli.output import print_json
+from launcher.cli.parsing.command import Command
+from launcher.cli.parsing.option_types import MODEL_URI
+from launcher.cli.parsing.options import (
     as_of_option,
     env_manager_option,
     json_option,
@@ -17,8 +19,6 @@ from launcher.cli.options import (
     model_options,
     offline_option,
 )
-from launcher.cli.output import print_json
-from launcher.cli.parsing.command import Command
 from launcher.errors import UsageError
 
 if TYPE_CHECKING:
