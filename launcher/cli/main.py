@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
+import select
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ _EXIT_ENVIRONMENT = 3
 _COMMANDS = {
     "build-docker": ("images", "Build an image that serves a model."),
     "call": ("calling", "Send a file to a served model, and print what it answers."),
+    "completion": ("completion", "Print what a shell completes words of a command line with."),
     "envs": ("environments", "List, show, run and prune cached environments."),
     "generate-dockerfile": ("images", "Write what an image that serves a model is built from."),
     "generate-manifest": ("manifests", "Write how a platform is to run a model's image."),
@@ -61,16 +65,31 @@ class _Commands(Group):
         from launcher.supervision.stop_signals import StopRequested
 
         try:
-            return super().invoke(ctx)
+            super().invoke(ctx)
+            sys.stdout.flush()
         except StopRequested as stop:
             ctx.exit(128 + stop.signum)
         except KeyboardInterrupt:
             ctx.exit(128 + signal.SIGINT)
+        except BrokenPipeError:
+            if not _reader_has_gone():
+                raise
+            ctx.exit(128 + signal.SIGPIPE)
         except Exception as error:
             if ctx.params.get("debug") or not hasattr(error, "hint"):
                 raise
             _print_failure(error)
             ctx.exit(getattr(error, "exit_code", _EXIT_ENVIRONMENT))
+
+
+def _reader_has_gone() -> bool:
+    """Whether nobody reads standard output any more; what is left to print is dropped then."""
+    waited_for = select.poll()
+    waited_for.register(1, 0)
+    if not any(event & select.POLLERR for _, event in waited_for.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return True
 
 
 def _print_failure(error: Any) -> None:
