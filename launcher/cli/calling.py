@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from launcher.cli.completion import names
-from launcher.cli.option_types import ASSIGNMENT, DATA_PATH, FILE, FORMATS
 from launcher.cli.output import print_json, print_table
 from launcher.cli.parsing.command import Command, in_group
+from launcher.cli.parsing.completion import names
+from launcher.cli.parsing.option_types import ASSIGNMENT, DATA_PATH, FILE, FORMATS
 from launcher.errors import UsageError
 
 _STANDARD_INPUT = "-"

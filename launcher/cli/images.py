@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.option_types import ASSIGNMENT, ENV_MANAGER, SIZE
-from launcher.cli.options import as_of_option, offline_option, take, together
 from launcher.cli.parsing.command import Command, in_group
+from launcher.cli.parsing.option_types import ASSIGNMENT, ENV_MANAGER, SIZE
+from launcher.cli.parsing.options import as_of_option, offline_option, take, together
 from launcher.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from launcher.cli.completion import names
-from launcher.cli.options import json_option
 from launcher.cli.output import print_json, print_table
 from launcher.cli.parsing.command import Command
+from launcher.cli.parsing.completion import names
+from launcher.cli.parsing.options import json_option
 from launcher.errors import LauncherError, UsageError
 from launcher.instances.control import ask, connect
 from launcher.instances.registry import (

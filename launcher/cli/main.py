@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from launcher.cli.installed import require_own_packages
 from launcher.cli.parsing.command import Group
 
 # Modules are no garbage: looking for some dozens of times while they are imported takes a twentieth
@@ -27,11 +28,15 @@ _EXIT_ENVIRONMENT = 3
 _COMMANDS = {
     "build-docker": ("images", "Build an image that serves a model."),
     "call": ("calling", "Send a file to a served model, and print what it answers."),
-    "completion": ("completion", "Print what a shell completes words of a command line with."),
+    "completion": (
+        "parsing.completion",
+        "Print what a shell completes a command line with.",
+    ),
+    "doctor": ("machines", "Say what this machine has, and what a model would need."),
     "envs": ("environments", "List, show, run and prune cached environments."),
     "generate-dockerfile": ("images", "Write what an image that serves a model is built from."),
     "generate-manifest": ("manifests", "Write how a platform is to run a model's image."),
-    "lock": ("environments", "Write a lockfile beside a model's MLmodel."),
+    "lock": ("machines", "Write a lockfile beside a model's MLmodel."),
     "logs": ("instances", "Show the log of a served model."),
     "models": ("models", "List, show, remove and prune downloaded models."),
     "ping": ("serving", "Exit with 0 once a server answers /ping."),
@@ -53,6 +58,7 @@ class _Commands(Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
+        require_own_packages()
         module = importlib.import_module(f"launcher.cli.{_COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
@@ -99,8 +105,9 @@ def _print_failure(error: Any) -> None:
     click.echo(f"Error: {error.message}", err=True)
     if error.hint:
         click.echo(error.hint, err=True)
-    if getattr(error, "log_path", None):
-        click.echo(f"Log: {error.log_path}", err=True)
+    log = getattr(error, "log_path", None)
+    if log and log.exists():  # one that nothing was written to does not stay
+        click.echo(f"Log: {log}", err=True)
 
 
 @click.group(

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from launcher.cli.option_types import ASSIGNMENT
 from launcher.cli.parsing.command import Command, in_group
+from launcher.cli.parsing.option_types import ASSIGNMENT
 from launcher.errors import UsageError
 
 KINDS = ("deployment", "kserve", "kserve-runtime", "compose", "systemd")

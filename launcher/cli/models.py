@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.options import json_option, prune_options
 from launcher.cli.output import print_json
 from launcher.cli.parsing.command import Group
+from launcher.cli.parsing.options import json_option, prune_options
 from launcher.errors import LauncherError, UsageError
 from launcher.quantities import format_size
 

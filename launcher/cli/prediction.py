@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from launcher.cli.option_types import ASSIGNMENT, DATA_PATH, FORMATS
-from launcher.cli.options import (
+from launcher.cli.parsing.command import Command, in_group
+from launcher.cli.parsing.option_types import ASSIGNMENT, DATA_PATH, FORMATS
+from launcher.cli.parsing.options import (
     environment_options,
     loader_option,
     model_options,
     take_environment_options,
 )
-from launcher.cli.parsing.command import Command, in_group
 
 
 @click.command(cls=Command)

@@ -9,8 +9,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from launcher.cli.option_types import FILE, ORIGIN, PORT, ROOT_PATH, SIZE, SOCKET
-from launcher.cli.options import (
+from launcher.cli.parsing.command import Command, in_group
+from launcher.cli.parsing.option_types import FILE, ORIGIN, PORT, ROOT_PATH, SIZE, SOCKET
+from launcher.cli.parsing.options import (
     environment_options,
     json_option,
     loader_option,
@@ -19,7 +20,6 @@ from launcher.cli.options import (
     take,
     take_environment_options,
 )
-from launcher.cli.parsing.command import Command, in_group
 
 
 def _workers(value: str) -> int:

@@ -18,7 +18,7 @@ from launcher.commands.environment import (
     prepare_environment,
 )
 from launcher.commands.model_opening import ModelRequest, identity_of
-from launcher.console import Console, clear
+from launcher.console import Console, as_json_line, clear
 from launcher.engines.deployment import ModelDeployment
 from launcher.engines.engine import Assignment, Engine, ServerOptions, refuse_options
 from launcher.engines.registry import engine_named
@@ -141,7 +141,9 @@ class _Serving:
                 self._serve(self._options.name, self._deploy())
         else:
             deployment = self._deploy()
-            with claimed_name(None, default_name(deployment.model)) as name:
+            with claimed_name(
+                None, default_name(deployment.identity.name_of(deployment.model))
+            ) as name:
                 self._serve(name, deployment)
 
     def _serve(self, name: str, deployment: ModelDeployment) -> None:
@@ -154,6 +156,7 @@ class _Serving:
             console.warn,
             max_size=options.log_max_size,
             kept=options.log_keep,
+            as_line=as_json_line if options.server.log_format == "json" else None,
         )
         presence = Presence(
             name=name,

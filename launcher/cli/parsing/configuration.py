@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.option_types import ASSIGNMENT, MODEL_URI, DataPath
+from launcher.cli.parsing.option_types import ASSIGNMENT, MODEL_URI, DataPath
 from launcher.errors import UsageError
 
 if TYPE_CHECKING:

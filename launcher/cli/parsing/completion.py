@@ -29,7 +29,7 @@ _PLACES = {
 @click.command(cls=Command)
 @click.argument("shell", type=click.Choice(list(_PLACES)))
 def completion(shell: str) -> None:
-    """Print what SHELL completes commands, options, files, names and keys with.
+    """Print what SHELL completes a command line with: commands, options, files, names, keys.
 
     The end of it says where to put it.
     """

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from launcher.cli.option_types import AGE, ENV_MANAGER, MODEL_URI, SIZE
 from launcher.cli.parsing.command import in_group
+from launcher.cli.parsing.option_types import AGE, ENV_MANAGER, MODEL_URI, SIZE
 
 if TYPE_CHECKING:
     from launcher.commands.environment import EnvironmentOptions
