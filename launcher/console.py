@@ -11,6 +11,7 @@ import os
 import select
 import threading
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -144,6 +145,38 @@ def _display(*, has_end: bool) -> Display:
     )
 
 
+def _titled(name: str, value: str, *, bold: bool) -> str:
+    title = f"{name + ':':<6}"
+    if bold and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+        title = f"\x1b[1m{title}\x1b[0m"
+    return f"{title} {value}"
+
+
+def utc_clock() -> str:
+    """The time as every log has it: 2026-01-02T03:04:05.678Z."""
+    now = time.time()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e3):03d}Z"
+
+
+def _json_line(event: str, level: str, message: str, **more: str) -> str:
+    import json
+
+    entry = {"time": utc_clock(), "event": event, "level": level, "message": message, **more}
+    return json.dumps(entry) + "\n"
+
+
+def as_json_line(line: bytes) -> bytes:
+    """A line that a server printed, as an object of the log; one that is one stays as it is."""
+    import json
+
+    try:
+        if line.startswith(b"{") and isinstance(json.loads(line), dict):
+            return line + b"\n"
+    except (ValueError, RecursionError):
+        pass
+    return _json_line("output", "info", line.decode(errors="replace")).encode()
+
+
 class Console:
     """Prints steps as they end, and on a terminal the one that is under way.
 
@@ -192,9 +225,26 @@ class Console:
             self.warn(f"standard output cannot be written: {_OUTPUT.problem}")
 
     def server_output(self, chunk: bytes) -> None:
-        """Show what the server printed, as it is."""
+        """Show what the server printed, as it is (see `ServerLog`, which makes JSON of it)."""
         clear()
         _ERRORS.write(chunk.decode(errors="replace"))
+
+    def ready(self, url: str, facts: Sequence[tuple[str, str]] = (), ending: str = "") -> None:
+        """Say that a server is ready: a stable line, on a terminal with more below it.
+
+        :param facts: what else a person wants to know then: names and values.
+        :param ending: how to stop it, for a terminal.
+        """
+        if self._as_json:
+            clear()
+            _OUTPUT.write(_json_line("ready", "info", f"ready: {url}", url=url, **dict(facts)))
+            return
+        is_watched = self._terminal and os.isatty(1)
+        self.result(_titled("ready", url, bold=is_watched))
+        more = [*facts, ("stop", ending)] if ending else facts
+        for name, value in more:
+            if is_watched or name == "try":
+                self.result(_titled(name, value, bold=is_watched))
 
     def flush(self) -> None:
         """Show what could not be shown when it came, as far as it is read now."""
@@ -202,14 +252,7 @@ class Console:
 
     def _line(self, level: str, text: str) -> None:
         if self._as_json:
-            import json
-
-            now = time.time()
-            clock = (
-                time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{now % 1 * 1e3:03.0f}Z"
-            )
-            entry = {"time": clock, "event": "launcher", "level": level, "message": text}
-            _ERRORS.write(json.dumps(entry) + "\n")
+            _ERRORS.write(_json_line("launcher", level, text))
         else:
             warning = "warning: " if level == "warning" else ""
             _ERRORS.write(f"{self._clock()} {warning}{text}\n")

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARED_MODELS = ROOT.parent / "shared" / "models"
+REAL_MODELS = ROOT / "fixtures" / "models"
 PR_SET_CHILD_SUBREAPER = 36
 # What takes longest comes first: at the end each of pytest-xdist's processes has something to do.
 DEAR = [
@@ -98,11 +98,9 @@ def no_process_left_behind() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def shared_models() -> Path:
+def real_models() -> Path:
     """The folder of real models, logged by MLflow 1.10 to 3.17 on Python 3.7 to 3.13."""
-    if not SHARED_MODELS.is_dir():
-        pytest.skip("the folder of real models is not beside this checkout")
-    return SHARED_MODELS
+    return REAL_MODELS
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER = {
     "launcher": [
         "__main__ cli",
-        "images manifests",
+        "images manifests inspection",
         "commands",
         "instances",
         "engines",

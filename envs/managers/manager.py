@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from envs.building.context import Context, Report
 from envs.building.environ import clean_environ
@@ -15,6 +15,9 @@ from envs.plan import Contents, Plan
 from envs.spec import EnvSpec, key_of
 from envs.store.manifest import Environment
 from envs.store.store import EnvStore
+
+if TYPE_CHECKING:
+    from envs.pip.platforms import Platform
 
 PlanT = TypeVar("PlanT", bound=Plan)
 
@@ -90,10 +93,16 @@ class Manager(ABC):
         return clean_environ(python=environment.python)
 
     def write_lockfile(
-        self, spec: EnvSpec, folder: Path, store: EnvStore, context: Context
+        self,
+        spec: EnvSpec,
+        folder: Path,
+        store: EnvStore,
+        context: Context,
+        platforms: Sequence[Platform] = (),
     ) -> WrittenLockfile:
         """Resolve a spec and write its lockfile into a folder (absolute).
 
+        :param platforms: what it is for; of none, this machine.
         :raises EnvError: it cannot be resolved, or this manager has no lockfiles.
         """
         raise EnvError(

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,9 +19,11 @@ from envs.building.process import Completed, run
 from envs.disk.files import read_regular, write_atomically
 from envs.errors import EnvError
 from envs.pip.indexes import IndexSettings
+from envs.pip.merging import environment_marker, joined, merge
+from envs.pip.platforms import Platform
 from envs.pip.pylock import Archive, choose, load_pylock, marker_environment
 from envs.pip.resolution import Request, Resolution, resolve
-from envs.pip.site_packages import mismatch
+from envs.pip.site_packages import is_for_elsewhere, mismatch
 from envs.pip.uv import run_uv, uv_error, work_folder
 from envs.spec import requirement_name
 
@@ -37,11 +39,13 @@ class Lockfile:
     :param path: the lockfile as the model carries it.
     :param chosen: the packages to install, and what each is installed from.
     :param text: the lockfile as ``pylock.toml``.
+    :param environment: the values of environment markers that it was chosen by.
     """
 
     path: Path
     chosen: tuple[tuple[Package, Archive], ...]
     text: str
+    environment: Mapping[str, str]
 
     @property
     def pins(self) -> dict[str, str | None]:
@@ -64,9 +68,12 @@ def find_lockfile(folder: Path) -> Path | None:
     return None
 
 
-def read_lockfile(path: Path, interpreter: Interpreter, context: Context) -> Lockfile:
+def read_lockfile(
+    path: Path, interpreter: Interpreter, context: Context, platform: Platform | None = None
+) -> Lockfile:
     """Return what an interpreter gets of a ``pylock.toml`` or ``uv.lock``.
 
+    :param platform: where the interpreter is; None for this machine.
     :raises EnvError: it is damaged, or for other Pythons and platforms.
     """
     if path.name == UV_LOCK:
@@ -74,8 +81,8 @@ def read_lockfile(path: Path, interpreter: Interpreter, context: Context) -> Loc
             text = _text(_export(path, interpreter, context, folder))
     else:
         text = _text(path)
-    chosen = choose(load_pylock(text, str(path)), str(path), interpreter)
-    return Lockfile(path, tuple(chosen), text)
+    chosen = choose(load_pylock(text, str(path)), str(path), interpreter, platform)
+    return Lockfile(path, tuple(chosen), text, marker_environment(interpreter, platform))
 
 
 def install_lockfile(
@@ -111,7 +118,12 @@ def resolve_missing(
     if lockfile is None:
         return resolve(request, context, file_format)
     pins = lockfile.pins
-    missing = [line for line in request.lines if requirement_name(line) not in {None, *pins}]
+    missing = [
+        line
+        for line in request.lines
+        if requirement_name(line) not in {None, *pins}
+        and not is_for_elsewhere(line, lockfile.environment)
+    ]
     if not missing:
         return Resolution("", "lock")
     context.report(f"{lockfile.path.name} lacks {', '.join(missing)}: adding them")
@@ -121,32 +133,33 @@ def resolve_missing(
 
 
 def write_pylock(
-    request: Request, target: Path, interpreter: Interpreter, context: Context
+    request: Request,
+    target: Path,
+    interpreter: Interpreter,
+    context: Context,
+    platforms: Sequence[Platform] = (),
 ) -> Resolution:
     """Resolve and write a ``pylock.toml``; return the resolution.
 
-    The file says for which Python and platform it is, and names files below its own folder
+    The file says for which Python and platforms it is, and names files below its own folder
     relative to it, so that it can move with the model.
 
+    :param platforms: what it is for, each resolved alone; of none, what the request is for.
     :raises EnvError: there is no solution, or the file cannot be written.
     """
-    resolution = resolve(request, context, PYLOCK)
-    system = sys.platform if request.machine is None else "linux"
-    marker = (
-        f"python_version == '{interpreter.minor}' and sys_platform == '{system}'"
-        f" and platform_machine == '{request.machine or os.uname().machine}'"
-        f" and implementation_name == '{interpreter.implementation}'"
-    )
-    text = resolution.text.replace(f'path = "{target.parent}{os.sep}', 'path = "')
-    text = re.sub(
-        r"^requires-python = .*$",
-        lambda found: f'{found[0]}\nenvironments = ["{marker}"]',
-        context.log.bare(text),
-        count=1,
-        flags=re.MULTILINE,
-    )
+    beside = f'path = "{target.parent}{os.sep}'
+    if platforms:
+        found = {
+            each: resolve(replace(request, platform=each), context, PYLOCK) for each in platforms
+        }
+        texts = {each: one.text.replace(beside, 'path = "') for each, one in found.items()}
+        resolution = joined(list(found.values()), merge(texts, interpreter))
+    else:
+        resolution = resolve(request, context, PYLOCK)
+        text = resolution.text.replace(beside, 'path = "')
+        resolution = replace(resolution, text=_for_one(text, request.platform, interpreter))
     try:
-        write_atomically(target, text)
+        write_atomically(target, context.log.bare(resolution.text))
     except OSError as error:
         raise EnvError(
             f"{target} cannot be written: {error.strerror}.", hint="Lock a copy of the model."
@@ -154,15 +167,31 @@ def write_pylock(
     return resolution
 
 
-def check_fresh(lockfile: Lockfile, lines: Iterable[str], interpreter: Interpreter) -> None:
+def _for_one(text: str, platform: Platform | None, interpreter: Interpreter) -> str:
+    """A lock's text that says what it is for."""
+    where = (
+        platform.marker
+        if platform is not None
+        else f"sys_platform == '{sys.platform}' and platform_machine == '{os.uname().machine}'"
+    )
+    marker = environment_marker(where, interpreter)
+    return re.sub(
+        r"^requires-python = .*$",
+        lambda found: f'{found[0]}\nenvironments = ["{marker}"]',
+        text,
+        count=1,
+        flags=re.MULTILINE,
+    )
+
+
+def check_fresh(lockfile: Lockfile, lines: Iterable[str]) -> None:
     """Compare requirement lines with what a lockfile pins.
 
     :raises EnvError: the lockfile contradicts one.
     """
-    environment = marker_environment(interpreter)
     pins = {name: version for name, version in lockfile.pins.items() if version is not None}
     for line in lines:
-        found = mismatch(line, pins, environment)
+        found = mismatch(line, pins, lockfile.environment)
         if found is not None and found.installed is not None:
             raise EnvError(
                 f"The requirements ask for {found.requirement}, but {lockfile.path} has"

@@ -11,6 +11,7 @@ from pathlib import Path
 from envs.building.context import Context
 from envs.building.process import Completed
 from envs.pip.indexes import IndexSettings
+from envs.pip.platforms import MACOS, Platform
 from envs.pip.uv import is_network_failure, run_uv, uv_error, work_folder, write_private
 from envs.spec import requirement_name
 
@@ -34,7 +35,8 @@ class Request:
     :param bound: uploads count up to this moment (UTC), None for no bound.
     :param younger: packages with a day of their own, which counts where it is later than the
         bound: "orjson=2026-11-01".
-    :param machine: the processor to resolve for, on Linux ("aarch64"); None for this machine.
+    :param annotated: whether a requirements file says who asks for each package ("# via").
+    :param platform: what to resolve for; None for this machine.
     """
 
     lines: tuple[str, ...]
@@ -44,8 +46,9 @@ class Request:
     day: date | None = None
     bound: datetime | None = None
     younger: tuple[str, ...] = ()
-    machine: str | None = None
+    platform: Platform | None = None
     version: str | None = None
+    annotated: bool = False
 
     def dates(self) -> list[str]:
         """Return uv's options for the bound."""
@@ -122,6 +125,7 @@ def _attempt(
 ) -> tuple[Request, Completed, str | None]:
     """Resolve as of the requested day, else as of today; what was asked for at last, and why."""
     count = f"{len(request.lines)} requirement{'s' if len(request.lines) != 1 else ''}"
+    count += f" for {request.platform.name}" if request.platform is not None else ""
     note = None
     if request.bound is not None and request.day is not None:
         day = request.day.isoformat()
@@ -144,9 +148,12 @@ def _compile(request: Request, file_format: str, context: Context) -> Completed:
         write_private(source, request.lines)
         arguments: list[str | Path] = ["pip", "compile", source, "--output-file", output]
         arguments += ["--format", file_format, "--python", request.python]
-        arguments += ["--no-header", "--no-annotate", *request.dates()]
-        if request.machine is not None:
-            arguments += ["--python-platform", f"{request.machine}-manylinux_2_28"]
+        arguments += ["--no-header", *request.dates()]
+        arguments += ["--annotation-style", "line"] if request.annotated else ["--no-annotate"]
+        variables: dict[str, str] = {}
+        if request.platform is not None:
+            arguments += ["--python-platform", request.platform.uv]
+            variables["MACOSX_DEPLOYMENT_TARGET"] = ".".join(map(str, MACOS))
         if file_format == "requirements.txt":
             arguments += ["--generate-hashes", "--no-strip-extras"]
         if request.version is not None:
@@ -154,7 +161,7 @@ def _compile(request: Request, file_format: str, context: Context) -> Completed:
         if request.constraints:
             write_private(folder / "constraints.txt", request.constraints)
             arguments += ["--constraints", folder / "constraints.txt"]
-        completed = run_uv(arguments, request.indexes, context, folder)
+        completed = run_uv(arguments, request.indexes, context, folder, variables)
         if completed.returncode == 0:
             return Completed(0, tuple(output.read_text(encoding="utf-8").splitlines()))
         return completed

@@ -63,3 +63,14 @@ def mismatch(
     if installed is None or not requirement.specifier.contains(installed, prereleases=True):
         return Mismatch(str(requirement).split(" @ ")[0], installed)
     return None
+
+
+def is_for_elsewhere(line: str, environment: Mapping[str, str]) -> bool:
+    """Tell whether a requirement line has a marker that does not hold in an environment."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        marker = Requirement(line.split(" --")[0]).marker
+    except InvalidRequirement:
+        return False  # a path or a URL without a name
+    return marker is not None and not marker.evaluate(dict(environment))

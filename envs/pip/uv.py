@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,13 +23,21 @@ _NETWORK = re.compile(
     re.IGNORECASE,
 )
 _DISK_FULL = re.compile(r"No space left on device|os error 28\b|Disk quota exceeded")
+_MOST_STEPS = 4
 _DECORATION = re.compile("[\u00d7\u2500-\u257f\u25b6]")  # how older versions draw causes
 
 
 def run_uv(
-    arguments: Iterable[str | Path], indexes: IndexSettings, context: Context, cwd: Path
+    arguments: Iterable[str | Path],
+    indexes: IndexSettings,
+    context: Context,
+    cwd: Path,
+    variables: Mapping[str, str] | None = None,
 ) -> Completed:
-    """Run uv with the index settings, reporting downloads and builds as they begin."""
+    """Run uv with the index settings, reporting downloads and builds as they begin.
+
+    :param variables: of the environment, beside those of this process.
+    """
     if context.wheelhouse is not None:
         # The wheelhouse replaces all indexes, and what of theirs has to be built is built there.
         indexes = IndexSettings(
@@ -48,7 +56,13 @@ def run_uv(
     return run(
         [context.uv, *arguments, *options],
         log=context.log,
-        env=clean_environ({**indexes.environ(os.environ), "UV_PYTHON_DOWNLOADS": "never"}),
+        env=clean_environ(
+            {
+                **indexes.environ(os.environ),
+                "UV_PYTHON_DOWNLOADS": "never",
+                **(variables or {}),
+            }
+        ),
         cwd=cwd,
         stdout=subprocess.DEVNULL,  # a copy of what goes to an output file
         on_line=on_line,
@@ -94,9 +108,12 @@ def uv_error(text: str, context: Context, what: str, hint: str | None = None) ->
 def reason(text: str) -> str:
     """Return the reason in what uv printed, in one line."""
     plain = " ".join(_DECORATION.sub(" ", text).split())
-    because = re.search(r"Because (.*?)(?:,? we can conclude| hint:|$)", plain)
+    # Each step of the proof has one side of a contradiction: the first alone says nothing.
+    because = re.findall(r"\b[Bb]ecause (.*?)(?:,? we can conclude| hint:|$)", plain)
     if because:
-        return because[1].rstrip(".,")
+        if len(because) > _MOST_STEPS:
+            because = [*because[: _MOST_STEPS - 1], because[-1]]
+        return "; and ".join(step.rstrip(".,") for step in because)
     mismatch = re.search(r"Hash mismatch for `([^`]+)`", plain)
     if mismatch:
         return f"the hash of {mismatch[1]} is not the expected one"

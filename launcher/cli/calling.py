@@ -10,19 +10,23 @@ from typing import Any
 
 import click
 
-from launcher.cli.option_types import ASSIGNMENT, FILE, FORMATS
 from launcher.cli.output import print_json, print_table
+from launcher.cli.parsing.command import Command
+from launcher.cli.parsing.option_types import ASSIGNMENT, DATA_PATH, FILE, FORMATS
 from launcher.errors import UsageError
 
 _STANDARD_INPUT = "-"
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("target", metavar="URL|NAME")
 @click.option(
-    "-i", "--input-path", help="What to send; - is standard input.  [default: the model's example]"
+    "-i",
+    "--input-path",
+    type=DATA_PATH,
+    help="What to send; - is standard input.  [default: the model's example]",
 )
-@click.option("-o", "--output-path", help="Where the answer goes, as it is.")
+@click.option("-o", "--output-path", type=DATA_PATH, help="Where the answer goes, as it is.")
 @click.option(
     "-t", "--content-type", type=click.Choice(FORMATS),
     help="Format of the input.  [default: by its extension, else json]",
@@ -41,11 +45,11 @@ _STANDARD_INPUT = "-"
 @click.option(
     "--token", envvar="LAUNCHER_TOKEN",
     help="The bearer token; others of this machine may see what is on a command line.  "
-    "[env: LAUNCHER_TOKEN; default for NAME: what it was started with]",
+    "[default for NAME: what it was started with]",
 )  # fmt: skip
 @click.option(
     "--token-file", type=FILE, envvar="LAUNCHER_TOKEN_FILE",
-    help="The token in a file.  [env: LAUNCHER_TOKEN_FILE]",
+    help="The token in a file.",
 )  # fmt: skip
 @click.option(
     "--cacert", type=FILE, help="Certificates to trust in the place of the system's (PEM)."

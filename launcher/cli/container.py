@@ -10,9 +10,8 @@ import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from launcher.cli.main import main
+from launcher.cli.main import PREFIX, main
 
-PREFIX = "LAUNCHER"
 # Where a platform mounts the model: SageMaker, KServe.
 MODEL_FOLDERS = (Path("/opt/ml/model"), Path("/mnt/models"))
 
@@ -26,17 +25,17 @@ def start(arguments: list[str], environ: MutableMapping[str, str]) -> None:
     arguments = arguments or ["serve"]
     port = _port(environ)
     if arguments[0] == "serve":
-        # The name that counts first.
-        environ["MLFLOW_PORT"] = port
-        if f"{PREFIX}_SERVE_MODEL_URI" not in environ:
+        # The name that counts first; click's default is another.
+        environ[f"{PREFIX}_SERVE_PORT"] = port
+        if not environ.get(f"{PREFIX}_SERVE_MODEL_URI"):
             environ[f"{PREFIX}_SERVE_MODEL_URI"] = environ.get("MODEL_URI") or str(_mounted())
     elif arguments == ["ping"]:
         sys.exit(_ping(_address(port, environ)))
-    main(arguments, prog_name="launcher", auto_envvar_prefix=PREFIX)
+    main(arguments, prog_name="launcher")
 
 
 def _port(environ: MutableMapping[str, str]) -> str:
-    names = ("MLFLOW_PORT", f"{PREFIX}_SERVE_PORT", "PORT")
+    names = (f"{PREFIX}_SERVE_PORT", "MLFLOW_PORT", "PORT")
     return next((environ[name] for name in names if environ.get(name)), "8080")
 
 
@@ -47,9 +46,9 @@ def _mounted() -> Path:
 
 
 def _address(port: str, environ: MutableMapping[str, str]) -> str:
-    if f"{PREFIX}_SERVE_UDS" in environ:
+    if environ.get(f"{PREFIX}_SERVE_UDS"):
         return "unix://" + environ[f"{PREFIX}_SERVE_UDS"]
-    scheme = "https" if f"{PREFIX}_SERVE_TLS_CERT" in environ else "http"
+    scheme = "https" if environ.get(f"{PREFIX}_SERVE_TLS_CERT") else "http"
     return f"{scheme}://127.0.0.1:{port}"
 
 

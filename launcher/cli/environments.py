@@ -1,4 +1,4 @@
-"""``launcher prepare-env``, ``launcher envs ...`` and ``launcher lock``."""
+"""``launcher prepare-env`` and ``launcher envs ...``."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.options import (
-    as_of_option,
-    env_manager_option,
+from launcher.cli.output import print_json, print_table
+from launcher.cli.parsing.command import Command, Group
+from launcher.cli.parsing.options import (
     environment_options,
     json_option,
     mlserver_option,
     model_options,
-    offline_option,
     prune_options,
     take_environment_options,
 )
-from launcher.cli.output import print_json, print_table
 from launcher.errors import LauncherError, UsageError
 from launcher.quantities import format_size
 
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 _key_argument = click.argument("key", metavar="KEY")
 
 
-@click.group()
+@click.group(cls=Group)
 def envs() -> None:
     """List, show, run and prune cached environments."""
 
@@ -157,7 +155,7 @@ def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json
     _print_removed(removed, "would remove" if dry_run else "removed", as_json)
 
 
-@click.command()
+@click.command(cls=Command)
 @model_options
 @environment_options
 @mlserver_option
@@ -198,7 +196,7 @@ def prepare_env(
             "--config is for the launcher's own server, and does not go with --enable-mlserver.",
             "Leave one of them out.",
         )
-    engine = _engine_name(enable_mlserver)
+    engine = engine_name(enable_mlserver)
     request = ModelRequest(model_uri, max_model_size, environment.build.is_offline, flavor)
     if download is not None:
         prepare_wheelhouse(request, environment, Console(), download, engine)
@@ -208,68 +206,8 @@ def prepare_env(
     click.echo(f"key:  {built.key}")
 
 
-@click.command()
-@model_options
-@env_manager_option
-@as_of_option
-@offline_option
-@mlserver_option
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="The folder that the lockfile goes into.  [default: the model's]",
-)  # fmt: skip
-@json_option
-def lock(
-    model_uri: str,
-    max_model_size: int | None,
-    flavor: str | None,
-    env_manager: str,
-    as_of: str,
-    offline: bool | None,
-    enable_mlserver: bool,
-    output: Path | None,
-    as_json: bool,
-) -> None:
-    """Write a lockfile beside a model's MLmodel: pylock.toml, for conda conda-lock.yml.
-
-    A model that was downloaded needs --output: what is in the cache is replaced and pruned.
-    """
-    from envs.locking import write_lockfile
-    from launcher.commands.environment import (
-        BuildOptions,
-        EnvironmentOptions,
-        environment_spec,
-        refuse_without_requirements,
-    )
-    from launcher.commands.model_opening import ModelRequest, is_cached
-    from launcher.console import Console, clear
-    from launcher.engines.registry import engine_named
-    from launcher.supervision.stop_signals import stop_requests_raise
-
-    console, engine = Console(quiet=as_json), engine_named(_engine_name(enable_mlserver))
-    is_offline = BuildOptions(offline).is_offline
-    with stop_requests_raise():
-        request = ModelRequest(model_uri, max_model_size, is_offline, flavor)
-        model = request.open(engine, console)
-        if output is None and is_cached(model.path):
-            raise UsageError(
-                f"{model_uri} was downloaded: a lockfile in the cache would be lost.",
-                "Give the folder that it is to go into, with --output, and log it with the model.",
-            )
-        options = EnvironmentOptions(env_manager, as_of=as_of)
-        refuse_without_requirements(model, options)
-        spec = environment_spec(model, options, engine)
-        folder = output or model.path
-        folder.mkdir(parents=True, exist_ok=True)
-        written = write_lockfile(spec, folder, report=console.under_way, offline=is_offline)
-        clear()
-    if as_json:
-        print_json({**written._asdict(), "path": str(written.path)})
-    else:
-        click.echo(f"{written.path}: {written.packages} packages as of {written.as_of}")
-
-
-def _engine_name(enable_mlserver: bool) -> str:
+def engine_name(enable_mlserver: bool) -> str:
+    """The name of the engine that the flag asks for."""
     return "mlserver" if enable_mlserver else "scoring_server"
 
 

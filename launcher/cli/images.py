@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.option_types import ASSIGNMENT, ENV_MANAGER, SIZE
-from launcher.cli.options import as_of_option, offline_option, take, together
+from launcher.cli.parsing.command import Command
+from launcher.cli.parsing.option_types import ASSIGNMENT, ENV_MANAGER, SIZE
+from launcher.cli.parsing.options import as_of_option, offline_option, take, together
 from launcher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ _image_options = together(
 )  # fmt: skip
 
 
-@click.command()
+@click.command(cls=Command)
 @_image_options
 @click.option(
     "-d", "--output-directory", type=click.Path(path_type=Path, file_okay=False),
@@ -90,7 +91,7 @@ def generate_dockerfile(output_directory: Path, **given: Any) -> None:
         )
 
 
-@click.command()
+@click.command(cls=Command)
 @_image_options
 @click.option(
     "-n", "--name", default="mlflow-pyfunc-servable", show_default=True,

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from launcher.cli.options import json_option
 from launcher.cli.output import print_json, print_table
+from launcher.cli.parsing.command import Command
+from launcher.cli.parsing.options import json_option
 from launcher.errors import LauncherError, UsageError
 from launcher.instances.control import ask, connect
 from launcher.instances.registry import (
@@ -24,7 +25,7 @@ from launcher.supervision.log import is_same_file, latest_log, log_folder
 _COLUMNS = ("name", "state", "url", "pid", "uptime", "requests", "memory", "model", "environment")
 
 
-@click.command()
+@click.command(cls=Command)
 @json_option
 def ps(as_json: bool) -> None:
     """List the models that are being served on this machine, by this user."""
@@ -57,7 +58,7 @@ def _duration(seconds: float) -> str:
     return f"{minutes}m{left}s" if minutes else f"{left}s"
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the launcher ends.")
 @click.option(
@@ -135,7 +136,7 @@ def _show_rest(log: int) -> None:
         click.echo(chunk, nl=False)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name")
 def reload(name: str) -> None:
     """Load the served model NAME anew, and its environment if its requirements changed."""
@@ -152,7 +153,7 @@ def reload(name: str) -> None:
     click.echo(f"{instance.name} has been reloaded.")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("names", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All that is being served.")
 def stop(names: tuple[str, ...], everything: bool) -> None:

@@ -5,24 +5,31 @@ from __future__ import annotations
 import gc
 import importlib
 import signal
+from pathlib import Path
 from typing import Any
 
 import click
+
+from launcher.cli.installed import require_own_packages
+from launcher.cli.parsing.command import Group
 
 # Modules are no garbage: looking for some dozens of times while they are imported takes a twentieth
 # of the time until a server is started.
 gc.set_threshold(50_000)
 
+# Of the variables that are options: LAUNCHER_SERVE_PORT.
+PREFIX = "LAUNCHER"
 # What envs raises carries no exit code: it knows of no command line.
 _EXIT_ENVIRONMENT = 3
 # Command: the module below this package that has it, imported when it is called, and its help.
 _COMMANDS = {
     "build-docker": ("images", "Build an image that serves a model."),
     "call": ("calling", "Send a file to a served model, and print what it answers."),
+    "doctor": ("machines", "Say what this machine has, and what a model would need."),
     "envs": ("environments", "List, show, run and prune cached environments."),
     "generate-dockerfile": ("images", "Write what an image that serves a model is built from."),
     "generate-manifest": ("manifests", "Write how a platform is to run a model's image."),
-    "lock": ("environments", "Write a lockfile beside a model's MLmodel."),
+    "lock": ("machines", "Write a lockfile beside a model's MLmodel."),
     "logs": ("instances", "Show the log of a served model."),
     "models": ("models", "List, show, remove and prune downloaded models."),
     "ping": ("serving", "Exit with 0 once a server answers /ping."),
@@ -35,7 +42,7 @@ _COMMANDS = {
 }
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """Imports the module of a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -44,17 +51,10 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
+        require_own_packages()
         module = importlib.import_module(f"launcher.cli.{_COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            ctx.fail(f"No such command {name!r}.{_near(name)}")
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
@@ -76,14 +76,6 @@ class _Commands(click.Group):
             ctx.exit(getattr(error, "exit_code", _EXIT_ENVIRONMENT))
 
 
-def _near(name: str) -> str:
-    """What somebody may have meant who called a command that there is not."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, _COMMANDS, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
-
-
 def _print_failure(error: Any) -> None:
     from launcher.console import clear
 
@@ -91,12 +83,24 @@ def _print_failure(error: Any) -> None:
     click.echo(f"Error: {error.message}", err=True)
     if error.hint:
         click.echo(error.hint, err=True)
-    if getattr(error, "log_path", None):
-        click.echo(f"Log: {error.log_path}", err=True)
+    log = getattr(error, "log_path", None)
+    if log and log.exists():  # one that nothing was written to does not stay
+        click.echo(f"Log: {log}", err=True)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": PREFIX},
+)
 @click.version_option(package_name="mlmodel-launcher", prog_name="launcher")
+@click.option(
+    "--config", type=click.Path(path_type=Path, dir_okay=False, exists=True), metavar="FILE",
+    help="Options of commands, in a section for each: [serve], then port = 5001. TOML or YAML.  "
+    "[default: launcher.toml, .yaml or .yml in the working folder]",
+)  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-def main(debug: bool) -> None:
-    """Serve MLflow Models in the environment they were logged with, supervised."""
+def main(config: Path | None, debug: bool) -> None:
+    """Serve MLflow Models in the environment they were logged with, supervised.
+
+    Each option of a command is a variable, too: LAUNCHER_, the command, the option.
+    """

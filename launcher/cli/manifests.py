@@ -8,13 +8,14 @@ from typing import Any
 
 import click
 
-from launcher.cli.option_types import ASSIGNMENT
+from launcher.cli.parsing.command import Command
+from launcher.cli.parsing.option_types import ASSIGNMENT
 from launcher.errors import UsageError
 
 KINDS = ("deployment", "kserve", "kserve-runtime", "compose", "systemd")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "-m", "--model-uri", metavar="URI",
     help="The model: gives the service its name. For kserve and systemd without --image it is "

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.options import json_option, prune_options
 from launcher.cli.output import print_json
+from launcher.cli.parsing.command import Group
+from launcher.cli.parsing.options import json_option, prune_options
 from launcher.errors import LauncherError, UsageError
 from launcher.quantities import format_size
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from launcher.artifacts.transfer.cache import Cache, Entry
 
 
-@click.group()
+@click.group(cls=Group)
 def models() -> None:
     """List, show, remove and prune downloaded models."""
 

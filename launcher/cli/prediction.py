@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from launcher.cli.option_types import ASSIGNMENT, FORMATS
-from launcher.cli.options import (
+from launcher.cli.parsing.command import Command
+from launcher.cli.parsing.option_types import ASSIGNMENT, DATA_PATH, FORMATS
+from launcher.cli.parsing.options import (
     environment_options,
     loader_option,
     model_options,
@@ -15,14 +16,14 @@ from launcher.cli.options import (
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @model_options
 @click.option(
-    "-i", "--input-path", metavar="PATH",
+    "-i", "--input-path", metavar="PATH", type=DATA_PATH,
     help="What to score; standard input without it, or as -. May be compressed: .gz, .bz2, .xz.",
 )  # fmt: skip
 @click.option(
-    "-o", "--output-path", metavar="PATH",
+    "-o", "--output-path", metavar="PATH", type=DATA_PATH,
     help="Where the predictions go; standard output without it, or as -. Compressed as its "
     "extension says.",
 )  # fmt: skip

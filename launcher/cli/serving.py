@@ -9,8 +9,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from launcher.cli.option_types import FILE, ORIGIN, PORT, ROOT_PATH, SIZE, SOCKET
-from launcher.cli.options import (
+from launcher.cli.parsing.command import Command, in_group
+from launcher.cli.parsing.option_types import FILE, ORIGIN, PORT, ROOT_PATH, SIZE, SOCKET
+from launcher.cli.parsing.options import (
     environment_options,
     loader_option,
     mlserver_option,
@@ -30,155 +31,188 @@ def _workers(value: str) -> int:
     return int(value)
 
 
-@click.command()
+@click.command(cls=Command)
 @model_options
-@click.option(
-    "-p", "--port", default=5000, envvar=["MLFLOW_PORT", "PORT"], show_default=True,
-    type=PORT, help="The port; 0 picks a free one and prints it. The flag "
-    "counts first, then the variable MLFLOW_PORT, then PORT.",
+@in_group(
+    "Address",
+    click.option(
+        "-p", "--port", default=5000, envvar=["MLFLOW_PORT", "PORT"], show_default=True,
+        type=PORT, help="The port; 0 picks a free one and prints it.",
+    ),
+    click.option(
+        "-h", "--host", default="127.0.0.1", envvar="MLFLOW_HOST", show_default=True,
+        help="The address; one that others reach is warned about unless a token is set.",
+    ),
+    click.option(
+        "--uds", type=SOCKET, metavar="PATH",
+        help="Serve on a unix socket in the place of host and port. Who may connect says the "
+        "umask: with 022 this user alone, with 007 the group too. The socket of a server that has "
+        "died is replaced.",
+    ),
+    click.option(
+        "--root-path", type=ROOT_PATH, default="", metavar="PREFIX",
+        help="The server's path as the clients of a proxy see it, such as /models/iris, whether "
+        "the proxy takes it off or not.",
+    ),
+    click.option("--name", help="Name for ps, logs, reload and stop.  [default: the model's]"),
 )  # fmt: skip
-@click.option("-h", "--host", default="127.0.0.1", envvar="MLFLOW_HOST", show_default=True)
-@click.option(
-    "--uds", type=SOCKET, metavar="PATH",
-    help="Serve on a unix socket in the place of host and port. Who may connect says the umask: "
-    "with 022 this user alone, with 007 the group too. The socket of a server that has died is "
-    "replaced.",
+@in_group(
+    "Requests",
+    click.option(
+        "-t", "--timeout", default=60.0, envvar="MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT",
+        type=click.FloatRange(min=0), show_default=True,
+        help="Seconds for one request, then 504; 0: no limit.",
+        callback=lambda _ctx, _param, value: value or None,
+    ),
+    click.option(
+        "--backlog", default=512, show_default=True, type=click.IntRange(min=0),
+        help="Requests that may wait for a worker; one more gets 503 with Retry-After.",
+    ),
+    click.option(
+        "--max-batch-rows", default=0, type=click.IntRange(min=0), metavar="N",
+        help="Let requests that wait while the model is busy share one prediction of up to N rows; "
+        "for models that answer each row by itself.  [default: no batching]",
+    ),
+    click.option(
+        "--batch-wait", default=0.0, type=click.FloatRange(min=0), metavar="MS",
+        callback=lambda _ctx, _param, value: value / 1000,
+        help="Milliseconds that a request waits for others although the model is idle.  "
+        "[default: 0]",
+    ),
+    click.option(
+        "--max-body", default=100 * 1024 * 1024, show_default=True, type=click.IntRange(min=1),
+        help="Bytes that a request body may have; a larger one gets 413.",
+    ),
+    click.option(
+        "--max-held", type=SIZE, metavar="SIZE",
+        help="Bytes that requests and answers of all connections may take together; more get 503. "
+        "An answer counts once the worker has made it.  [default: four largest bodies, 64MB at "
+        "least]",
+    ),
+    click.option(
+        "--page/--no-page", default=True, show_default=True,
+        help="A page at / for browsers, to try the model, and the description of its API at /docs.",
+    ),
 )  # fmt: skip
-@click.option(
-    "--root-path", type=ROOT_PATH, default="", metavar="PREFIX",
-    help="The server's path as the clients of a proxy see it, such as /models/iris, whether the "
-    "proxy takes it off or not.",
-)  # fmt: skip
-@click.option(
-    "--cors-origin", type=ORIGIN, multiple=True, metavar="ORIGIN",
-    help="Let pages of this origin use the server, such as https://example.org; repeatable. *: "
-    "all pages, but without the browser's credentials (cookies of a proxy).",
-)  # fmt: skip
-@click.option(
-    "-t", "--timeout", default=60.0, envvar="MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT",
-    type=click.FloatRange(min=0), show_default=True, help="Seconds for one request; 0: no limit.",
-    callback=lambda _ctx, _param, value: value or None,
-)  # fmt: skip
-@click.option(
-    "-w", "--workers", default="1", envvar="MLFLOW_MODELS_WORKERS", show_default=True,
-    metavar="N|auto", callback=lambda _ctx, _param, value: _workers(value),
-    help="Worker processes; they share the loaded model's memory. auto: as many as CPUs may be "
-    "used here.",
-)  # fmt: skip
-@click.option(
-    "--threads", default=1, show_default=True, type=click.IntRange(min=1),
-    help="Requests that a worker's model answers at a time.",
-)  # fmt: skip
-@click.option(
-    "--max-batch-rows", default=0, type=click.IntRange(min=0), metavar="N",
-    help="Let requests that wait while the model is busy share one prediction of up to N rows; "
-    "for models that answer each row by itself.  [default: no batching]",
-)  # fmt: skip
-@click.option(
-    "--batch-wait", default=0.0, type=click.FloatRange(min=0), metavar="MS",
-    callback=lambda _ctx, _param, value: value / 1000,
-    help="Milliseconds that a request waits for others although the model is idle.  [default: 0]",
-)  # fmt: skip
-@click.option(
-    "--preload/--no-preload", default=None,
-    help="Load the model once and fork workers from it, or load it in each worker.  "
-    "[default: once, unless it has threads or a CUDA context]",
-)  # fmt: skip
-@click.option(
-    "--backlog", default=512, show_default=True, type=click.IntRange(min=0),
-    help="Requests that may wait for a worker; one more is refused with 503.",
-)  # fmt: skip
-@click.option(
-    "--max-requests", default=0, type=click.IntRange(min=0),
-    help="Replace a worker after that many requests.  [default: never]",
-)  # fmt: skip
-@click.option(
-    "--max-requests-jitter", default=0, type=click.IntRange(min=0),
-    help="Up to that many more, at random, so that workers are not replaced all at once.",
+@in_group(
+    "Workers",
+    click.option(
+        "-w", "--workers", default="1", envvar="MLFLOW_MODELS_WORKERS", show_default=True,
+        metavar="N|auto", callback=lambda _ctx, _param, value: _workers(value),
+        help="Worker processes; they share the loaded model's memory. auto: as many as CPUs may be "
+        "used here.",
+    ),
+    click.option(
+        "--threads", default=1, show_default=True, type=click.IntRange(min=1),
+        help="Requests that a worker's model answers at a time.",
+    ),
+    click.option(
+        "--preload/--no-preload", default=None,
+        help="Load the model once and fork workers from it, or load it in each worker.  "
+        "[default: once, unless it has threads or a CUDA context]",
+    ),
+    click.option(
+        "--max-requests", default=0, type=click.IntRange(min=0),
+        help="Replace a worker after that many requests.  [default: never]",
+    ),
+    click.option(
+        "--max-requests-jitter", default=0, type=click.IntRange(min=0),
+        help="Up to that many more, at random, so that workers are not replaced all at once.",
+    ),
+    click.option(
+        "--worker-memory", type=SIZE, metavar="SIZE",
+        help="Memory that a worker may take beyond the loaded model, such as 2GB; the request that "
+        "wants more gets 500, and the worker is replaced. Loading is not bounded.  "
+        "[default: no limit]",
+    ),
 )  # fmt: skip
 @loader_option
 @environment_options
 @mlserver_option
-@click.option(
-    "--ready-file", type=click.Path(path_type=Path, dir_okay=False),
-    help="Written at readiness (JSON: pid, url, environment), removed at stop.",
+@in_group(
+    "Readiness and supervision",
+    click.option(
+        "--ready-file", type=click.Path(path_type=Path, dir_okay=False),
+        help="JSON with pid, url and environment key, there exactly while the server is ready.",
+    ),
+    click.option(
+        "--ready-timeout", type=click.FloatRange(min=0, min_open=True),
+        help="Seconds that the server may take to become ready.  [default: no limit]",
+    ),
+    click.option(
+        "--graceful-timeout", default=30.0, show_default=True, type=click.FloatRange(min=0),
+        help="Seconds that requests in flight have at a stop.",
+    ),
+    click.option(
+        "--liveness-timeout", default=30.0, show_default=True, type=click.FloatRange(min=0),
+        help="Seconds without an answer to /ping after which the server is replaced; 0: never.",
+    ),
+    click.option(
+        "--max-restarts", default=5, show_default=True, type=click.IntRange(min=0),
+        help="Crashes within a minute after which the launcher gives up.",
+    ),
+    click.option(
+        "--watch", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+        help="Ask that often whether the model URI leads to another model now, and reload then.",
+    ),
 )  # fmt: skip
-@click.option(
-    "--ready-timeout", type=click.FloatRange(min=0, min_open=True),
-    help="Seconds that the server may take to become ready.  [default: no limit]",
+@in_group(
+    "Security",
+    click.option(
+        "--token-file", type=FILE,
+        help="Clients must send the token in this file (Authorization: Bearer ...) to all but "
+        "the probes: /ping, /health, those of V2.",
+    ),
+    click.option(
+        "--tls-cert", type=FILE,
+        help="Serve https with this certificate chain (PEM).",
+    ),
+    click.option(
+        "--tls-key", type=FILE,
+        help="The certificate's private key, where it is in a file of its own (PEM).",
+    ),
+    click.option(
+        "--cors-origin", type=ORIGIN, multiple=True, metavar="ORIGIN",
+        help="Let pages of this origin use the server, such as https://example.org; repeatable. *: "
+        "all pages, but without the browser's credentials (cookies of a proxy).",
+    ),
 )  # fmt: skip
-@click.option(
-    "--graceful-timeout", default=30.0, show_default=True, type=click.FloatRange(min=0),
-    help="Seconds that requests in flight have at a stop.",
+@in_group(
+    "Log",
+    click.option(
+        "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
+    ),
+    click.option(
+        "--access-log", is_flag=True,
+        help="Log every request; without it, those that are slow or fail here (5xx).",
+    ),
+    click.option(
+        "--slow-request", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+        help="Log requests that take longer, marked as slow.",
+    ),
+    click.option(
+        "--log-max-size", type=SIZE, default="100MB", show_default=True, metavar="SIZE",
+        help="Begin a new log file after so much.",
+    ),
+    click.option(
+        "--log-keep", default=3, show_default=True, type=click.IntRange(min=0), metavar="N",
+        help="Full log files that are kept beside it.",
+    ),
 )  # fmt: skip
-@click.option(
-    "--liveness-timeout", default=30.0, show_default=True, type=click.FloatRange(min=0),
-    help="Seconds without an answer to /ping after which the server is replaced; 0: never.",
+@in_group(
+    "In the background",
+    click.option("--detach", is_flag=True, help="Serve in the background; return once ready."),
+    click.option("--log-file", type=click.Path(path_type=Path), hidden=True),
+    click.option("--outcome-fd", type=int, hidden=True),
 )  # fmt: skip
-@click.option(
-    "--max-restarts", default=5, show_default=True, type=click.IntRange(min=0),
-    help="Crashes within a minute after which the launcher gives up.",
+@in_group(
+    "What would be done",
+    click.option(
+        "--dry-run", is_flag=True,
+        help="Print the plan (model, key, requirements, command, options and where each comes "
+        "from), and do nothing.",
+    ),
 )  # fmt: skip
-@click.option(
-    "--max-body", default=100 * 1024 * 1024, show_default=True, type=click.IntRange(min=1),
-    help="Bytes that a request body may have.",
-)  # fmt: skip
-@click.option(
-    "--max-held", type=SIZE, metavar="SIZE",
-    help="Bytes that requests and answers of all connections may take together; more get 503. An "
-    "answer counts once the worker has made it.  [default: four largest bodies, 64MB at least]",
-)  # fmt: skip
-@click.option(
-    "--worker-memory", type=SIZE, metavar="SIZE",
-    help="Memory that a worker may take beyond the loaded model, such as 2GB; the request that "
-    "wants more gets 500, and the worker is replaced. Loading is not bounded.  "
-    "[default: no limit]",
-)  # fmt: skip
-@click.option(
-    "--token-file", type=FILE,
-    help="Clients must send the token in this file (Authorization: Bearer ...) to all but /ping, "
-    "/health and the probes of V2.",
-)  # fmt: skip
-@click.option(
-    "--tls-cert", type=FILE,
-    help="Serve https with this certificate chain (PEM).",
-)  # fmt: skip
-@click.option(
-    "--tls-key", type=FILE,
-    help="The certificate's private key, where it is in a file of its own (PEM).",
-)  # fmt: skip
-@click.option(
-    "--page/--no-page", default=True, show_default=True,
-    help="A page at / for browsers, to try the model, and the description of its API at /docs.",
-)  # fmt: skip
-@click.option(
-    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
-)  # fmt: skip
-@click.option(
-    "--access-log", is_flag=True,
-    help="Log every request; without it, those that are slow or fail here (5xx).",
-)  # fmt: skip
-@click.option(
-    "--slow-request", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
-    help="Log requests that take longer, marked as slow.",
-)  # fmt: skip
-@click.option(
-    "--log-max-size", type=SIZE, default="100MB", show_default=True, metavar="SIZE",
-    help="Begin a new log file after so much.",
-)  # fmt: skip
-@click.option(
-    "--log-keep", default=3, show_default=True, type=click.IntRange(min=0), metavar="N",
-    help="Full log files that are kept beside it.",
-)  # fmt: skip
-@click.option(
-    "--watch", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
-    help="Ask that often whether the model URI leads to another model now, and reload then.",
-)  # fmt: skip
-@click.option("--name", help="Name for ps, logs, reload and stop.  [default: the model's]")
-@click.option("--detach", is_flag=True, help="Serve in the background; return once ready.")
-@click.option("--log-file", type=click.Path(path_type=Path), hidden=True)
-@click.option("--outcome-fd", type=int, hidden=True)
-@click.option("--dry-run", is_flag=True, help="Print the plan: model, key, requirements, command.")
 @click.pass_context
 def serve(ctx: click.Context, /, **given: Any) -> None:
     """Serve a model over HTTP, in an environment of its own."""
@@ -228,7 +262,7 @@ def _check_places(ctx: click.Context, given: dict[str, Any]) -> None:
             )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("url")
 @click.option(
     "--wait", default=0.0, type=click.FloatRange(min=0), metavar="SECONDS",

@@ -66,7 +66,7 @@ class ModelRequest(NamedTuple):
         """
         model = read_model(source.path, self.flavor)
         engine.check(model, options)
-        console.step(describe_model(model))
+        console.step(describe_model(model, identity_of(source, model, None)))
         return model
 
 
@@ -114,7 +114,7 @@ def is_cached(path: Path) -> bool:
     return launcher_home() / "models" in path.parents
 
 
-def describe_model(model: Model) -> str:
+def describe_model(model: Model, identity: Identity) -> str:
     """One line on what the model is: 'model iris: sklearn, MLflow 3.17.2, Python 3.11.7'."""
     others = [name for name in model.flavors if name != "python_function"]
     flavors = others if model.flavor == "python_function" else [model.flavor]
@@ -125,4 +125,4 @@ def describe_model(model: Model) -> str:
         parts.append(f"Python {model.requirements.python}")
     if model.created:
         parts.append(f"logged {model.created:%Y-%m-%d}")
-    return f"model {model.name or model.path.name}: {', '.join(parts)}"
+    return f"model {identity.title_of(model)}: {', '.join(parts)}"

@@ -22,7 +22,7 @@ from launcher.commands.model_opening import (
     check_code_execution,
     identity_of,
 )
-from launcher.console import Console, clear
+from launcher.console import Console, as_json_line, clear
 from launcher.engines.deployment import ModelDeployment
 from launcher.engines.engine import Assignment, Engine, ServerOptions, refuse_options
 from launcher.engines.registry import engine_named
@@ -145,7 +145,9 @@ class _Serving:
                 self._serve(self._options.name, self._deploy())
         else:
             deployment = self._deploy()
-            with claimed_name(None, default_name(deployment.model)) as name:
+            with claimed_name(
+                None, default_name(deployment.identity.name_of(deployment.model))
+            ) as name:
                 self._serve(name, deployment)
 
     def _serve(self, name: str, deployment: ModelDeployment) -> None:
@@ -158,6 +160,7 @@ class _Serving:
             console.warn,
             max_size=options.log_max_size,
             kept=options.log_keep,
+            as_line=as_json_line if options.server.log_format == "json" else None,
         )
         presence = Presence(
             name=name,

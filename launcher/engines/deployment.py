@@ -56,6 +56,8 @@ class ModelDeployment:
         warn: Callable[[str], None],
     ) -> None:
         self.model = assignment.model
+        self.identity = assignment.identity
+        self.has_page = "page" in engine.options and assignment.options.page
         self.environment = environment
         self._assignment = assignment
         self._engine = engine

@@ -66,6 +66,20 @@ class Identity(NamedTuple):
     version: str | None = None
     aliases: tuple[str, ...] = ()
 
+    def name_of(self, model: Model) -> str:
+        """What people know the model as: its name in the registry, else its own, else its folder's.
+
+        Never that of a folder in the cache of downloads, which says nothing.
+        """
+        if self.names and (self.version is not None or not model.name):
+            return self.names[0]
+        return model.name or model.path.name
+
+    def title_of(self, model: Model) -> str:
+        """Its name, and of a registered one its version and alias: ``iris 3 @champion``."""
+        aliases = (f"@{alias}" for alias in self.aliases)
+        return " ".join(each for each in (self.name_of(model), self.version, *aliases) if each)
+
 
 class Assignment(NamedTuple):
     """What a server is to serve, and how.

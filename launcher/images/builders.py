@@ -110,7 +110,7 @@ def find_builder(name: str | None) -> str:
             raise UsageError(f"There is no {name} on PATH.", _INSTALL)
         return path
     found = [path for each in BUILDERS if (path := shutil.which(each))]
-    working = [each for each in found if Path(each).name != "docker" or _answers(each)]
+    working = [each for each in found if Path(each).name != "docker" or docker_answers(each)]
     if working:
         return working[0]
     if found:
@@ -121,7 +121,7 @@ def find_builder(name: str | None) -> str:
     raise UsageError("There is no docker, podman or buildah on PATH to build with.", _INSTALL)
 
 
-def _answers(docker: str) -> bool:
+def docker_answers(docker: str) -> bool:
     command = [docker, "version", "--format", "{{.Server.Version}}"]
     try:
         return subprocess.run(command, capture_output=True, check=False, timeout=20).returncode == 0

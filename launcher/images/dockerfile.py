@@ -131,7 +131,7 @@ def launcher_dockerfile(recipe: Recipe) -> str:
             "UV_CACHE_DIR": f"{CACHE}/uv",
             "UV_PYTHON_INSTALL_DIR": f"{CACHE}/python",
             "MLFLOW_HOST": "0.0.0.0",
-            "LAUNCHER_SERVE_WORKERS": "auto",
+            "MLFLOW_MODELS_WORKERS": "auto",
             **recipe.variables,
         }),
         f'VOLUME ["{CACHE}"]',
@@ -201,7 +201,7 @@ def _serving_lines(recipe: Recipe, python: str) -> list[str]:
     return [
         f"COPY --from=build {SERVER} {SERVER}",
         f"COPY {MODEL_TREE}/ /",
-        *_surroundings({"LAUNCHER_SERVE_WORKERS": "auto"}),
+        *_surroundings({"MLFLOW_MODELS_WORKERS": "auto"}),
         *_face(recipe, [python, "-m", "scoring_server.container"]),
     ]
 

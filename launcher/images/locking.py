@@ -17,6 +17,7 @@ from envs import EnvError, EnvSpec, EnvStore
 from envs.managers.virtualenv.planning import plan
 from envs.pip.indexes import IndexSettings
 from envs.pip.lockfiles import PYLOCK, check_fresh, read_lockfile, resolve_missing, write_pylock
+from envs.pip.platforms import linux_platform
 from envs.pip.pylock import load_pylock
 from envs.pip.resolution import Request, resolve
 from envs.preparing import context_for
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from packaging.pylock import Package
 
     from envs.building.context import Context, Report
-    from envs.managers.virtualenv.planning import VirtualenvPlan
+    from envs.pip.lockfiles import Lockfile
 
 # What serving needs and a lockfile that the model carries has not.
 SERVER_PYLOCK = "pylock.server.toml"
@@ -81,20 +82,24 @@ def lock(spec: EnvSpec, machine: str, report: Report, *, offline: bool | None = 
     planned = plan(spec, context)
     context.log.secrets.update(planned.pip.wanted.secrets)
     is_this = (sys.platform, os.uname().machine) == ("linux", machine)
+    platform = None if is_this else linux_platform(machine)
+    request = replace(planned.request, platform=platform)
     if spec.lockfile is None:
-        request = replace(planned.request, machine=None if is_this else machine)
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder, PYLOCK)
             resolution = write_pylock(request, target, planned.interpreter, context)
             texts = {PYLOCK: target.read_text(encoding="utf-8")}
         as_of, dates = resolution.as_of, resolution.dates
-    elif not is_this:
+        chosen = None
+    elif platform is not None and spec.lockfile.name != PYLOCK:
         raise EnvError(
             f"{spec.lockfile} cannot be read for another platform than this machine's.",
             hint=f"Build on a machine of linux/{machine}, or take the lockfile out of a copy.",
         )
     else:
-        texts, as_of, dates = _carried(spec.lockfile, planned, context), "lock", ()
+        locked = read_lockfile(spec.lockfile, planned.interpreter, context, platform)
+        texts, as_of, dates = _carried(locked, request, context), "lock", ()
+        chosen = {(package.name, package.version) for package, _ in locked.chosen}
     files: dict[str, Path] = {}
     minor = planned.interpreter.minor
     for name, text in texts.items():
@@ -111,6 +116,8 @@ def lock(spec: EnvSpec, machine: str, report: Report, *, offline: bool | None = 
         package.name: package
         for name, text in reversed(texts.items())
         for package in load_pylock(text, name).packages
+        # A lockfile for several platforms has more than what this image gets of it.
+        if chosen is None or name != PYLOCK or (package.name, package.version) in chosen
     }
     return Lock(
         texts,
@@ -123,11 +130,10 @@ def lock(spec: EnvSpec, machine: str, report: Report, *, offline: bool | None = 
     )
 
 
-def _carried(lockfile: Path, planned: VirtualenvPlan, context: Context) -> dict[str, str]:
+def _carried(locked: Lockfile, request: Request, context: Context) -> dict[str, str]:
     """A model's own lockfile, and what it lacks."""
-    locked = read_lockfile(lockfile, planned.interpreter, context)
-    check_fresh(locked, planned.request.lines, planned.interpreter)
-    missing = resolve_missing(planned.request, locked, context, PYLOCK).text
+    check_fresh(locked, request.lines)
+    missing = resolve_missing(request, locked, context, PYLOCK).text
     texts = {PYLOCK: locked.text, **({SERVER_PYLOCK: missing} if missing else {})}
     return {name: context.log.bare(text) for name, text in texts.items()}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from envs.disk.files import write_json
-from launcher.console import Console, is_terminal
+from launcher.console import Console
 from launcher.engines.deployment import ModelDeployment, describe_environment
 from launcher.instances.control import Client, ControlServer
 from launcher.instances.registry import INSTANCE_FILE, Instance
@@ -103,7 +103,7 @@ class Presence(Observer):
             name=self._name,
             url=self._url,
             model_uri=self._model_uri,
-            model=deployment.model.name or deployment.model.path.name,
+            model=deployment.identity.title_of(deployment.model),
             environment=described["key"],
             env_manager=described["env_manager"],
             as_of=described["as_of"],
@@ -160,18 +160,26 @@ class Presence(Observer):
                 write_json(self._ready_file, content)
         self._write_instance(deployment)
         self._systemd.ready(f"serving {self._name} at {self._url}")
-        self._console.result(f"ready: {self._url}")
         if self._was_ready:
+            self._console.ready(self._url)
             return
         self._was_ready = True
+        self._console.ready(
+            self._url, self._facts(deployment), f"Ctrl-C, or: launcher stop {self._name}"
+        )
+        self._on_ready()
+
+    def _facts(self, deployment: ModelDeployment) -> list[tuple[str, str]]:
         from launcher.model.example import curl_line
 
+        facts = []
         line = curl_line(deployment.model, self._url)
         if line is not None:
-            self._console.result(f"try:   {line.replace('curl ', 'curl ' + self._curl_options, 1)}")
-        if is_terminal():
-            self._console.step("press Ctrl-C to stop")
-        self._on_ready()
+            facts.append(("try", line.replace("curl ", "curl " + self._curl_options, 1)))
+        if deployment.has_page and self._socket_path is None:
+            facts.append(("page", f"{self._url}/"))
+        facts.append(("model", deployment.identity.title_of(deployment.model)))
+        return [*facts, ("name", self._name), ("log", str(self._log.path))]
 
     def alive(self) -> None:
         self._systemd.alive()

@@ -23,8 +23,6 @@ from launcher.instances.run_folders import all_run_folders, remove_if_left
 if TYPE_CHECKING:
     import psutil
 
-    from launcher.model.mlmodel import Model
-
 INSTANCE_FILE = "instance.json"
 _STATUS_TIMEOUT = 2.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -130,9 +128,8 @@ def find_instance(name: str) -> Instance:
     raise UsageError(f"Nothing named {name!r} is being served.", f"Running now: {names}.")
 
 
-def default_name(model: Model) -> str:
-    """The name of the first instance that serves ``model`` and is given none."""
-    name = model.name or model.path.name
+def default_name(name: str) -> str:
+    """The name of the first instance that serves the model ``name`` and is given none."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:50] or "model"
 
 

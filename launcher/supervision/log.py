@@ -24,6 +24,7 @@ class ServerLog:
     :param warn: called with one line when the file cannot be written.
     :param max_size: bytes after which the file is put aside and a new one begun; None for never.
     :param kept: how many files are kept beside it, ``NAME.1`` the newest.
+    :param as_line: makes the log's form of a line (without its end); None: as it is printed.
 
     ``on_write`` is called after each write to the file.
     """
@@ -36,6 +37,7 @@ class ServerLog:
         *,
         max_size: int | None = None,
         kept: int = 3,
+        as_line: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self.path = path
         self._show = show
@@ -44,6 +46,8 @@ class ServerLog:
         self.on_write: Callable[[], None] = lambda: None
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._rest = b""
+        self._unfinished = b""
+        self._as_line = as_line
         self._max_size = max_size
         self._kept = kept
         make_private_folder(path.parent)
@@ -51,29 +55,45 @@ class ServerLog:
 
     def write(self, chunk: bytes) -> None:
         """Show ``chunk`` and keep it. A full disk costs lines of the file, not the server."""
-        if self._show is not None:
-            self._show(chunk)
-        self.keep(chunk)
+        formed = self._formed(chunk)
+        if self._show is not None and formed:
+            self._show(formed)
+        self._keep(chunk, formed)
 
     def keep(self, chunk: bytes) -> None:
         """Keep ``chunk`` in the file without showing it."""
+        self._keep(chunk, self._formed(chunk))
+
+    def _formed(self, chunk: bytes) -> bytes:
+        """The chunk as the file has it: where lines take a form, those that are complete."""
+        if self._as_line is None:
+            return chunk
+        *lines, rest = (self._unfinished + chunk).split(b"\n")
+        if len(rest) > _LONGEST_LINE:
+            lines, rest = [*lines, rest], b""
+        self._unfinished = rest
+        return b"".join(map(self._as_line, lines))
+
+    def _keep(self, chunk: bytes, formed: bytes) -> None:
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         # A line without an end is kept for the tail only so far.
         self._rest = self._rest[-_LONGEST_LINE:]
         self._tail.extend(line.decode(errors="replace") for line in lines)
-        if self._file is None:
+        if self._file is None or not formed:
             return
         try:
             if self._max_size is not None and os.fstat(self._file).st_size >= self._max_size:
                 self._file = self._turned_over(self._file)
             if self._lost:
-                os.write(self._file, b"[%d bytes could not be written here]\n" % self._lost)
+                remark = b"[%d bytes could not be written here]" % self._lost
+                line = remark + b"\n" if self._as_line is None else self._as_line(remark)
+                os.write(self._file, line)
                 self._lost = 0
-            os.write(self._file, chunk)
+            os.write(self._file, formed)
         except OSError as error:
             if not self._lost:
                 self._warn(f"the log {self.path} cannot be written: {error.strerror}")
-            self._lost += len(chunk)
+            self._lost += len(formed)
         else:
             self.on_write()
 
@@ -104,8 +124,12 @@ class ServerLog:
         return [*self._tail, *([rest] if rest else [])]
 
     def close(self) -> None:
-        """Close the file; what is written later is shown only."""
+        """Close the file; what is written later is shown only. An empty file does not stay."""
+        if self._unfinished:
+            self.write(b"\n")
         if self._file is not None:
+            if os.fstat(self._file).st_size == 0:
+                self.path.unlink(missing_ok=True)
             os.close(self._file)
             self._file = None
 

@@ -1,7 +1,7 @@
 """The server's settings as environment variables, for a container that no launcher starts.
 
 ``LAUNCHER_SERVE_NAME`` sets what ``launcher serve --name`` does, with the same units; MLflow's
-variables and ``PORT`` (Knative, Cloud Run) come before and after it.
+variables and ``PORT`` (Knative, Cloud Run) come after it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from .cpu_limits import available_cpus
 from .sizes import parse_size
 
 PREFIX = "LAUNCHER_SERVE_"
-# Names that come before and after the prefixed one.
-_BEFORE: Dict[str, Tuple[str, ...]] = {
+# Names that come after the prefixed one.
+_OTHERS: Dict[str, Tuple[str, ...]] = {
     "host": ("MLFLOW_HOST",),
-    "port": ("MLFLOW_PORT",),
+    "port": ("MLFLOW_PORT", "PORT"),
     "timeout": ("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT",),
     "workers": ("MLFLOW_MODELS_WORKERS",),
 }
-_AFTER = {"port": ("PORT",)}
 # What the launcher counts and finds out, and no one sets.
 _NOT_SETTINGS = ("processors", "restarts", "reloads")
 _SIZES = ("max_body", "max_held", "worker_memory")
@@ -38,8 +37,7 @@ def with_variables(config: ServerConfig, environ: Mapping[str, str]) -> ServerCo
     for field, kind in ServerSettings.__annotations__.items():
         if field in _NOT_SETTINGS:
             continue
-        own = (PREFIX + field.upper(),)
-        for name in _BEFORE.get(field, ()) + own + _AFTER.get(field, ()):
+        for name in (PREFIX + field.upper(), *_OTHERS.get(field, ())):
             if environ.get(name):
                 changes[field] = _value(field, str(kind), name, environ[name])
                 break

@@ -112,7 +112,10 @@ def describe(config: ServerConfig) -> Dict[str, Any]:
     model, environment = config.model, config.environment
     described: Dict[str, Any] = {
         "model": {
-            "name": model.name,
+            # As the registry has it: a downloaded model's own name may be none.
+            "name": model.name if model.version is None else model.served_names[0],
+            "version": model.version,
+            "aliases": list(model.aliases),
             "uuid": model.uuid,
             "model_id": model.model_id,
             "run_id": model.run_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import traceback
 from typing import Any, Iterator, List, Sequence, Tuple
 
 from ..config import ServerConfig
@@ -32,6 +33,7 @@ class Application(Handler):
         self, config: ServerConfig, model: LoadedModel, *, has_process: bool = True
     ) -> None:
         self.scorer = Scorer(config, model, bounds_memory=has_process)
+        self._is_debugged = config.server.debug
         self._has_bound = config.server.worker_memory is not None
         self.can_batch = config.server.max_batch_rows > 0 and model.predict_stream is None
         # What the compressed bodies of one batch may decode to, together.
@@ -123,20 +125,23 @@ class Application(Handler):
             error = OutOfMemoryError()
         self._note(error)
         if not isinstance(error, OutOfMemoryError):
-            return _error_answer(request, error, stages)
+            return self._error_answer(request, error, stages)
         with unbounded():
-            return _error_answer(request, error, stages)
+            return self._error_answer(request, error, stages)
+
+    def _error_answer(self, request: Request, error: Exception, stages: Stages) -> Answer:
+        told = error
+        if not isinstance(told, ScoringError):
+            logger.error("A request could not be answered.", exc_info=error)
+            told = internal_error(error)
+        if self._is_debugged and told.stack_trace is None:
+            trace = traceback.format_exception(type(error), error, error.__traceback__)
+            told.stack_trace = "".join(trace)
+        answer = request.group.error(told)
+        answer.headers.extend(told.headers)
+        return answer._replace(stages=stages)
 
     def _note(self, error: Exception) -> None:
         if isinstance(error, SpentError):
             is_memory = isinstance(error, OutOfMemoryError)
             self.exit_code = EXIT_OUT_OF_MEMORY if is_memory else EXIT_MODEL_ENDED
-
-
-def _error_answer(request: Request, error: Exception, stages: Stages) -> Answer:
-    if not isinstance(error, ScoringError):
-        logger.error("A request could not be answered.", exc_info=error)
-        error = internal_error(error)
-    answer = request.group.error(error)
-    answer.headers.extend(error.headers)
-    return answer._replace(stages=stages)

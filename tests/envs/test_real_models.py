@@ -19,12 +19,12 @@ LOAD = "import sys, mlflow.pyfunc; mlflow.pyfunc.load_model(sys.argv[1])"
 
 @pytest.mark.slow
 def test_every_model_gets_its_environment_and_loads(
-    shared_models: Path, launcher_home: Path, capsys: pytest.CaptureFixture[str]
+    real_models: Path, launcher_home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = EnvStore(launcher_home)
     table = [f"{'model':<32} {'Python':<8} {'packages':>8} {'cold s':>7} {'warm s':>7}  as of"]
     failed = []
-    for path in sorted(shared_models.iterdir()):
+    for path in sorted(real_models.iterdir()):
         if not (path / "MLmodel").is_file():
             continue
         model = read_model(path)

@@ -11,6 +11,7 @@ import pytest
 
 from envs import EnvError, Environment, EnvSpec, EnvStore, prepare
 from envs.building.interpreters import Interpreter
+from envs.pip.uv import reason
 
 Find = Callable[[str], Interpreter]
 
@@ -185,3 +186,19 @@ def test_an_index_that_does_not_answer_is_not_taken_for_a_missing_day(
     assert caught.value.hint
     assert "Check the network" in caught.value.hint
     assert said == ["resolving 1 requirement as of 2021-09-01"]
+
+
+def test_requirements_that_contradict_each_other_are_named_on_both_sides() -> None:
+    """Row D13; the words are those of uv."""
+    said = """error: No solution found when resolving dependencies
+  cause: Because pandas==2.2.3 depends on numpy>=1.23.2 and you require pandas==2.2.3, we can
+         conclude that you require numpy>=1.23.2.
+         And because you require numpy==1.19.5, we can conclude that your requirements are
+         unsatisfiable.
+"""
+    assert reason(said) == (
+        "pandas==2.2.3 depends on numpy>=1.23.2 and you require pandas==2.2.3; and "
+        "you require numpy==1.19.5"
+    )
+    long = " ".join(f"And because step {number}, we can conclude that." for number in range(9))
+    assert reason(long) == "step 0; and step 1; and step 2; and step 8"

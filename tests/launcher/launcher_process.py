@@ -79,7 +79,7 @@ class Launcher:
 
     def ready(self) -> str:
         """Wait for readiness; the server's URL."""
-        return self.wait_for(r"^ready: (https?://\S+)")[1]
+        return self.wait_for(r'(?:^|"message": ")ready: (https?://[^\s"]+)')[1]
 
     def send(self, signum: int) -> None:
         self.process.send_signal(signum)

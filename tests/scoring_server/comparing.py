@@ -73,7 +73,7 @@ def difference(case: Case, theirs: Answer, ours: Answer) -> str | None:
 
 
 def deliberate(case: Case, theirs: Answer, ours: Answer) -> bool:
-    """Whether the difference is one of those that the README lists."""
+    """Whether the difference is one of those that docs/scoring-protocol.md lists."""
     if ours.status >= 500:
         return False
     # More requests succeed, and never fewer.

@@ -1,4 +1,4 @@
-"""The deliberate differences to MLflow's scoring server that the README lists, one by one.
+"""The deliberate differences to MLflow's scoring server, one by one: docs/scoring-protocol.md lists them.
 
 Each entry holds for both servers, so that a difference that MLflow gives up is noticed here.
 """

@@ -12,9 +12,10 @@ from envs.managers.conda.lockfile import CondaLockfile, locked_resolution, read_
 from envs.managers.conda.packages import Solution, install, solve
 from envs.managers.conda.pip_section import find_linked, resolve_beside
 from envs.managers.conda.planning import CondaPlan
+from envs.pip.pylock import marker_environment
 from envs.pip.resolution import Resolution
 from envs.pip.resolution import install as install_pip
-from envs.pip.site_packages import copy_packages
+from envs.pip.site_packages import copy_packages, is_for_elsewhere
 from envs.plan import Contents
 from envs.spec import requirement_name
 
@@ -67,10 +68,13 @@ def _add_pip(
     install_pip(locked, request.indexes, python, context)
     linked = find_linked(site_packages, interpreter, f"{lockfile.path.name} has")
     linked.check(request.lines)
+    environment = marker_environment(interpreter)
     missing = tuple(
         line
         for line in request.lines
-        if (name := requirement_name(line)) and name not in linked.distributions
+        if (name := requirement_name(line))
+        and name not in linked.distributions
+        and not is_for_elsewhere(line, environment)
     )
     if not missing:
         return locked

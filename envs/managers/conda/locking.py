@@ -1,11 +1,16 @@
-"""Write the conda-lock.yml of an environment: of what is really in it, since it is built first."""
+"""Write a conda-lock.yml: of what is really in the environment, since it is built first.
+
+For other platforms nothing of an environment can be run: there conda's packages are linked into a
+folder, which shows what the pip section finds, and what it needs is resolved for that platform.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import Distribution
@@ -22,18 +27,26 @@ from envs.disk.files import write_atomically
 from envs.errors import EnvError
 from envs.managers.conda.building import build, inspect
 from envs.managers.conda.lockfile import CONDA_LOCK, PipPackage
-from envs.managers.conda.packages import CondaPackage
-from envs.managers.conda.pip_section import find_linked, resolve_beside
+from envs.managers.conda.machine import machine_of
+from envs.managers.conda.packages import CondaPackage, Solution, install, solve
+from envs.managers.conda.pip_section import Linked, find_linked, resolve_beside
 from envs.managers.conda.planning import CondaPlan, plan
 from envs.managers.manager import WrittenLockfile
+from envs.pip.platforms import Platform
 from envs.pip.pylock import Archive, choose, load_pylock, marker_environment
-from envs.spec import EnvSpec, normalize_name
+from envs.pip.resolution import Request
+from envs.pip.uv import work_folder
+from envs.spec import EnvSpec, normalize_name, requirement_name
 from envs.store.manifest import Environment
 from envs.store.store import EnvStore
 
 
 def write_conda_lockfile(
-    spec: EnvSpec, folder: Path, store: EnvStore, context: Context
+    spec: EnvSpec,
+    folder: Path,
+    store: EnvStore,
+    context: Context,
+    platforms: Sequence[Platform] = (),
 ) -> WrittenLockfile:
     """Write the conda-lock.yml of a spec's environment into a folder.
 
@@ -42,26 +55,109 @@ def write_conda_lockfile(
     (from version control, or from a file or folder of the model): those are resolved again at
     every build.
 
+    :param platforms: what it is for instead of this machine, of which then nothing decides; no
+        environment is built.
     :raises EnvError: it cannot be built, or the file cannot be written.
     """
-    planned = plan(replace(spec, lockfile=None), context)
+    spec = replace(spec, lockfile=None)
     target = folder / CONDA_LOCK
+    if platforms:
+        return _write_for(platforms, spec, target, context)
+    planned = plan(spec, context)
     environment = store.get_or_build(planned, partial(build, planned), context)
     with environment.in_use():
         rows, left_out = _rows(planned, environment, context)
-        _write(target, planned, rows, context)
+        _write(target, [planned], rows, context)
     note = "; ".join((*environment.notes, *left_out)) or None
     return WrittenLockfile(target, len(rows), str(environment.as_of), note)
 
 
-def _write(target: Path, plan: CondaPlan, rows: list[dict[str, Any]], context: Context) -> None:
-    content = json.dumps(dict(plan.canonical), sort_keys=True).encode()
+def _write_for(
+    platforms: Sequence[Platform], spec: EnvSpec, target: Path, context: Context
+) -> WrittenLockfile:
+    plans, rows, days = [], [], set()
+    notes: dict[str, None] = {}
+    for platform in platforms:
+        planned = plan(spec, context, machine_of(platform))
+        context.log.secrets.update(planned.secrets())
+        context.report(f"{platform.name} ({platform.floor} or newer)")
+        found, as_of, said = _rows_elsewhere(planned, platform, context)
+        plans.append(planned)
+        rows += found
+        days.add(as_of)
+        notes.update(dict.fromkeys(f"{platform.name}: {note}" for note in said))
+    _write(target, plans, rows, context)
+    as_of = days.pop() if len(days) == 1 else "today"
+    return WrittenLockfile(target, len(rows), as_of, "; ".join(notes) or None)
+
+
+def _rows_elsewhere(
+    plan: CondaPlan, platform: Platform, context: Context
+) -> tuple[list[dict[str, Any]], str, list[str]]:
+    """Return the packages for a platform as conda-lock.yml has them, of which day, and notes."""
+    solution = solve(plan.wanted, context)
+    with work_folder(context) as folder:
+        install(solution.packages, folder / "env", plan.wanted, context)
+        interpreter, site_packages = _python_of(solution, folder / "env")
+        linked = find_linked(site_packages, interpreter, "conda installs")
+        linked = replace(linked, platform=platform)
+        request = replace(
+            plan.pip.request(sys.executable), version=interpreter.version, platform=platform
+        )
+        resolution = resolve_beside(linked, request, context, "pylock.toml")
+        asked = _asked(linked, request, context)
+    rows = [_row(package, "conda", platform.name) for package in solution.packages]
+    notes = [*solution.notes, *([resolution.note] if resolution.note else [])]
+    for package, archive in _chosen(resolution.text, interpreter, platform):
+        if package.name in linked.distributions:
+            continue
+        url, digest = _located(archive)
+        if url is None or digest is None:
+            notes.append(f"{package.name} comes from no index: {CONDA_LOCK} cannot hold it")
+            continue
+        depends = tuple(asked.get(package.name, ()))
+        pip = PipPackage(package.name, str(package.version), url, digest, depends)
+        rows.append(_row(pip, "pip", platform.name))
+    return rows, resolution.as_of if solution.dated else "today", notes
+
+
+def _python_of(solution: Solution, prefix: Path) -> tuple[Interpreter, Path]:
+    """Return the Python among solved packages, which does not run here, and its site-packages."""
+    python = next(package for package in solution.packages if package.name == "python")
+    interpreter = Interpreter("", python.version, "cpython", python.subdir, "")
+    below = python.python_site_packages_path or f"lib/python{interpreter.minor}/site-packages"
+    return interpreter, prefix / below
+
+
+def _asked(linked: Linked, request: Request, context: Context) -> dict[str, list[str]]:
+    """Return which packages each pip package asks for (normalised names), as uv tells it."""
+    wanted = resolve_beside(
+        replace(linked, distributions={}), replace(request, annotated=True), context
+    )
+    asked: dict[str, list[str]] = {}
+    for block in wanted.blocks:
+        name = requirement_name(block)
+        for who in block.rpartition("# via ")[2].split(", ") if "# via " in block else ():
+            if name and re.fullmatch(r"[\w.-]+", who.strip()):
+                asked.setdefault(normalize_name(who.strip()), []).append(name)
+    return asked
+
+
+def _write(
+    target: Path, plans: Sequence[CondaPlan], rows: list[dict[str, Any]], context: Context
+) -> None:
+    hashes = {
+        plan.machine.subdir: hashlib.sha256(
+            json.dumps(dict(plan.canonical), sort_keys=True).encode()
+        ).hexdigest()
+        for plan in plans
+    }
     document = {
         "version": 1,
         "metadata": {
-            "content_hash": {plan.machine.subdir: hashlib.sha256(content).hexdigest()},
-            "channels": [{"url": c.url, "used_env_vars": []} for c in plan.channels],
-            "platforms": [plan.machine.subdir],
+            "content_hash": hashes,
+            "channels": [{"url": c.url, "used_env_vars": []} for c in plans[0].channels],
+            "platforms": [*hashes],
             "sources": ["conda.yaml"],
         },
         "package": rows,
@@ -146,10 +242,12 @@ def _pip_packages(
     return found, tuple(left_out)
 
 
-def _chosen(text: str, interpreter: Interpreter) -> list[tuple[Package, Archive]]:
+def _chosen(
+    text: str, interpreter: Interpreter, platform: Platform | None = None
+) -> list[tuple[Package, Archive]]:
     if not text.strip():
         return []
-    return choose(load_pylock(text, "The resolution"), "The resolution", interpreter)
+    return choose(load_pylock(text, "The resolution"), "The resolution", interpreter, platform)
 
 
 def _is_owned(metadata: Path, owned: set[str]) -> bool:

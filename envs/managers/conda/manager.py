@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from envs.building.context import Context, Report
 from envs.managers.conda.planning import CondaPlan, plan
@@ -14,6 +15,9 @@ from envs.plan import Contents
 from envs.spec import EnvSpec
 from envs.store.manifest import Environment
 from envs.store.store import EnvStore
+
+if TYPE_CHECKING:
+    from envs.pip.platforms import Platform
 
 
 class CondaManager(BuildingManager[CondaPlan]):
@@ -44,11 +48,16 @@ class CondaManager(BuildingManager[CondaPlan]):
         return activated_environ(environment.path, variables, warn)
 
     def write_lockfile(
-        self, spec: EnvSpec, folder: Path, store: EnvStore, context: Context
+        self,
+        spec: EnvSpec,
+        folder: Path,
+        store: EnvStore,
+        context: Context,
+        platforms: Sequence[Platform] = (),
     ) -> WrittenLockfile:
         from envs.managers.conda.locking import write_conda_lockfile
 
-        return write_conda_lockfile(spec, folder, store, context)
+        return write_conda_lockfile(spec, folder, store, context, platforms)
 
     def prune(
         self, home: Path, prefixes: Iterable[Path], older_than: float | None, dry_run: bool

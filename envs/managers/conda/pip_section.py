@@ -13,6 +13,7 @@ from pathlib import Path
 from envs.building.context import Context
 from envs.building.interpreters import Interpreter
 from envs.errors import EnvError
+from envs.pip.platforms import Platform
 from envs.pip.pylock import marker_environment
 from envs.pip.resolution import Request, Resolution, resolve
 from envs.pip.site_packages import mismatch
@@ -28,12 +29,14 @@ class Linked:
     :param metadata: the folders (of an old egg: the file) that they are read from.
     :param interpreter: the environment's Python.
     :param origin: who put them there, for messages: "conda installs", "conda-lock.yml has".
+    :param platform: where that Python is; None for this machine.
     """
 
     distributions: Mapping[str, Distribution]
     metadata: Mapping[str, Path]
     interpreter: Interpreter
     origin: str
+    platform: Platform | None = None
 
     @property
     def versions(self) -> dict[str, str]:
@@ -44,7 +47,7 @@ class Linked:
 
         :raises EnvError: it contradicts one.
         """
-        environment = marker_environment(self.interpreter)
+        environment = marker_environment(self.interpreter, self.platform)
         for line in lines:
             found = mismatch(line, self.versions, environment)
             if found is not None and found.installed is not None:

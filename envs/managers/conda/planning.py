@@ -74,14 +74,15 @@ class CondaPlan:
         return set(self.pip.wanted.secrets).union(*(channel.secrets() for channel in self.channels))
 
 
-def plan(spec: EnvSpec, context: Context) -> CondaPlan:
+def plan(spec: EnvSpec, context: Context, machine: Machine | None = None) -> CondaPlan:
     """Return the plan for a spec: channels and requirements read, the machine looked at.
 
+    :param machine: what for; None for this machine.
     :raises EnvError: a channel is none, a file is missing, or py-rattler is not installed.
     """
     channels, specs = _channels_and_specs(spec)
     specs = (_python_spec(spec.python), *specs)
-    machine = this_machine(context)
+    machine = machine or this_machine(context)
     pip = join(spec, spec.server_requirements)
     canonical = {
         "manager": "conda",

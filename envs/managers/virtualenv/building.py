@@ -32,7 +32,7 @@ def build(plan: VirtualenvPlan, prefix: Path, context: Context) -> Contents:
         locked = None
         if plan.lockfile is not None and stored is None:
             locked = read_lockfile(plan.lockfile, plan.interpreter, context)
-            check_fresh(locked, plan.request.lines, plan.interpreter)
+            check_fresh(locked, plan.request.lines)
         resolution = stored or resolve_missing(plan.request, locked, context)
         _check_created(creation.wait(), context)
     if locked is not None:

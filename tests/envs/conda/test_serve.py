@@ -219,7 +219,7 @@ def test_lock_then_serve_from_the_lock(
 
 
 @pytest.mark.slow
-def test_a_real_model_of_2020_on_python_3_7(shared_models: Path, tmp_path: Path) -> None:
+def test_a_real_model_of_2020_on_python_3_7(real_models: Path, tmp_path: Path) -> None:
     """Logged by MLflow 1.10: its conda.yaml, with the tests' channel in place of its own."""
     try:
         old = python_package("3.7")
@@ -229,7 +229,7 @@ def test_a_real_model_of_2020_on_python_3_7(shared_models: Path, tmp_path: Path)
     old.write(channel.folder)
     channel.add(pip_package(old))
     path = tmp_path / "model"
-    shutil.copytree(shared_models / "mlflow-1.10.0-pyfunc", path)
+    shutil.copytree(real_models / "mlflow-1.10.0-pyfunc", path)
     conda = yaml.safe_load((path / "conda.yaml").read_text())
     (path / "conda.yaml").write_text(yaml.safe_dump({**conda, "channels": [channel.url]}))
     with served(path) as (url, said):

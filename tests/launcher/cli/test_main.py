@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from launcher.cli.main import main
+from tests.launcher.launcher_process import run_to_end
 
 
 @pytest.mark.parametrize(
@@ -59,3 +61,19 @@ def test_a_slow_server_has_its_time_for_one_question() -> None:
         result = CliRunner().invoke(main, ["ping", url, "--timeout", "0.2"])
         assert result.exit_code == 1
         assert "no answer within 0.2 s" in result.output
+
+
+@pytest.mark.parametrize("name", ["envs", "scoring_server"])
+def test_another_package_of_one_of_our_names_is_found_out_at_the_start(
+    name: str, tmp_path: Path
+) -> None:
+    """Row D15: one line, and no traceback."""
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").touch()
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = run_to_end("ps", env=environ, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: Another package named {name!r} is in the place of")
+    assert str(tmp_path) in done.stderr
+    assert "pipx" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -12,13 +12,13 @@ import requests
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from launcher.model.mlmodel import read_model
+from tests.conftest import REAL_MODELS
 from tests.launcher.launcher_process import Launcher, ObedientModel, command, invoke
 from tests.scoring_server.openapi.signatures import validator
 
 pytestmark = pytest.mark.slow
 
-SHARED_MODELS = Path(__file__).resolve().parents[4] / "shared" / "models"
-MODELS = sorted(path.name for path in SHARED_MODELS.glob("*"))
+MODELS = sorted(path.name for path in REAL_MODELS.glob("*"))
 SETOSA, VIRGINICA = [5.1, 3.5, 1.4, 0.2], [6.9, 3.2, 5.7, 2.3]
 
 
@@ -54,11 +54,11 @@ def check_description(session: requests.Session, url: str, body: dict[str, objec
 def test_a_real_model(
     launch: Callable[..., Launcher],
     run: Callable[..., subprocess.CompletedProcess[str]],
-    shared_models: Path,
+    real_models: Path,
     tmp_path: Path,
     name: str,
 ) -> None:
-    path = shared_models / name
+    path = real_models / name
     body, predictions = case(path)
     launcher = launch("serve", "-m", path, "-p", "0")
     url = launcher.ready()

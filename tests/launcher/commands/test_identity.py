@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launcher.artifacts import ModelSource
-from launcher.commands.model_opening import identity_of
+from launcher.commands.model_opening import describe_model, identity_of
 from launcher.model.mlmodel import Model, read_model
 
 IRIS = Path(__file__).parents[3] / "fixtures" / "iris"
@@ -55,3 +55,18 @@ def test_the_registry_s_name_comes_first(model: Model, launcher_home: Path) -> N
     assert (found.version, found.aliases) == ("3", ())
     found = identity_of(ModelSource("models:/plants/Production", path, "plants", "3"), model, None)
     assert found.aliases == ("Production",)
+
+
+def test_a_person_reads_the_registry_s_name_version_and_alias(
+    model: Model, launcher_home: Path
+) -> None:
+    """Row D2 of ROBUSTNESS.md: never the name of a folder in the cache of downloads."""
+    path = fetched(launcher_home)
+    source = ModelSource("models:/plants@best", path, "plants", "3")
+    found = identity_of(source, model, "served")
+    assert (found.name_of(model), found.title_of(model)) == ("plants", "plants 3 @best")
+    assert describe_model(model, found).startswith("model plants 3 @best: ")
+    nameless = model._replace(name=None, path=path)
+    assert identity_of(ModelSource("runs:/1f/iris", path), nameless, None).title_of(nameless) == (
+        "iris"
+    )

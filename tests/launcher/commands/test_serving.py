@@ -214,7 +214,8 @@ NEEDED_TO_START = {
         "launcher": "artifacts cli commands console engines errors instances model quantities "
         "supervision",
         "launcher.artifacts": "local source uris",
-        "launcher.cli": "main option_types options serving",
+        "launcher.cli": "installed main parsing serving",
+        "launcher.cli.parsing": "command option_types options",
         "launcher.commands": "environment model_opening serving",
         "launcher.engines": "deployment engine registry scoring_server server_config",
         "launcher.instances": "control detaching presence registry run_folders systemd",

@@ -1,4 +1,4 @@
-"""The README's table of what each engine has, against what the engines say themselves."""
+"""What each engine has: the table of docs/mlserver.md against what the engines say themselves."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from launcher.engines.engine import ServerOptions
 from launcher.engines.registry import ENGINES, engine_named
 
-README = Path(__file__).resolve().parents[3] / "README.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "mlserver.md"
 ANOTHER_NAME = {"preload": "--no-preload", "page": "--no-page"}
 
 
 def rows() -> list[list[str]]:
     """The table's cells, the heading first."""
     found = re.search(
-        r"<!-- engines: begin -->\n(.*?)<!-- engines: end -->", README.read_text(), re.DOTALL
+        r"<!-- engines: begin -->\n(.*?)<!-- engines: end -->", PAGE.read_text(), re.DOTALL
     )
     assert found is not None
     lines = [line for line in found[1].splitlines() if line.startswith("|")]

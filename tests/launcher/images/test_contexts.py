@@ -68,6 +68,24 @@ def test_the_lock_is_the_one_of_launcher_lock(context: Path, run: Run, tmp_path:
     )
 
 
+def test_a_lock_for_several_platforms_is_that_of_images_for_each(run: Run, tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "tiny")
+    options = [word for name in ("linux-64", "linux-aarch64") for word in ("--platform", name)]
+    locked = run("lock", "-m", model, *options, "--json")
+    assert locked.returncode == 0, locked.stderr
+    assert json.loads(locked.stdout)["platforms"] == ["linux-64", "linux-aarch64"]
+    for name in ("linux/amd64", "linux/arm64"):
+        image = tmp_path / name.replace("/", "-")
+        ended = run("generate-dockerfile", "-m", model, "-d", image, "--platform", name)
+        assert ended.returncode == 0, ended.stderr
+        carried = (image / "environment" / "pylock.toml").read_text()
+        assert 'platforms = ["linux-64", "linux-aarch64"]' in carried
+    assert run("lock", "-m", model, "--platform", "osx-arm64").returncode == 0
+    refused = run("generate-dockerfile", "-m", model, "-d", tmp_path / "none")
+    assert refused.returncode == 3
+    assert "pylock.toml is for osx-arm64, not for linux-" in refused.stderr
+
+
 def test_the_stages_are_in_the_order_of_change(context: Path) -> None:
     text = (context / "Dockerfile").read_text()
     assert "ARG BASE_IMAGE=python:3.11-slim" in text

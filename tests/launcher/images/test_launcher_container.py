@@ -30,8 +30,10 @@ def test_options_are_variables(tmp_path: Path) -> None:
     said = plan(model, MLFLOW_HOST="0.0.0.0", LAUNCHER_SERVE_WORKERS="3")
     assert f"model         {model}" in said
     assert "server        0.0.0.0:8080, 3 worker(s)" in said
-    said = plan(model, PORT="9000", MLFLOW_MODELS_WORKERS="2", LAUNCHER_SERVE_WORKERS="3")
+    said = plan(model, PORT="9000", MLFLOW_MODELS_WORKERS="2")
     assert "server        127.0.0.1:9000, 2 worker(s)" in said
+    said = plan(model, MLFLOW_MODELS_WORKERS="2", LAUNCHER_SERVE_WORKERS="3")
+    assert ", 3 worker(s)" in said
     assert ":7000," in plan(model, PORT="9000", LAUNCHER_SERVE_PORT="7000")
 
 

@@ -24,9 +24,9 @@ def write_model(folder: Path, mlmodel: str = MINIMAL, **files: str) -> Path:
 
 
 def test_a_model_of_mlflow_1_10_has_its_python_and_requirements_from_conda_yaml(
-    shared_models: Path,
+    real_models: Path,
 ) -> None:
-    model = read_model(shared_models / "mlflow-1.10.0-sklearn")
+    model = read_model(real_models / "mlflow-1.10.0-sklearn")
     assert model.requirements.python == "3.7.16"
     assert model.requirements.lines == ("scikit-learn==0.23.2", "mlflow", "cloudpickle==1.6.0")
     assert model.created == datetime(2020, 9, 1, 12, tzinfo=timezone.utc)
@@ -36,8 +36,8 @@ def test_a_model_of_mlflow_1_10_has_its_python_and_requirements_from_conda_yaml(
     assert model.example["dataframe_split"]["data"][0] == [5.1, 3.5, 1.4, 0.2]
 
 
-def test_a_model_of_mlflow_3_has_them_from_python_env_yaml(shared_models: Path) -> None:
-    model = read_model(shared_models / "mlflow-3.0.1-sklearn")
+def test_a_model_of_mlflow_3_has_them_from_python_env_yaml(real_models: Path) -> None:
+    model = read_model(real_models / "mlflow-3.0.1-sklearn")
     assert model.requirements.python == "3.12.1"
     assert model.requirements.lines == ("-r requirements.txt",)
     assert model.requirements.build == ("pip==25.1.1", "setuptools==80.9.0", "wheel")

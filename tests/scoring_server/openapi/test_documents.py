@@ -14,7 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from launcher.engines.server_config import server_config
 from launcher.model.mlmodel import read_model
 from scoring_server.config import ServerConfig
-from tests.conftest import SHARED_MODELS
+from tests.conftest import REAL_MODELS
 from tests.scoring_server.openapi.signatures import (
     SIGNATURES,
     Echo,
@@ -23,7 +23,7 @@ from tests.scoring_server.openapi.signatures import (
     validator,
 )
 
-MODELS = sorted(path.name for path in SHARED_MODELS.glob("*"))
+MODELS = sorted(path.name for path in REAL_MODELS.glob("*"))
 INFER = "/v2/models/m/infer"
 
 
@@ -69,7 +69,7 @@ def test_other_documents(kind: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_documents_of_real_models(name: str) -> None:
-    model = read_model(SHARED_MODELS / name)
+    model = read_model(REAL_MODELS / name)
     document = server_config(model, uri=name, environment={}, server={})
     check(Echo(ServerConfig.from_dict(json.loads(json.dumps(document)))))
 

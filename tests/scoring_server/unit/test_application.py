@@ -197,3 +197,15 @@ def test_an_abandoned_stream_ends_the_model_s_work(models):
     assert next(pieces) == b"data: 1\n\n"
     pieces.close()
     assert json.loads(application.answer(models.invocation(body)).body) == [True]
+
+
+def test_every_error_has_its_stack_trace_with_debug(models):
+    """Row D24: also those that are found before the model is asked."""
+    client = models.client(RAISES, server={"debug": True})
+    for body, kind in ((b"", "text/csv"), (b"{", "application/json"), (b"x", "text/plain")):
+        answer = client.post("/invocations", data=body, content_type=kind)
+        assert answer.status_code in (400, 415)
+        assert "Error" in answer.get_json()["stack_trace"], kind
+    plain = models.client(RAISES)
+    refused = plain.post("/invocations", data=b"", content_type="text/csv")
+    assert "stack_trace" not in refused.get_json()

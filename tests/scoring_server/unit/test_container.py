@@ -49,11 +49,13 @@ def test_a_variable_sets_what_the_option_of_its_name_does(
     assert getattr(settings({variable: text}), field) == value
 
 
-def test_mlflows_variables_come_first_and_the_platforms_last() -> None:
+def test_our_variables_come_first_then_mlflows_and_the_platforms_last() -> None:
     given = {"PORT": "1", "LAUNCHER_SERVE_PORT": "2", "MLFLOW_PORT": "3"}
+    assert settings(given).port == 2
+    del given["LAUNCHER_SERVE_PORT"]
     assert settings(given).port == 3
     del given["MLFLOW_PORT"]
-    assert settings(given).port == 2
+    assert settings(given).port == 1
     assert settings({"PORT": ""}, port=8080).port == 8080
 
 

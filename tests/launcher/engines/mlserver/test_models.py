@@ -62,8 +62,8 @@ def check(launcher: Launcher, name: str, body: dict[str, Any], predictions: list
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlflow-3.0.1-sklearn"])
-def test_a_model_of_the_corpus(launch: Launch, shared_models: Path, name: str) -> None:
-    path = shared_models / name
+def test_a_model_of_the_corpus(launch: Launch, real_models: Path, name: str) -> None:
+    path = real_models / name
     launcher = launch(
         *("serve", "-m", path, "-p", "0", "--enable-mlserver", "--max-batch-rows", "8"),
         *("--batch-wait", "5"),
@@ -80,8 +80,8 @@ def test_a_model_of_the_corpus(launch: Launch, shared_models: Path, name: str) -
         *("mlflow-3.17.2-sklearn-forest", "mlflow-3.17.2-sklearn-skops"),
     ],
 )
-def test_the_others_that_its_pythons_admit(launch: Launch, shared_models: Path, name: str) -> None:
-    path = shared_models / name
+def test_the_others_that_its_pythons_admit(launch: Launch, real_models: Path, name: str) -> None:
+    path = real_models / name
     launcher = launch("serve", "-m", path, "-p", "0", "--enable-mlserver", "--workers", "2")
     check(launcher, name, *case(path))
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from launcher.quantities import parse_age
 from scoring_server.container.sizes import parse_size
@@ -63,17 +61,18 @@ class _ModelUri(click.ParamType[str]):
         return "The model goes there: -m PATH, or -m models:/NAME@ALIAS."
 
 
-class _Port(click.IntRange):
-    """A port; a variable that is none is named, since others set it, too."""
+class DataPath(click.ParamType[str]):
+    """A file to read or to write; - is the standard stream."""
 
-    def fail(
-        self, message: str, param: click.Parameter | None = None, ctx: click.Context | None = None
-    ) -> NoReturn:
-        source = ctx and param and ctx.get_parameter_source(str(param.name))
-        if param is not None and source is ParameterSource.ENVIRONMENT:
-            given = [name for name in param.envvar or () if os.environ.get(name)]
-            message = f"{message} The variable {given[0]} has it."
-        super().fail(message, param, ctx)
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
+        return str(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return click.Path().shell_complete(ctx, param, incomplete)
 
 
 class _Assignment(click.ParamType[tuple[str, str]]):
@@ -93,11 +92,12 @@ class _Assignment(click.ParamType[tuple[str, str]]):
 
 
 ASSIGNMENT = _Assignment()
+DATA_PATH = DataPath()
 # Of files that are scored or sent.
 FORMATS = ["csv", "json", "jsonl", "parquet"]
 ENV_MANAGER = _EnvManager()
 MODEL_URI = _ModelUri()
-PORT = _Port(0, 65535)
+PORT = click.IntRange(0, 65535)
 AGE = _Quantity("age", parse_age)
 SIZE = _Quantity("size", parse_size)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from launcher.cli.option_types import AGE, ENV_MANAGER, MODEL_URI, SIZE
+from launcher.cli.parsing.command import in_group
+from launcher.cli.parsing.option_types import AGE, ENV_MANAGER, MODEL_URI, SIZE
 
 if TYPE_CHECKING:
     from launcher.commands.environment import EnvironmentOptions
@@ -42,21 +43,26 @@ prune_options = together(
     ),
     click.option("--dry-run", is_flag=True, help="Only say what would be removed."),
 )
-loader_option = click.option(
-    "--loader",
-    type=click.Choice(["auto", "mlflow"]),
-    default="auto",
-    show_default=True,
-    help="auto reads the files of known flavors without importing MLflow; mlflow never does.",
+loader_option = in_group(
+    "Model",
+    click.option(
+        "--loader",
+        type=click.Choice(["auto", "mlflow"]),
+        default="auto",
+        show_default=True,
+        help="auto reads the files of scikit-learn, LightGBM, XGBoost, CatBoost, statsmodels, ONNX "
+        "and PyTorch models without importing MLflow; mlflow: always with its own loader.",
+    ),
 )
-model_options = together(
+model_options = in_group(
+    "Model",
     click.option(
         "-m",
         "--model-uri",
         required=True,
         metavar="URI",
         type=MODEL_URI,
-        help="The model: a folder or a URI.",
+        help="The model: a folder, or a URI such as models:/NAME@ALIAS, runs:/ID/model, s3://...",
     ),
     click.option(
         "--max-model-size",
@@ -85,7 +91,8 @@ offline_option = click.option(
     is_flag=True,
     flag_value=True,
     default=None,
-    help="Never touch a network: only what is cached.  [env: LAUNCHER_OFFLINE]",
+    help="Never touch a network: only what is cached. The variable LAUNCHER_OFFLINE says so "
+    "for all commands.",
 )
 
 
@@ -99,15 +106,19 @@ env_manager_option = click.option(
 )
 
 
-mlserver_option = click.option(
-    "--enable-mlserver",
-    is_flag=True,
-    help="Serve with MLServer, installed into the model's environment, instead of the launcher's "
-    "own server; Python 3.9 to 3.12.",
+mlserver_option = in_group(
+    "Environment",
+    click.option(
+        "--enable-mlserver",
+        is_flag=True,
+        help="Serve with MLServer, installed into the model's environment, instead of the "
+        "launcher's own server; Python 3.9 to 3.12.",
+    ),
 )
 
 
-environment_options = together(
+environment_options = in_group(
+    "Environment",
     env_manager_option,
     click.option("--no-conda", is_flag=True, help="Deprecated: --env-manager local."),
     click.option(
@@ -119,12 +130,10 @@ environment_options = together(
     as_of_option,
     offline_option,
     click.option(
-        "--no-python-downloads",
-        "python_downloads",
-        is_flag=True,
-        flag_value=False,
+        "--python-downloads/--no-python-downloads",
         default=True,
-        help="Do not install a Python that is missing.",
+        show_default=True,
+        help="Install a Python that is missing, or fail then.",
     ),
     click.option(
         "--wheelhouse",

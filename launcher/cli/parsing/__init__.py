@@ -1,0 +1,1 @@
+"""How the command line is read: options in groups, from variables and a file; hints."""

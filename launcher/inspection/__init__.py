@@ -1,0 +1,1 @@
+"""What a machine has, and what a model needs of it; changes nothing."""

@@ -1,0 +1,159 @@
+"""A conda-lock.yml for several platforms, of which this machine is one at most."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uv
+import yaml
+
+from envs import EnvStore
+from envs.locking import write_lockfile
+from envs.managers.conda.lockfile import read_conda_lockfile
+from envs.managers.manager import WrittenLockfile
+from tests.envs.conda.channel import Channel, Package, conda_spec, library, subdir
+
+pytestmark = pytest.mark.slow
+
+Build = Callable[..., Any]
+PLATFORMS = ("linux-64", "osx-arm64", "linux-aarch64")
+# greenlet has wheels of its own for each platform; six comes from conda on macOS alone.
+PIP = ("python-dateutil==2.9.0", "greenlet==3.2.4", "colorama; sys_platform == 'darwin'")
+
+
+def elsewhere(python: Package, platform: str) -> Package:
+    """A Python for another platform: nothing in it runs here."""
+    minor = ".".join(python.version.split(".")[:2])
+    files = {
+        f"bin/python{minor}": b"\xcf\xfa\xed\xfe not for this machine",
+        f"lib/python{minor}/site-packages/README.txt": b"packages go here\n",
+    }
+    system = "__osx >=11.0" if platform.startswith("osx") else "__glibc >=2.17"
+    return Package(
+        *("python", python.version, (system,), files, {"bin/python": f"python{minor}"}),
+        executable=frozenset({f"bin/python{minor}"}),
+        noarch=None,
+        subdir=platform,
+        built="2019-01-01",
+    )
+
+
+@pytest.fixture
+def locked(
+    channel: Channel, python: Package, store: EnvStore, tmp_path: Path
+) -> tuple[WrittenLockfile, Channel]:
+    for platform in {*PLATFORMS, "linux-64"} - {subdir()}:
+        elsewhere(python, platform).write(channel.folder)
+    channel.add(
+        library("gpu", "1.0"),
+        library("gpu", "2.0", depends=("python", "__cuda")),
+        library("old", "1.0"),
+        library("old", "2.0", depends=("python", "__glibc >=2.30")),
+        library("six", "1.16.99"),
+        *(
+            Package("bridge", "1.0", depends, noarch=None, subdir=platform, built="2019-01-01")
+            for platform in PLATFORMS
+            for depends in [("six",) if platform.startswith("osx") else ()]
+        ),
+    )
+    spec = conda_spec(channel.url, "bridge", "gpu", "old", "tiny=1", requirements=PIP)
+    return write_lockfile(spec, tmp_path, store=store, platforms=PLATFORMS), channel
+
+
+def rows(path: Path, platform: str, manager: str) -> dict[str, dict[str, Any]]:
+    document = yaml.safe_load(path.read_text())
+    return {
+        row["name"]: row
+        for row in document["package"]
+        if (row["platform"], row["manager"]) == (platform, manager)
+    }
+
+
+READ_BACK = """
+import pathlib, sys
+from conda_lock.lockfile import parse_conda_lock_file, write_conda_lock_file
+from conda_lock.conda_lock import render_lockfile_for_platform
+
+ours, rewritten, *platforms = sys.argv[1:]
+content = parse_conda_lock_file(pathlib.Path(ours))
+assert content.metadata.platforms == platforms, content.metadata
+for platform in platforms:
+    lines = render_lockfile_for_platform(
+        lockfile=content, platform=platform, kind="explicit",
+        include_dev_dependencies=False, extras=set(),
+    )
+    print("platform", platform)
+    print("\\n".join(lines))
+write_conda_lock_file(content, pathlib.Path(rewritten), metadata_choices=set())
+"""
+
+
+def test_one_file_for_all_that_conda_lock_reads_renders_and_writes_back(
+    build: Build,
+    locked: tuple[WrittenLockfile, Channel],
+    fresh_store: EnvStore,
+    tmp_path: Path,
+) -> None:
+    written, channel = locked
+    assert written.note is None
+    document = yaml.safe_load(written.path.read_text())
+    assert document["metadata"]["platforms"] == list(PLATFORMS)
+    assert set(document["metadata"]["content_hash"]) == set(PLATFORMS)
+    wheels = {"linux-64": "x86_64", "osx-arm64": "macosx", "linux-aarch64": "aarch64"}
+    for platform in PLATFORMS:
+        mac = platform == "osx-arm64"
+        conda, pip = (rows(written.path, platform, manager) for manager in ("conda", "pip"))
+        # No driver is assumed, whatever this machine has, and the oldest system.
+        assert (conda["gpu"]["version"], conda["old"]["version"]) == ("1.0", "1.0")
+        assert conda["python"]["url"].startswith(f"{channel.url}/{platform}/python-")
+        of_pip = {"colorama"} if mac else {"six"}
+        assert set(pip) == {"python-dateutil", "greenlet", *of_pip}
+        assert wheels[platform] in pip["greenlet"]["url"]
+        assert list(pip["python-dateutil"]["dependencies"]) == ["six"]
+        assert pip["greenlet"]["hash"]["sha256"]
+    # conda-lock itself, from PyPI, in an environment of its own.
+    oracle, rewritten = tmp_path / "oracle", tmp_path / "rewritten" / "conda-lock.yml"
+    rewritten.parent.mkdir()
+    subprocess.run([uv.find_uv_bin(), "venv", "-q", "--python", sys.executable, oracle], check=True)
+    python = oracle / "bin" / "python"
+    install = [uv.find_uv_bin(), "pip", "install", "-q", "--python", python, "conda-lock>=3"]
+    subprocess.run(install, check=True)
+    done = subprocess.run(
+        [python, "-c", READ_BACK, written.path, rewritten, *PLATFORMS],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for platform, part in zip(PLATFORMS, done.stdout.split("platform ")[1:], strict=True):
+        assert part.startswith(platform)
+        urls = {line.partition("#")[0] for line in part.splitlines() if line.startswith("file:")}
+        assert urls == {row["url"] for row in rows(written.path, platform, "conda").values()}
+        assert "# pip python-dateutil @ https://" in part
+    for platform in PLATFORMS:
+        assert read_conda_lockfile(rewritten, platform).conda
+        ours, theirs = (read_conda_lockfile(each, platform) for each in (written.path, rewritten))
+        assert {(p.name, p.url, p.sha256) for p in ours.conda} == {
+            (p.name, p.url, p.sha256) for p in theirs.conda
+        }
+        assert {(p.name, p.url, p.sha256) for p in ours.pip} == {
+            (p.name, p.url, p.sha256) for p in theirs.pip
+        }
+    built = build(channel.url, "tiny=1", requirements=PIP, lockfile=rewritten, store=fresh_store)
+    assert built.versions["greenlet"] == "3.2.4"
+    assert not any("resolving" in line for line in built.said)
+
+
+def test_what_the_machine_has_is_said_by_condas_own_variables(
+    channel: Channel, store: EnvStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel.add(library("gpu", "1.0"), library("gpu", "2.0", depends=("python", "__cuda >=12")))
+    monkeypatch.setenv("CONDA_OVERRIDE_CUDA", "12.4")
+    spec = conda_spec(channel.url, "gpu")
+    written = write_lockfile(spec, tmp_path, store=store, platforms=(subdir(),))
+    assert rows(written.path, subdir(), "conda")["gpu"]["version"] == "2.0"
