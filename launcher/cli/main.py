@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
+import select
 import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +30,10 @@ _EXIT_ENVIRONMENT = 3
 _COMMANDS = {
     "build-docker": ("images", "Build an image that serves a model."),
     "call": ("calling", "Send a file to a served model, and print what it answers."),
+    "completion": (
+        "parsing.completion",
+        "Print what a shell completes a command line with.",
+    ),
     "doctor": ("machines", "Say what this machine has, and what a model would need."),
     "envs": ("environments", "List, show, run and prune cached environments."),
     "generate-dockerfile": ("images", "Write what an image that serves a model is built from."),
@@ -39,6 +48,7 @@ _COMMANDS = {
     "reload": ("instances", "Load a served model anew."),
     "serve": ("serving", "Serve a model over HTTP, in an environment of its own."),
     "stop": ("instances", "Stop serving a model."),
+    "update-pip-requirements": ("requirements", "Add requirements to a model, or remove them."),
 }
 
 
@@ -60,20 +70,46 @@ class _Commands(Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
-    def invoke(self, ctx: click.Context) -> Any:
-        from launcher.supervision.stop_signals import StopRequested
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _told(ctx):  # here --help is printed
+            return super().parse_args(ctx, args)
 
-        try:
-            return super().invoke(ctx)
-        except StopRequested as stop:
-            ctx.exit(128 + stop.signum)
-        except KeyboardInterrupt:
-            ctx.exit(128 + signal.SIGINT)
-        except Exception as error:
-            if ctx.params.get("debug") or not hasattr(error, "hint"):
-                raise
-            _print_failure(error)
-            ctx.exit(getattr(error, "exit_code", _EXIT_ENVIRONMENT))
+    def invoke(self, ctx: click.Context) -> Any:
+        with _told(ctx):
+            super().invoke(ctx)
+            sys.stdout.flush()
+
+
+@contextmanager
+def _told(ctx: click.Context) -> Iterator[None]:
+    """Within the block, what ends the program becomes one line and an exit code."""
+    from launcher.supervision.stop_signals import StopRequested
+
+    try:
+        yield
+    except StopRequested as stop:
+        ctx.exit(128 + stop.signum)
+    except KeyboardInterrupt:
+        ctx.exit(128 + signal.SIGINT)
+    except BrokenPipeError:
+        if not _reader_has_gone():
+            raise
+        ctx.exit(128 + signal.SIGPIPE)
+    except Exception as error:
+        if ctx.params.get("debug") or not hasattr(error, "hint"):
+            raise
+        _print_failure(error)
+        ctx.exit(getattr(error, "exit_code", _EXIT_ENVIRONMENT))
+
+
+def _reader_has_gone() -> bool:
+    """Whether nobody reads standard output any more; what is left to print is dropped then."""
+    waited_for = select.poll()
+    waited_for.register(1, 0)
+    if not any(event & select.POLLERR for _, event in waited_for.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return True
 
 
 def _print_failure(error: Any) -> None:
