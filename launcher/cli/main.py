@@ -48,6 +48,7 @@ _COMMANDS = {
     "reload": ("instances", "Load a served model anew."),
     "serve": ("serving", "Serve a model over HTTP, in an environment of its own."),
     "stop": ("instances", "Stop serving a model."),
+    "update-pip-requirements": ("requirements", "Add requirements to a model, or remove them."),
 }
 
 
