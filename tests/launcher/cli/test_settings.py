@@ -185,7 +185,9 @@ def test_help_is_there_whatever_a_file_says(tmp_path: Path) -> None:
 
 def test_the_old_name_of_prepare_env_is_not_taken_for_a_configuration_file(tmp_path: Path) -> None:
     (tmp_path / "launcher.toml").touch()
-    result = run("prepare-env", "-m", "tiny", "--install-mlflow", "--config", "launcher.toml")
+    words = ("prepare-env", "-m", "tiny", "--offline", "--config")
+    assert "--server-config needs --install-mlflow" in run(*words, "server.json").stderr
+    result = run(*words, "launcher.toml")
     assert result.exit_code == 2
     assert "launcher --config launcher.toml prepare-env" in result.stderr
 
