@@ -72,7 +72,7 @@ def test_the_plan_for_people_names_each_setting(tmp_path: Path) -> None:
     (tmp_path / "launcher.yaml").write_text(
         "serve:\n  page: false\n  max_body: 100\n  cors-origin: [https://a.example]\n"
     )
-    result = run("serve", "-m", "tiny", "--dry-run", "--offline", env={"PORT": "0"})
+    result = run("serve", "-m", "tiny", "--dry-run", env={"PORT": "0", "LAUNCHER_OFFLINE": "1"})
     assert result.exit_code == 0, result.output
     assert result.stderr.startswith(f"configuration: {tmp_path / 'launcher.yaml'}\n")
     said = [line.split(None, 1)[1] for line in result.stdout.splitlines() if "setting" in line]
@@ -82,7 +82,7 @@ def test_the_plan_for_people_names_each_setting(tmp_path: Path) -> None:
         "--max-body 100  (max_body in [serve] of launcher.yaml)",
         "--no-page  (page in [serve] of launcher.yaml)",
         "--env-manager local  (the variable LAUNCHER_SERVE_ENV_MANAGER)",
-        "--offline  (the command line)",
+        "--offline  (the variable LAUNCHER_OFFLINE)",
         "--cors-origin https://a.example  (cors-origin in [serve] of launcher.yaml)",
     ]
 
@@ -145,6 +145,13 @@ def test_a_variable_that_is_wrong_is_named() -> None:
     assert result.exit_code == 2
     assert "'--backlog': 'many'" in result.stderr
     assert "It comes from the variable LAUNCHER_SERVE_BACKLOG." in result.stderr
+
+
+def test_a_size_has_units_everywhere() -> None:
+    """A container's variable has the option's units, whichever program reads it."""
+    assert setting(plan(env={"LAUNCHER_SERVE_MAX_BODY": "1MB"}), "--max-body") is not None
+    result = run("serve", "-m", "tiny", "--dry-run", "--max-body", "0")
+    assert (result.exit_code, "0 is less than 1." in result.stderr) == (2, True)
 
 
 def test_a_section_within_another_command(tmp_path: Path) -> None:
