@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,18 @@ def test_options_stand_in_groups_where_there_are_many() -> None:
         groups = {getattr(each, "group", None) for each in options if not each.hidden}
         if len(options) > 10:
             assert len(groups) > 2, context.command_path
+
+
+def test_the_files_of_the_page_are_accepted(tmp_path: Path) -> None:
+    text = PAGE.with_name("configuration.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```(toml|yaml)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert [kind for kind, _ in examples] == ["toml", "yaml"]
+    for kind, content in examples:
+        (tmp_path / f"example.{kind}").write_text(content)
+        told = plan("--config", f"example.{kind}")
+        assert setting(told, "--port") == ("5001", f"port in [serve] of example.{kind}")
+    home = {"LAUNCHER_HOME": str(tmp_path / "home")}
+    assert run("envs", "prune", "--dry-run", "--config", "example.toml", env=home).exit_code == 0
 
 
 def test_the_page_of_commands_is_what_the_options_say() -> None:
