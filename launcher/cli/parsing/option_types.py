@@ -58,6 +58,18 @@ class _EnvManager(click.ParamType[str]):
         return click.Choice(choices())
 
 
+class _Platform(click.Choice[str]):
+    """A platform by conda's name (those of `envs.pip.platforms`)."""
+
+    def __init__(self) -> None:
+        super().__init__(["linux-64", "linux-aarch64", "osx-64", "osx-arm64"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if str(value).lower().startswith("win"):
+            self.fail("Models are served on Linux and macOS, not on Windows.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class _ModelUri(click.ParamType[str]):
     name = "uri"
 
@@ -106,6 +118,7 @@ DATA_PATH = DataPath()
 FORMATS = ["csv", "json", "jsonl", "parquet"]
 ENV_MANAGER = _EnvManager()
 MODEL_URI = _ModelUri()
+PLATFORM = _Platform()
 PORT = click.IntRange(0, 65535)
 AGE = _Quantity("age", parse_age)
 SIZE = _Quantity("size", parse_size)
