@@ -203,7 +203,6 @@ def _workers(value: str) -> int:
     "In the background",
     click.option("--detach", is_flag=True, help="Serve in the background; return once ready."),
     click.option("--log-file", type=click.Path(path_type=Path), hidden=True),
-    click.option("--outcome-fd", type=int, hidden=True),
 )  # fmt: skip
 @in_group(
     "What would be done",
@@ -237,10 +236,10 @@ def serve(ctx: click.Context, /, **given: Any) -> None:
     console = Console(as_json=server.log_format == "json")
     if dry_run:
         show_plan(options, console)
-    elif detach:
+    elif detach and ctx.obj is None:  # else a variable has asked for what is being done
         serve_detached(options, console)
     else:
-        run(options, console)
+        run(options, console, ctx.obj)
 
 
 def _check_places(ctx: click.Context, given: dict[str, Any]) -> None:
