@@ -32,12 +32,13 @@ class PrepareEnvKeywords(ModelKeywords, total=False):
     """The keywords of ``prepare_env``."""
 
     enable_mlserver: bool
-    config: Text
+    server_config: Text
 
 
 class PredictKeywords(ModelKeywords, total=False):
     """The keywords of ``predict``."""
 
+    config: Text
     loader: Literal["auto", "mlflow"]
     content_type: Literal["csv", "json", "jsonl", "parquet"]
     output_path: Text
@@ -52,6 +53,7 @@ class ServeKeywords(ModelKeywords, total=False):
     access_log: bool
     backlog: int
     batch_wait: float
+    config: Text
     cors_origin: str | Sequence[str]
     enable_mlserver: bool
     graceful_timeout: float

@@ -9,7 +9,7 @@ import click
 
 from launcher.cli.environments import engine_name
 from launcher.cli.output import print_json
-from launcher.cli.parsing.command import Command
+from launcher.cli.parsing.command import Command, in_group
 from launcher.cli.parsing.option_types import MODEL_URI
 from launcher.cli.parsing.options import (
     as_of_option,
@@ -30,10 +30,7 @@ _MODEL_SECONDS = 300.0
 
 @click.command(cls=Command)
 @model_options
-@env_manager_option
-@as_of_option
-@offline_option
-@mlserver_option
+@in_group("Environment", env_manager_option, as_of_option, offline_option, mlserver_option)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="The folder that the lockfile goes into.  [default: the model's]",

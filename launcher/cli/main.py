@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
+import select
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,10 @@ _EXIT_ENVIRONMENT = 3
 _COMMANDS = {
     "build-docker": ("images", "Build an image that serves a model."),
     "call": ("calling", "Send a file to a served model, and print what it answers."),
+    "completion": (
+        "parsing.completion",
+        "Print what a shell completes a command line with.",
+    ),
     "doctor": ("machines", "Say what this machine has, and what a model would need."),
     "envs": ("environments", "List, show, run and prune cached environments."),
     "generate-dockerfile": ("images", "Write what an image that serves a model is built from."),
@@ -64,11 +71,16 @@ class _Commands(Group):
         from launcher.supervision.stop_signals import StopRequested
 
         try:
-            return super().invoke(ctx)
+            super().invoke(ctx)
+            sys.stdout.flush()
         except StopRequested as stop:
             ctx.exit(128 + stop.signum)
         except KeyboardInterrupt:
             ctx.exit(128 + signal.SIGINT)
+        except BrokenPipeError:
+            if not _reader_has_gone():
+                raise
+            ctx.exit(128 + signal.SIGPIPE)
         except Exception as error:
             if ctx.obj is not None and not isinstance(error, click.exceptions.Exit):
                 ctx.obj.failed(error, *_failure(error))
@@ -85,6 +97,16 @@ def _failure(error: Any) -> tuple[str, str | None, int]:
     if not hasattr(error, "hint"):
         return f"{type(error).__name__}: {error}", None, 1
     return error.message, error.hint, getattr(error, "exit_code", _EXIT_ENVIRONMENT)
+
+
+def _reader_has_gone() -> bool:
+    """Whether nobody reads standard output any more; what is left to print is dropped then."""
+    waited_for = select.poll()
+    waited_for.register(1, 0)
+    if not any(event & select.POLLERR for _, event in waited_for.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return True
 
 
 def _print_failure(error: Any) -> None:

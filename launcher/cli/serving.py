@@ -13,6 +13,7 @@ from launcher.cli.parsing.command import Command, in_group
 from launcher.cli.parsing.option_types import FILE, ORIGIN, PORT, ROOT_PATH, SIZE, SOCKET
 from launcher.cli.parsing.options import (
     environment_options,
+    json_option,
     loader_option,
     mlserver_option,
     model_options,
@@ -211,13 +212,14 @@ def _workers(value: str) -> int:
         help="Print the plan (model, key, requirements, command, options and where each comes "
         "from), and do nothing.",
     ),
+    click.option("--json", "as_json", is_flag=True, help="With --dry-run: print it as JSON."),
 )  # fmt: skip
 @click.pass_context
 def serve(ctx: click.Context, /, **given: Any) -> None:
     """Serve a model over HTTP, in an environment of its own."""
-    from launcher.commands.serving import ServeOptions, serve_detached, show_plan
+    from launcher.commands.serving import ServeOptions, plan, serve_detached
     from launcher.commands.serving import serve as run
-    from launcher.console import Console
+    from launcher.console import Console, clear
     from launcher.engines.engine import ServerOptions
     from launcher.errors import UsageError
 
@@ -229,17 +231,57 @@ def serve(ctx: click.Context, /, **given: Any) -> None:
     _check_places(ctx, given)
     if given.pop("enable_mlserver"):
         given["engine"] = "mlserver"
-    dry_run, detach = given.pop("dry_run"), given.pop("detach")
+    dry_run, detach, as_json = (given.pop(name) for name in ("dry_run", "detach", "as_json"))
+    if as_json and not dry_run:
+        raise UsageError("--json is for --dry-run.", "--log-format json is the log's.")
     environment = take_environment_options(given)
     server = take(ServerOptions, given, debug=bool(ctx.parent and ctx.parent.params.get("debug")))
     options = ServeOptions(server=server, environment=environment, **given)
     console = Console(as_json=server.log_format == "json")
     if dry_run:
-        show_plan(options, console)
-    elif detach and ctx.obj is None:  # else a variable has asked for what is being done
+        assert isinstance(ctx.command, Command)
+        settings = [
+            {"option": each.flag, "value": each.value, "from": each.where}
+            for each in ctx.command.settings(ctx)
+            if each.flag not in ("--dry-run", "--json")
+        ]
+        planned = {**plan(options, console), "settings": settings}
+        from launcher.cli.output import print_json  # not at a server's start
+
+        clear()
+        print_json(planned) if as_json else _print_plan(planned)
+    # The one in the background has got the same variables and configuration file.
+    elif detach and ctx.obj is None:
         serve_detached(options, console)
     else:
         run(options, console, ctx.obj)
+
+
+def _print_plan(planned: dict[str, Any]) -> None:
+    environment, server = planned["environment"], planned["server"]
+    python = environment["python"] or "of the launcher"
+    made_by = f"{environment['manager']}, Python {python}"
+    state = "built already" if environment["built"] else "to be built"
+    lines = [
+        ("model", planned["model"]),
+        (
+            "environment",
+            f"{environment['key']} ({made_by}), {state}",
+        ),
+        ("path", environment["path"]),
+        *([("R", planned["R"])] if "R" in planned else []),
+        *(("requirement", each) for each in environment["requirements"]),
+        ("command", " ".join(planned["command"])),
+        ("server", f"{server['address']}, {server['workers']} worker(s)"),
+        *(("origin", each) for each in server["origins"]),
+    ]
+    for each in planned["settings"]:
+        value = each["value"]
+        text = " ".join(value) if isinstance(value, list) else str(value)
+        option = each["option"] if value is True else f"{each['option']} {text}"
+        lines.append(("setting", f"{option}  ({each['from']})"))
+    for name, text in lines:
+        click.echo(f"{name:<14}{text}")
 
 
 def _check_places(ctx: click.Context, given: dict[str, Any]) -> None:
@@ -271,11 +313,15 @@ def _check_places(ctx: click.Context, given: dict[str, Any]) -> None:
     "--timeout", default=5.0, show_default=True, metavar="SECONDS",
     type=click.FloatRange(min=0, min_open=True), help="What the server has for one answer.",
 )  # fmt: skip
-def ping(url: str, wait: float, timeout: float) -> None:
+@json_option
+def ping(url: str, wait: float, timeout: float, as_json: bool) -> None:
     """Exit with 0 once /ping of the server at URL answers 200, with 1 if it does not in time."""
+    from launcher.cli.output import print_json
     from launcher.supervision.probes import ping_url, wait_until_ready
 
     problem = wait_until_ready(ping_url(url), wait, timeout=timeout)
-    if problem is not None:
+    if as_json:
+        print_json({"url": url, "ready": problem is None, "problem": problem})
+    elif problem is not None:
         click.echo(f"{url} is not ready: {problem}", err=True)
-        sys.exit(1)
+    sys.exit(0 if problem is None else 1)

@@ -326,12 +326,11 @@ def _curl_options(options: ServerOptions) -> str:
     return "".join(parts)
 
 
-def show_plan(options: ServeOptions, console: Console) -> None:
-    """Print what ``serve`` would do, build nothing and start nothing.
+def plan(options: ServeOptions, console: Console) -> dict[str, Any]:
+    """What ``serve`` would do, as JSON has it; build nothing and start nothing.
 
     :raises LauncherError: with the exit code that belongs to what went wrong.
     """
     engine = check_engine(options)
     model = options.model_request().open(engine, console)
-    for line in describe_plan(model, options.environment, engine, options.server, console):
-        console.result(line)
+    return describe_plan(model, options.environment, engine, options.server, console)

@@ -64,7 +64,7 @@ def settings_in(path: Path, ctx: click.Context, options: Options) -> Found:
                 f"`{ctx.command_path}`.{_near(name, options)}",
                 f"`{ctx.command_path} --help` shows them.",
             )
-        where = f"{path}, {key} in {section},"
+        where = f"{key} in {section} of {path}"
         found[name] = _value(options[name], value, path, where), where
     return found
 

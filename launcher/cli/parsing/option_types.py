@@ -60,6 +60,11 @@ class _ModelUri(click.ParamType[str]):
     def get_missing_message(self, *args: Any, **kwargs: Any) -> str:  # noqa: ARG002
         return "The model goes there: -m PATH, or -m models:/NAME@ALIAS."
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return click.Path(file_okay=False).shell_complete(ctx, param, incomplete)
+
 
 class DataPath(click.ParamType[str]):
     """A file to read or to write; - is the standard stream."""
