@@ -55,6 +55,7 @@ def test_an_environment_is_a_value(iris: Path, tmp_path: Path) -> None:
     assert caught.value.exit_code == 3
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_what_is_under_way(obedient: ObedientModel) -> None:
     notebook = run_script(obedient, NOTEBOOK)
     obedient.hold("load")

@@ -123,6 +123,7 @@ def say(script: subprocess.Popen[str], text: str = "go on") -> None:
     script.stdin.flush()
 
 
+@pytest.mark.slow
 def test_a_server_ends_with_the_process_however_that_ends(obedient: ObedientModel) -> None:
     scripts = [run_script(obedient, STARTS + each) for each in ENDINGS.values()]
     families = [family_of(int(read_line(script))) for script in scripts]
@@ -131,6 +132,7 @@ def test_a_server_ends_with_the_process_however_that_ends(obedient: ObedientMode
         wait_until_gone(family)
 
 
+@pytest.mark.slow
 def test_a_child_that_is_forked_does_not_keep_a_server(obedient: ObedientModel) -> None:
     script = run_script(obedient, STARTS + LEAVES_A_CHILD)
     family = family_of(int(read_line(script)))
@@ -142,6 +144,7 @@ def test_a_child_that_is_forked_does_not_keep_a_server(obedient: ObedientModel) 
     script.communicate(timeout=LONGEST)
 
 
+@pytest.mark.slow
 def test_a_child_that_is_forked_does_not_stop_a_server(obedient: ObedientModel) -> None:
     with serve(obedient) as server:
         child = os.fork()
@@ -165,6 +168,7 @@ while line := sys.stdin.readline():
 """
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_the_start_but_not_what_has_started(obedient: ObedientModel) -> None:
     def interrupt() -> None:
         os.killpg(notebook.pid, signal.SIGINT)  # what a terminal does with Ctrl-C
@@ -212,6 +216,7 @@ def test_the_event_loop_goes_on_while_a_server_starts(obedient: ObedientModel) -
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_start_that_is_cancelled_leaves_nothing(obedient: ObedientModel) -> None:
     obedient.hold("load")
 
