@@ -60,7 +60,7 @@ MAY_IMPORT: dict[str, list[str]] = {
     "launcher": [
         "envs",
         *("scoring_server.events", "scoring_server.container.sizes"),
-        "scoring_server.container.cpu_limits",
+        *("scoring_server.container.cpu_limits", "scoring_server.model.code_permission"),
         *("scoring_server.web.unix_socket", "scoring_server.web.address"),
     ],
     "envs": [],

@@ -9,7 +9,14 @@ from launcher.artifacts import local
 from launcher.artifacts.source import ModelSource, ModelURIError, Report, silent
 from launcher.artifacts.uris import scheme_of
 
-__all__ = ["ModelSource", "ModelURIError", "Report", "release_model", "resolve_model"]
+__all__ = [
+    "ModelSource",
+    "ModelURIError",
+    "Report",
+    "folder_in_place",
+    "release_model",
+    "resolve_model",
+]
 
 
 def resolve_model(
@@ -44,6 +51,35 @@ def resolve_model(
 
     context = Context(resolving.this_cache(), report, offline, max_model_size)
     return resolving.resolve(uri, context)
+
+
+def folder_in_place(uri: str, *, report: Report = silent) -> Path:
+    """Return the model's own folder, the one that `uri` leads to, in order to change it.
+
+    Nothing is fetched; a tracking server or registry may be asked.
+
+    :param report: is given lines for a person.
+    :raises ModelURIError: the model is elsewhere, packed, or a version of a registered one.
+    """
+    from launcher.artifacts.leads import Stores, follow
+    from launcher.artifacts.uris import parse_models_uri, redact
+
+    if scheme_of(uri) == "models" and parse_models_uri(uri).model_id is None:
+        raise ModelURIError(
+            f"{uri!r} is a version of a registered model, which stays as it was registered.",
+            "Change the model that it was registered from (models:/m-ID, runs:/RUN_ID/path), or "
+            "log another, and register that as the next version.",
+        )
+    path = _path_of(uri) or _path_of(follow(uri, Stores(report)).location)
+    if path is None or _is_archive(path) or launcher_home() / "models" in path.parents:
+        raise ModelURIError(
+            f"The files of {redact(uri)!r} are not in a folder of this machine that could be "
+            "changed.",
+            "Change a copy of that folder (`mlflow artifacts download -u URI -d FOLDER`), and log "
+            "it in its place; or have MLflow upload both files: "
+            "`mlflow models update-pip-requirements`.",
+        )
+    return local.open_folder(uri, path).path
 
 
 def release_model(source: ModelSource) -> None:

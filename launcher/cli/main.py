@@ -8,6 +8,8 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,7 @@ _COMMANDS = {
     "reload": ("instances", "Load a served model anew."),
     "serve": ("serving", "Serve a model over HTTP, in an environment of its own."),
     "stop": ("instances", "Stop serving a model."),
+    "update-pip-requirements": ("requirements", "Add requirements to a model, or remove them."),
 }
 
 
@@ -67,27 +70,38 @@ class _Commands(Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
-    def invoke(self, ctx: click.Context) -> Any:
-        from launcher.supervision.stop_signals import StopRequested
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _told(ctx):  # here --help is printed
+            return super().parse_args(ctx, args)
 
-        try:
+    def invoke(self, ctx: click.Context) -> Any:
+        with _told(ctx):
             super().invoke(ctx)
             sys.stdout.flush()
-        except StopRequested as stop:
-            ctx.exit(128 + stop.signum)
-        except KeyboardInterrupt:
-            ctx.exit(128 + signal.SIGINT)
-        except BrokenPipeError:
-            if not _reader_has_gone():
-                raise
-            ctx.exit(128 + signal.SIGPIPE)
-        except Exception as error:
-            if ctx.obj is not None and not isinstance(error, click.exceptions.Exit):
-                ctx.obj.failed(error, *_failure(error))
-            if ctx.params.get("debug") or not hasattr(error, "hint"):
-                raise
-            _print_failure(error)
-            ctx.exit(_failure(error)[2])
+
+
+@contextmanager
+def _told(ctx: click.Context) -> Iterator[None]:
+    """Within the block, what ends the program becomes one line and an exit code."""
+    from launcher.supervision.stop_signals import StopRequested
+
+    try:
+        yield
+    except StopRequested as stop:
+        ctx.exit(128 + stop.signum)
+    except KeyboardInterrupt:
+        ctx.exit(128 + signal.SIGINT)
+    except BrokenPipeError:
+        if not _reader_has_gone():
+            raise
+        ctx.exit(128 + signal.SIGPIPE)
+    except Exception as error:
+        if ctx.obj is not None and not isinstance(error, click.exceptions.Exit):
+            ctx.obj.failed(error, *_failure(error))
+        if ctx.params.get("debug") or not hasattr(error, "hint"):
+            raise
+        _print_failure(error)
+        ctx.exit(_failure(error)[2])
 
 
 def _failure(error: Any) -> tuple[str, str | None, int]:

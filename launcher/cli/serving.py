@@ -109,8 +109,8 @@ def _workers(value: str) -> int:
     ),
     click.option(
         "--preload/--no-preload", default=None,
-        help="Load the model once and fork workers from it, or load it in each worker.  "
-        "[default: once, unless it has threads or a CUDA context]",
+        help="Load the model once and fork workers from it, or load it in each worker, for one "
+        "that cannot live across a fork.  [default: once, unless it has threads or a CUDA context]",
     ),
     click.option(
         "--max-requests", default=0, type=click.IntRange(min=0),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from envs.disk.home import launcher_home
 from launcher.artifacts import ModelSource, release_model, resolve_model
 from launcher.artifacts.uris import parse_models_uri, scheme_of
 from launcher.engines.engine import Engine, Identity, ServerOptions
+from launcher.errors import ModelError
 from launcher.model.mlmodel import Model, read_model
 
 if TYPE_CHECKING:
@@ -64,6 +68,25 @@ class ModelRequest(NamedTuple):
         engine.check(model, options)
         console.step(describe_model(model, identity_of(source, model, None)))
         return model
+
+
+def check_code_execution(variables: Mapping[str, str] = MappingProxyType({})) -> None:
+    """See that MLflow's switch allows to load models, before anything is fetched or built.
+
+    The process that loads a model looks, too; other engines than ours may not.
+
+    :param variables: what that process gets beside this one's.
+    :raises ModelError: it does not.
+    """
+    environ = {**os.environ, **variables}
+    if "MLFLOW_ALLOW_MODEL_CODE_EXECUTION" not in environ:
+        return
+    from scoring_server.model.code_permission import CodeRefused, check_code_allowed
+
+    try:
+        check_code_allowed(environ)
+    except CodeRefused as error:
+        raise ModelError(str(error), error.hint) from None
 
 
 def identity_of(source: ModelSource, model: Model, given: str | None) -> Identity:

@@ -19,7 +19,7 @@ from launcher.commands.environment import (
     describe_runtime,
     prepare_environment,
 )
-from launcher.commands.model_opening import ModelRequest
+from launcher.commands.model_opening import ModelRequest, check_code_execution
 from launcher.console import Console
 from launcher.engines.deployment import command_in
 from launcher.engines.engine import Assignment, ServerOptions
@@ -80,6 +80,7 @@ def predict(
         raise UsageError(f"{input_path} is not a file.", "Give the file to score with -i.")
     if output_path is not None:
         check_output(output_path)
+    check_code_execution(variables)
     read_as = format_of(input_path)
     arguments = read_as.arguments("input", content_type)
     arguments += format_of(output_path).arguments("output", output_format)

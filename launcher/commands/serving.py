@@ -17,7 +17,11 @@ from launcher.commands.environment import (
     describe_runtime,
     prepare_environment,
 )
-from launcher.commands.model_opening import ModelRequest, identity_of
+from launcher.commands.model_opening import (
+    ModelRequest,
+    check_code_execution,
+    identity_of,
+)
 from launcher.console import Console, as_json_line, clear
 from launcher.engines.deployment import ModelDeployment
 from launcher.engines.engine import Assignment, Engine, ServerOptions, refuse_options
@@ -246,10 +250,12 @@ class _Serving:
 
 
 def check_engine(options: ServeOptions) -> Engine:
-    """The engine, which has all that was asked for.
+    """The engine, which has all that was asked for and may load models.
 
     :raises UsageError: there is none of that name, or it lacks something.
+    :raises ModelError: models may not be loaded.
     """
+    check_code_execution()
     engine = engine_named(options.engine)
     refuse_options(engine, options.server)
     if options.watch and not engine.side_by_side:

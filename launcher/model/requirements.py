@@ -98,14 +98,14 @@ def read_model_requirements(path: Path, pyfunc: Mapping[str, Any]) -> ModelRequi
         return _from_python_env(path, python_env, conda_file, fallback)
     requirements = _existing(path, "requirements.txt")
     if conda_file is None:
-        lines = _read_lines(requirements) if requirements else []
+        lines = read_text_lines(requirements) if requirements else []
         return ModelRequirements(fallback, tuple(lines), path)
     from_conda = requirements_of_conda_yaml(path, conda_file, fallback)
     if requirements is None:
         return from_conda
     return ModelRequirements(
         from_conda.python,
-        tuple(_read_lines(requirements)),
+        tuple(read_text_lines(requirements)),
         path,
         from_conda.build,
         conda_file,
@@ -125,7 +125,11 @@ def read_crate_requirements(path: Path, crate: Mapping[str, Any]) -> ModelRequir
     return ModelRequirements(None, (), path, (), conda_file, notes)
 
 
-def _read_lines(file: Path) -> list[str]:
+def read_text_lines(file: Path) -> list[str]:
+    """Read the lines of a requirements file.
+
+    :raises ModelError: it cannot be read.
+    """
     from envs.pip.requirements_file import read_lines
 
     try:

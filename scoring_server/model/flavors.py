@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from ..config import ModelConfig
+from .code_permission import check_pickle_allowed
 from .onnx import load_onnx
-from .pickle_permission import check_allowed
 from .pytorch import load_pytorch
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def load_directly(model: ModelConfig, model_config: Optional[Settings]) -> Optio
     """The model, with a `predict` method, or None where MLflow has to load it.
 
     :param model_config: what MLflow would give its loader beside the path.
-    :raises PickleRefused: it is a file that must not be read.
+    :raises CodeRefused: it is a file that must not be read.
     :raises ImportError: the flavor's library is missing; what it raises goes through as well.
     """
     pyfunc = model.flavors["python_function"]
@@ -96,7 +96,7 @@ def _load_onnx(flavor: Settings, _: Settings, path: Path) -> Optional[Any]:
 def _load_statsmodels(_flavor: Settings, _: Settings, path: Path) -> Optional[Any]:
     if not path.is_file():
         return None
-    check_allowed(path)
+    check_pickle_allowed(path)
     results = importlib.import_module("statsmodels.iolib.api").load_pickle(str(path))
     time_series = importlib.import_module("statsmodels.tsa.base.tsa_model").TimeSeriesModel
     return _TimeSeriesModel(results) if isinstance(results.model, time_series) else results
@@ -120,7 +120,7 @@ def _file_of(flavor: Settings, path: Path) -> Optional[str]:
 
 def _read(path: Path, serialization_format: str, flavor: Settings) -> Optional[Any]:
     """Read a pickle, cloudpickle or skops file; None for a format of another name."""
-    check_allowed(path)
+    check_pickle_allowed(path)
     if serialization_format == "skops":
         return importlib.import_module("skops.io").load(
             str(path), trusted=flavor.get("skops_trusted_types")

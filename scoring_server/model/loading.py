@@ -22,8 +22,8 @@ from typing import Any, Callable, Dict, Optional
 
 from ..config import CRATE, FLAVOR, ModelConfig, ServerConfig
 from ..errors import ModelLoadError, reason
+from .code_permission import CodeRefused, check_code_allowed, warn_of_deprecated
 from .flavors import load_directly
-from .pickle_permission import ALLOW_PICKLE, PickleRefused
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +94,11 @@ def load_model(config: ServerConfig) -> LoadedModel:
     :raises ModelLoadError: it cannot be loaded.
     """
     model = config.model
+    try:
+        check_code_allowed(os.environ)
+    except CodeRefused as error:
+        raise ModelLoadError(str(error), error.hint) from error
+    warn_of_deprecated()
     if model.flavor == CRATE:
         from .r_crate.crate import RCrate
 
@@ -111,10 +116,8 @@ def load_model(config: ServerConfig) -> LoadedModel:
             implementation = _load_pyfunc(model, flavor)
     except ModelLoadError:
         raise
-    except PickleRefused as error:
-        raise ModelLoadError(
-            str(error), "Set {}=true if you trust the model.".format(ALLOW_PICKLE)
-        ) from error
+    except CodeRefused as error:
+        raise ModelLoadError(str(error), error.hint) from error
     except ImportError as error:
         raise import_error(error, model.path) from error
     except (Exception, SystemExit) as error:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ..config import ModelConfig
-from .pickle_permission import check_allowed, pickles_allowed
+from .code_permission import check_pickle_allowed, pickles_allowed
 
 DEVICE = "MLFLOW_DEFAULT_PREDICTION_DEVICE"
 
@@ -29,7 +29,7 @@ def load_pytorch(
     """The model below (or in) `path`, or None where MLflow has to load it.
 
     :param model_config: can name the `device`.
-    :raises PickleRefused: it is a file that must not be read.
+    :raises CodeRefused: it is a file that must not be read.
     :raises ImportError: PyTorch, or the module that pickled the file, is missing.
     :raises ValueError: an exported model is on another device.
     """
@@ -42,7 +42,7 @@ def load_pytorch(
         if not exported.is_file() or not pickles_allowed():
             return None
         return _load_exported(exported, _device(model_config))
-    check_allowed(file)
+    check_pickle_allowed(file)
     module = _load_pickled(file, None if file == path else path / "pickle_module_info.txt")
     if module is None or _is_forecasting(module):
         return None

@@ -79,6 +79,22 @@ def older_python(below: tuple[int, int]) -> str:
     pytest.skip(f"no Python below {below} here")
 
 
+def newest_mlflow(python: str, home: Path) -> Path:
+    """A folder with MLflow 3.18 or newer for the PYTHONPATH of an environment with an older one.
+
+    Its wheel has all of MLflow's code, and its requirements hardly change between two releases; an
+    index may have it some days before the package `mlflow-skinny`, which it asks for.
+    """
+    folder = home / "test-environments" / f"{Path(python).parents[1].name}-mlflow"
+    with only_one(folder):
+        if not folder.exists():
+            partial = folder.with_suffix(".partial")
+            command = [uv.find_uv_bin(), "pip", "install", "-q", "--python", python, "--no-deps"]
+            subprocess.run([*command, "--target", partial, "mlflow>=3.18"], check=True)
+            partial.rename(folder)
+    return folder
+
+
 def logged_models(python: str, script: str, home: Path, more: str = "") -> Path:
     """A folder of models, one folder each, logged by the MLflow of an environment.
 

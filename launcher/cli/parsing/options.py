@@ -54,16 +54,17 @@ loader_option = in_group(
         "and PyTorch models without importing MLflow; mlflow: always with its own loader.",
     ),
 )
+model_uri_option = click.option(
+    "-m",
+    "--model-uri",
+    required=True,
+    metavar="URI",
+    type=MODEL_URI,
+    help="The model: a folder, or a URI such as models:/NAME@ALIAS, runs:/ID/model, s3://...",
+)
 model_options = in_group(
     "Model",
-    click.option(
-        "-m",
-        "--model-uri",
-        required=True,
-        metavar="URI",
-        type=MODEL_URI,
-        help="The model: a folder, or a URI such as models:/NAME@ALIAS, runs:/ID/model, s3://...",
-    ),
+    model_uri_option,
     click.option(
         "--max-model-size",
         metavar="SIZE",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from docs.make_commands import PAGE, contexts, page
 from launcher.cli.main import main
 from tests.launcher.images.tiny_model import tiny_model
 
@@ -40,22 +40,6 @@ def plan(*arguments: str, env: dict[str, str] | None = None) -> dict[str, Any]:
 def setting(told: dict[str, Any], option: str) -> tuple[Any, str] | None:
     found = [each for each in told["settings"] if each["option"] == option]
     return (found[0]["value"], found[0]["from"]) if found else None
-
-
-def commands(group: click.Group = main, above: click.Context | None = None) -> Iterator[Any]:
-    """The contexts of all commands that are no groups."""
-    name = "launcher" if above is None else group.name
-    context = click.Context(
-        group, above, info_name=name, terminal_width=10_000, max_content_width=10_000,
-        **group.context_settings,
-    )  # fmt: skip
-    for each in group.list_commands(context):
-        command = group.get_command(context, each)
-        assert command is not None
-        if isinstance(command, click.Group):
-            yield from commands(command, context)
-        else:
-            yield click.Context(command, context, info_name=each)
 
 
 def test_what_counts_first(tmp_path: Path) -> None:
@@ -207,7 +191,7 @@ def test_the_old_name_of_prepare_env_is_not_taken_for_a_configuration_file(tmp_p
 
 def test_every_option_of_every_command_is_in_its_help_with_its_variable() -> None:
     counted = 0
-    for context in commands():
+    for context in contexts():
         said = " ".join(context.command.get_help(context).split())
         own = context.command_path.replace(" ", "_").replace("-", "_").upper()
         for option in context.command.params:
@@ -223,8 +207,12 @@ def test_every_option_of_every_command_is_in_its_help_with_its_variable() -> Non
 
 
 def test_options_stand_in_groups_where_there_are_many() -> None:
-    for context in commands():
+    for context in contexts():
         options = [each for each in context.command.params if isinstance(each, click.Option)]
         groups = {getattr(each, "group", None) for each in options if not each.hidden}
         if len(options) > 10:
             assert len(groups) > 2, context.command_path
+
+
+def test_the_page_of_commands_is_what_the_options_say() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run `python docs/make_commands.py`"

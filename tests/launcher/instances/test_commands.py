@@ -29,6 +29,7 @@ from tests.launcher.launcher_process import (
     ObedientModel,
     command,
     invoke,
+    run_with,
     wait_until_gone,
 )
 
@@ -118,6 +119,9 @@ def test_one_name_that_is_wrong_keeps_no_other_from_being_stopped(
     run: Run, obedient: ObedientModel
 ) -> None:
     detach(run, obedient, "--name", "mine")
+    words = {"COMP_WORDS": "launcher stop m", "COMP_CWORD": "2"}
+    completed = run_with(_LAUNCHER_COMPLETE="bash_complete", **words)
+    assert completed.stdout == "plain,mine\n"
     follower = subprocess.Popen(
         [sys.executable, "-m", "launcher", "logs", "-f", "mine"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
