@@ -72,8 +72,8 @@ class Server:
     def __init__(self, arguments: list[str]) -> None:
         self._arguments = arguments
         self._owner = os.getpid()
-        self._lifeline = Lifeline()
         self._starting = threading.Lock()
+        self._lifeline: Lifeline | None = None
         self._launcher: BackgroundLauncher | None = None
         self._is_stopped = False
 
@@ -83,15 +83,16 @@ class Server:
             with self._starting, log_for_output(self.log) as output:
                 if self._is_stopped:
                     raise ServerNotReadyError("The start was stopped.")
+                lifeline = self._lifeline = Lifeline()
                 launcher = self._launcher = BackgroundLauncher(
                     [*self._arguments, f"--log-file={self.log}"],
                     stdout=output,
                     stderr=output,
-                    lifeline=self._lifeline.theirs,
+                    lifeline=lifeline.theirs,
                 )
-                self._lifeline.started()
+                lifeline.started()
             # At the end of this process too, and when nobody has the server any more.
-            weakref.finalize(self, _end, self._lifeline, launcher.process, self._owner)
+            weakref.finalize(self, _end, lifeline, launcher.process, self._owner)
             told = launcher.outcome()
             if told is None:
                 code = launcher.process.wait()
@@ -171,11 +172,9 @@ class Server:
             return
         with self._starting:
             self._is_stopped = True
-            launcher = self._launcher
-        if launcher is None:
-            self._lifeline.cut()
-        else:
-            _end(self._lifeline, launcher.process, self._owner)
+            lifeline, launcher = self._lifeline, self._launcher
+        if lifeline is not None:
+            _end(lifeline, None if launcher is None else launcher.process, self._owner)
 
     async def astop(self) -> None:
         """As `stop`, without blocking the event loop."""
@@ -213,10 +212,12 @@ class Server:
         return error
 
 
-def _end(lifeline: Lifeline, process: subprocess.Popen[bytes], owner: int) -> None:
+def _end(lifeline: Lifeline, process: subprocess.Popen[bytes] | None, owner: int) -> None:
     if os.getpid() != owner:
         return
     lifeline.cut()
+    if process is None:  # interrupted while it was made; it ends by itself
+        return
     try:
         process.wait()
     except BaseException:

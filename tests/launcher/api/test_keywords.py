@@ -57,3 +57,33 @@ def test_the_package_is_imported_without_any_of_it() -> None:
     assert all(getattr(launcher, name).__doc__ for name in launcher.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = launcher.nothing
+
+
+USES = """
+import launcher
+
+async def main() -> None:
+    with launcher.serve("models:/iris@champion", port=0, workers="auto") as server:
+        reveal_type(server.url)
+    async with launcher.aserve("iris", preload=False) as other:
+        await other.apredict([1], params={"k": 1})
+    reveal_type(launcher.prepare_env("iris", install_mlflow=True).python)
+
+launcher.serve("iris", prot=0)
+launcher.serve("iris", port="abc")
+launcher.predict("iris", [1], workers=2)
+"""
+
+
+@pytest.mark.slow
+def test_type_checkers_see_what_the_package_has(tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="mypy is of the extra dev")
+    (tmp_path / "uses.py").write_text(USES)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "uses.py"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    told = [line for line in done.stdout.splitlines() if ": error:" in line or "Revealed" in line]
+    expected = ["str", "Path", '"prot"', '"port"', '"workers"']
+    assert len(told) == len(expected), done.stdout
+    assert all(word in line for word, line in zip(expected, told, strict=True)), done.stdout
