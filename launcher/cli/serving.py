@@ -210,7 +210,6 @@ def _workers(value: str) -> int:
     "In the background",
     click.option("--detach", is_flag=True, help="Serve in the background; return once ready."),
     click.option("--log-file", type=click.Path(path_type=Path), hidden=True),
-    click.option("--outcome-fd", type=int, hidden=True),
 )  # fmt: skip
 @in_group(
     "What would be done",
@@ -258,10 +257,10 @@ def serve(ctx: click.Context, /, **given: Any) -> None:
         clear()
         print_json(planned) if as_json else _print_plan(planned)
     # The one in the background has got the same variables and configuration file.
-    elif detach and options.outcome_fd is None:
+    elif detach and ctx.obj is None:
         serve_detached(options, console)
     else:
-        run(options, console)
+        run(options, console, ctx.obj)
 
 
 def _print_plan(planned: dict[str, Any]) -> None:
