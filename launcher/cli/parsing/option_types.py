@@ -16,17 +16,21 @@ if TYPE_CHECKING:
 
 
 class _Quantity(click.ParamType[float]):
-    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+    def __init__(self, name: str, parse: Callable[[str], float], least: float = 0) -> None:
         self.name = name
         self._parse = parse
+        self._least = least
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         try:
-            return self._parse(str(value))
+            found = self._parse(str(value))
         except ValueError as error:
             return self.fail(str(error), param, ctx)
+        if found < self._least:
+            self.fail(f"{value} is less than {self._least:g}.", param, ctx)
+        return found
 
 
 class _EnvManager(click.ParamType[str]):
@@ -118,6 +122,7 @@ PLATFORM = _Platform()
 PORT = click.IntRange(0, 65535)
 AGE = _Quantity("age", parse_age)
 SIZE = _Quantity("size", parse_size)
+BODY_SIZE = _Quantity("size", parse_size, least=1)
 
 
 class _File(click.Path):
