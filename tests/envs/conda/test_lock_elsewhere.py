@@ -12,7 +12,7 @@ import pytest
 import uv
 import yaml
 
-from envs import EnvStore
+from envs import EnvError, EnvStore
 from envs.locking import write_lockfile
 from envs.managers.manager import WrittenLockfile
 from tests.envs.conda.channel import Channel, Package, conda_spec, library, subdir
@@ -153,3 +153,16 @@ def test_what_the_machine_has_is_said_by_condas_own_variables(
     spec = conda_spec(channel.url, "gpu")
     written = write_lockfile(spec, tmp_path, store=store, platforms=(subdir(),))
     assert rows(written.path, subdir(), "conda")["gpu"]["version"] == "2.0"
+
+
+def test_a_package_that_a_platform_has_not_is_named_with_it(
+    channel: Channel, python: Package, store: EnvStore, tmp_path: Path
+) -> None:
+    elsewhere(python, "osx-arm64").write(channel.folder)
+    channel.add(Package("lonely", "1.0", noarch=None, subdir=subdir(), built="2019-01-01"))
+    spec = conda_spec(channel.url, "lonely")
+    with pytest.raises(EnvError) as raised:
+        write_lockfile(spec, tmp_path, store=store, platforms=(subdir(), "osx-arm64"))
+    assert "osx-arm64" in raised.value.message
+    assert "lonely" in raised.value.message
+    assert not (tmp_path / "conda-lock.yml").exists()
