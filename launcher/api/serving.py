@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import subprocess
 import threading
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from launcher.api.keywords import ServeKeywords
 
+_LOGGER = logging.getLogger("launcher")
 _numbers = count(1)
 # For a launcher that has let go of its port to have ended, in seconds.
 _LAST_MOMENTS = 2.0
@@ -37,8 +39,8 @@ _LAST_MOMENTS = 2.0
 def serve(model_uri: str | os.PathLike[str], **options: Unpack[ServeKeywords]) -> Server:
     """Serve a model, and return once it is ready.
 
-    The server is a process of its own. It stops at the end of a ``with`` block, by ``stop()``, and
-    with this process, however that ends.
+    Its steps until then go to the logger ``launcher``. The server is a process of its own: it
+    stops at the end of a ``with`` block, by ``stop()``, and with this process, however that ends.
 
     :param model_uri: a folder or a URI, as on the command line.
     :param options: the options of ``launcher serve``, with ``_`` in the place of ``-``.
@@ -93,7 +95,7 @@ class Server:
                 lifeline.started()
             # At the end of this process too, and when nobody has the server any more.
             weakref.finalize(self, _end, lifeline, launcher.process, self._owner)
-            told = launcher.outcome()
+            told = launcher.outcome(_said)
             if told is None:
                 code = launcher.process.wait()
                 raise ServerNotReadyError(f"The launcher ended with code {code}.")
@@ -225,6 +227,10 @@ def _end(lifeline: Lifeline, process: subprocess.Popen[bytes] | None, owner: int
         process.kill()
         process.wait()
         raise
+
+
+def _said(level: str, text: str) -> None:
+    _LOGGER.log(logging.WARNING if level == "warning" else logging.INFO, "%s", text)
 
 
 def _send_file(server: calling.Server, path: Path, params: Mapping[str, Any] | None) -> bytes:

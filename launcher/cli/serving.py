@@ -243,7 +243,8 @@ def serve(ctx: click.Context, /, **given: Any) -> None:
     environment = take_environment_options(given)
     server = take(ServerOptions, given, debug=bool(ctx.parent and ctx.parent.params.get("debug")))
     options = ServeOptions(server=server, environment=environment, **given)
-    console = Console(as_json=server.log_format == "json")
+    said = None if ctx.obj is None else ctx.obj.said
+    console = Console(as_json=server.log_format == "json", said=said)
     if dry_run:
         assert isinstance(ctx.command, Command)
         settings = [

@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +53,23 @@ class BackgroundLauncher:
         finally:
             os.close(theirs)
 
-    def outcome(self) -> dict[str, Any] | None:
+    def outcome(
+        self, said: Callable[[str, str], None] = lambda _level, _text: None
+    ) -> dict[str, Any] | None:
         """Wait until it says that it serves, and what; None: it has ended, or was stopped.
 
+        :param said: is told what it says until then: whether it is "info" or "warning", and a text.
         :raises LauncherError: what it failed with; it has ended then.
         """
+        told: dict[str, Any] = {}
         with self._outcome as lines:
-            line = lines.readline()
-        if not line:
-            return None
-        told: dict[str, Any] = json.loads(line)
+            for line in lines:
+                told = json.loads(line)
+                if "text" not in told:
+                    break
+                said(told["level"], told["text"])
+            else:
+                return None
         if "failure" not in told:
             return told
         self.process.wait()
@@ -130,13 +138,18 @@ def _print_tail(log: Path) -> None:
 
 
 class Outcome:
-    """The other end: says once how a start came out.
+    """The other end: says how a start goes on, and once how it came out.
 
     :param descriptor: the pipe's write end.
     """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
+        self._lock = threading.Lock()
+
+    def said(self, level: str, text: str) -> None:
+        """A line for whoever waits."""
+        self._tell({"level": level, "text": text}, is_end=False)
 
     def ready(self, url: str, name: str) -> None:
         """It serves, under that name."""
@@ -156,11 +169,13 @@ class Outcome:
             }
         )
 
-    def _tell(self, content: dict[str, Any]) -> None:
-        if self._descriptor is None:
-            return
-        # Where who waited has gone, the launcher serves all the same.
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._descriptor, json.dumps(content).encode() + b"\n")
-        os.close(self._descriptor)
-        self._descriptor = None
+    def _tell(self, content: dict[str, Any], *, is_end: bool = True) -> None:
+        with self._lock:
+            if self._descriptor is None:
+                return
+            # Where who waited has gone, the launcher serves all the same.
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._descriptor, json.dumps(content).encode() + b"\n")
+            if is_end:
+                os.close(self._descriptor)
+                self._descriptor = None

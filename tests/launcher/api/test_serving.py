@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -28,9 +29,13 @@ def serve(model: ObedientModel, name: str | None = None) -> launcher.Server:
     return launcher.serve(model.path, **options)
 
 
-def test_it_serves_until_it_is_stopped(obedient: ObedientModel) -> None:
+def test_it_serves_until_it_is_stopped(
+    obedient: ObedientModel, caplog: pytest.LogCaptureFixture
+) -> None:
     name = f"api-{os.getpid()}"
-    server = serve(obedient, name)
+    with caplog.at_level("INFO", "launcher"):
+        server = serve(obedient, name)
+    assert ("launcher", logging.INFO, "loading the model") in caplog.record_tuples
     assert server.ready()
     assert server.name == name
     assert server.url.startswith("http://127.0.0.1:")
