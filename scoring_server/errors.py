@@ -26,6 +26,16 @@ STATUS_OF_CODE = {
     DEADLINE_EXCEEDED: 504,
 }
 
+_NAMES: Dict[type, str] = {
+    dict: "object",
+    list: "array",
+    tuple: "array",
+    str: "string",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    type(None): "null",
+}
 # A request can carry megabytes, nested to any depth; what it carried is quoted only so far.
 _quoting = reprlib.Repr()
 _quoting.maxstring = _quoting.maxother = 100
@@ -164,6 +174,13 @@ def quote(value: Any) -> str:
 
 
 def type_name(value: Any) -> str:
-    """The name of the value's type as a client knows it: JSON's names for JSON's types."""
-    names: Dict[type, str] = {dict: "object", list: "array", type(None): "null"}
-    return names.get(type(value), type(value).__name__)
+    """The name of the value's type as a client knows it: JSON's names for JSON's types.
+
+    numpy's types have those of what they were made of, and what pandas holds for a missing value
+    is null.
+    """
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, float) and value != value:
+        return "null"
+    return _NAMES.get(type(value), type(value).__name__)

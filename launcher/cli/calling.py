@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from launcher.cli.output import print_json, print_table
-from launcher.cli.parsing.command import Command
+from launcher.cli.parsing.command import Command, in_group
+from launcher.cli.parsing.completion import names
 from launcher.cli.parsing.option_types import ASSIGNMENT, DATA_PATH, FILE, FORMATS
 from launcher.errors import UsageError
 
@@ -19,45 +20,55 @@ _STANDARD_INPUT = "-"
 
 
 @click.command(cls=Command)
-@click.argument("target", metavar="URL|NAME")
-@click.option(
-    "-i",
-    "--input-path",
-    type=DATA_PATH,
-    help="What to send; - is standard input.  [default: the model's example]",
-)
-@click.option("-o", "--output-path", type=DATA_PATH, help="Where the answer goes, as it is.")
-@click.option(
-    "-t", "--content-type", type=click.Choice(FORMATS),
-    help="Format of the input.  [default: by its extension, else json]",
+@click.argument("target", metavar="URL|NAME", shell_complete=names)
+@in_group(
+    "Input",
+    click.option(
+        "-i",
+        "--input-path",
+        type=DATA_PATH,
+        help="What to send; - is standard input.  [default: the model's example]",
+    ),
+    click.option(
+        "-t", "--content-type", type=click.Choice(FORMATS),
+        help="Format of the input.  [default: by its extension, else json]",
+    ),
+    click.option(
+        "--param", "param", multiple=True, type=ASSIGNMENT, metavar="NAME=VALUE",
+        help="A param of the model, JSON or text; repeatable. With JSON input.",
+    ),
+    click.option("--params", metavar="JSON", help="Several params, as a JSON object."),
+    click.option("--gzip", "is_compressed", is_flag=True, help="Send the input as gzip."),
 )  # fmt: skip
-@click.option(
-    "--output-format", type=click.Choice(["auto", "table", "json", "raw"]), default="auto",
-    show_default=True,
-    help="auto: a table on a terminal, else raw; json: indented; raw: the answer as it is.",
+@in_group(
+    "Output",
+    click.option("-o", "--output-path", type=DATA_PATH, help="Where the answer goes, as it is."),
+    click.option(
+        "--output-format", type=click.Choice(["auto", "table", "json", "raw"]), default="auto",
+        show_default=True,
+        help="auto: a table on a terminal, else raw; json: indented; raw: the answer as it is.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="As --output-format json."),
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="As --output-format json.")
-@click.option(
-    "--param", "param", multiple=True, type=ASSIGNMENT, metavar="NAME=VALUE",
-    help="A param of the model, JSON or text; repeatable. With JSON input.",
-)  # fmt: skip
-@click.option("--params", metavar="JSON", help="Several params, as a JSON object.")
-@click.option(
-    "--token", envvar="LAUNCHER_TOKEN",
-    help="The bearer token; others of this machine may see what is on a command line.  "
-    "[default for NAME: what it was started with]",
-)  # fmt: skip
-@click.option(
-    "--token-file", type=FILE, envvar="LAUNCHER_TOKEN_FILE",
-    help="The token in a file.",
-)  # fmt: skip
-@click.option(
-    "--cacert", type=FILE, help="Certificates to trust in the place of the system's (PEM)."
-)
-@click.option("--gzip", "is_compressed", is_flag=True, help="Send the input as gzip.")
-@click.option(
-    "--timeout", default=60.0, show_default=True, type=click.FloatRange(min=0, min_open=True),
-    help="Seconds for connecting, and for each wait.",
+@in_group(
+    "Connection",
+    click.option(
+        "--token", envvar="LAUNCHER_TOKEN",
+        help="The bearer token; others of this machine may see what is on a command line.  "
+        "[default for NAME: what it was started with]",
+    ),
+    click.option(
+        "--token-file", type=FILE, envvar="LAUNCHER_TOKEN_FILE",
+        help="The token in a file.",
+    ),
+    click.option(
+        "--cacert", type=FILE, help="Certificates to trust in the place of the system's (PEM)."
+    ),
+    click.option(
+        "--timeout", default=60.0, show_default=True, type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help="Seconds for connecting, and for each wait.",
+    ),
 )  # fmt: skip
 def call(
     target: str,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launcher.cli.output import print_json, print_table
-from launcher.cli.parsing.command import Command, Group
+from launcher.cli.parsing.command import Command, Group, in_group
+from launcher.cli.parsing.completion import keys
 from launcher.cli.parsing.options import (
     environment_options,
     json_option,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from envs import EnvStore
     from envs.inventory import Entry, Removal
 
-_key_argument = click.argument("key", metavar="KEY")
+_key_argument = click.argument("key", metavar="KEY", shell_complete=keys)
 
 
 @click.group(cls=Group)
@@ -123,15 +124,15 @@ def run(key: str, command: tuple[str, ...]) -> None:
 
 
 @envs.command()
-@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@click.argument("chosen", metavar="KEY...", nargs=-1, required=True, shell_complete=keys)
 @json_option
-def remove(keys: tuple[str, ...], as_json: bool) -> None:
+def remove(chosen: tuple[str, ...], as_json: bool) -> None:
     """Remove environments that no process uses."""
     from envs import EnvError
     from envs.inventory import remove as remove_one
 
     removed = []
-    resolved = [_resolved(key) for key in keys]
+    resolved = [_resolved(key) for key in chosen]
     for store, key in resolved:
         try:
             removed.append(remove_one(store, key))
@@ -159,15 +160,21 @@ def prune(older_than: float | None, max_size: int | None, dry_run: bool, as_json
 @model_options
 @environment_options
 @mlserver_option
-@click.option(
-    "--config", type=click.Path(path_type=Path, dir_okay=False),
-    help="With --install-mlflow: also write the configuration with which the environment serves "
-    "by itself (PYTHON -m scoring_server CONFIG).",
-)  # fmt: skip
-@click.option(
-    "--download", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="Fill a folder with all that the environment is made of, for --wheelhouse on a machine "
-    "without a network, and build nothing.",
+@in_group(
+    "Output",
+    click.option(
+        "--server-config", "--config", "config", metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="With --install-mlflow: also write the configuration with which the environment "
+        "serves by itself (PYTHON -m scoring_server FILE). --config is its old name: a "
+        "configuration file of the launcher goes before the command.",
+    ),
+    click.option(
+        "--download", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+        help="Fill a folder with all that the environment is made of, for --wheelhouse on a "
+        "machine without a network, and build nothing.",
+    ),
+    json_option,
 )  # fmt: skip
 def prepare_env(
     model_uri: str,
@@ -176,6 +183,7 @@ def prepare_env(
     config: Path | None,
     download: Path | None,
     enable_mlserver: bool,
+    as_json: bool,
     **given: Any,
 ) -> None:
     """Build a model's environment and print its path and key."""
@@ -185,23 +193,33 @@ def prepare_env(
     from launcher.errors import UsageError
 
     environment = take_environment_options(given)
+    if config is not None and config.suffix in (".toml", ".yaml", ".yml"):
+        raise UsageError(
+            f"{config} would be written: the server's configuration is JSON.",
+            f"To read it: `launcher --config {config} prepare-env`.",
+        )
     if config is not None and not environment.install_mlflow:
         raise UsageError(
-            "--config needs --install-mlflow: without it the scoring server is not in the "
+            "--server-config needs --install-mlflow: without it the scoring server is not in the "
             "environment.",
             "Add --install-mlflow.",
         )
     if config is not None and enable_mlserver:
         raise UsageError(
-            "--config is for the launcher's own server, and does not go with --enable-mlserver.",
+            "--server-config is for the launcher's own server, not for MLServer.",
             "Leave one of them out.",
         )
     engine = engine_name(enable_mlserver)
     request = ModelRequest(model_uri, max_model_size, environment.build.is_offline, flavor)
     if download is not None:
+        if as_json:
+            raise UsageError("--json does not go with --download.", "Leave one of them out.")
         prepare_wheelhouse(request, environment, Console(), download, engine)
         return
     built = prepare(request, environment, Console(), config, engine)
+    if as_json:
+        print_json({"path": str(built.path), "key": built.key, "python": str(built.python)})
+        return
     click.echo(f"path: {built.path}")
     click.echo(f"key:  {built.key}")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.parsing.command import Command
+from launcher.cli.parsing.command import Command, in_group
 from launcher.cli.parsing.option_types import ASSIGNMENT, ENV_MANAGER, SIZE
 from launcher.cli.parsing.options import as_of_option, offline_option, take, together
 from launcher.errors import UsageError
@@ -23,62 +23,74 @@ def _joined(
 
 
 _image_options = together(
-    click.option(
-        "-m", "--model-uri", metavar="URI",
-        help="The model. Without one: an image that takes its model from /opt/ml/model, "
-        "/mnt/models or MODEL_URI when it starts, and makes the environment then.",
+    in_group(
+        "Model",
+        click.option(
+            "-m", "--model-uri", metavar="URI",
+            help="The model. Without one: an image that takes its model from /opt/ml/model, "
+            "/mnt/models or MODEL_URI when it starts, and makes the environment then.",
+        ),
+        click.option(
+            "--max-model-size", metavar="SIZE", type=SIZE,
+            help="Refuse a model that is larger, such as 20GB.  [default: no limit]",
+        ),
     ),
-    click.option(
-        "--max-model-size", metavar="SIZE", type=SIZE,
-        help="Refuse a model that is larger, such as 20GB.  [default: no limit]",
+    in_group(
+        "Environment",
+        click.option(
+            "--env-manager", type=ENV_MANAGER, default="virtualenv", show_default=True,
+            help="What makes the model's environment; uv is another name for virtualenv, local is "
+            "the Python of the base image with the packages that it has.",
+        ),
+        click.option(
+            "--install-mlflow", is_flag=True,
+            help="Install the MLflow that logged the model where the model does not ask for one.",
+        ),
+        click.option(
+            "--mlflow-home", type=click.Path(path_type=Path, file_okay=False, exists=True),
+            help="Install MLflow from this checkout of it, with the packages that the MLflow of "
+            "the model needs.",
+        ),
+        click.option("--enable-mlserver", is_flag=True, help="Without -m: serve with MLServer."),
+        as_of_option,
+        offline_option,
     ),
-    click.option(
-        "--env-manager", type=ENV_MANAGER, default="virtualenv", show_default=True,
-        help="What makes the model's environment; uv is another name for virtualenv, local is the "
-        "Python of the base image with the packages that it has.",
+    in_group(
+        "Image",
+        click.option(
+            "--base-image", metavar="IMAGE",
+            help="What the image is made from: any with Python and pip.  [default: python:X.Y-slim "
+            "of the model's Python]",
+        ),
+        click.option(
+            "--install-java", type=bool, metavar="true|false",
+            help="Install a Java runtime.  [default: where the model's flavor needs one]",
+        ),
+        click.option(
+            "--platform", metavar="linux/amd64|linux/arm64",
+            help="The platform of the image; its lock is for that.  [default: this machine's]",
+        ),
+        click.option(
+            "--sbom/--no-sbom", default=True, show_default=True,
+            help="Put a bill of materials (CycloneDX) into the image.",
+        ),
+        click.option(
+            "--extra", "extras", multiple=True, type=click.Choice(["conda", "s3", "gcs", "azure"]),
+            help="Without -m: put what these models need into the image, too; repeatable.",
+        ),
     ),
-    click.option(
-        "--base-image", metavar="IMAGE",
-        help="What the image is made from: any with Python and pip.  [default: python:X.Y-slim of "
-        "the model's Python]",
-    ),
-    click.option(
-        "--install-java", type=bool, metavar="true|false",
-        help="Install a Java runtime.  [default: where the model's flavor needs one]",
-    ),
-    click.option(
-        "--install-mlflow", is_flag=True,
-        help="Install the MLflow that logged the model where the model does not ask for one.",
-    ),
-    click.option(
-        "--mlflow-home", type=click.Path(path_type=Path, file_okay=False, exists=True),
-        help="Install MLflow from this checkout of it, with the packages that the MLflow of the "
-        "model needs.",
-    ),
-    click.option("--enable-mlserver", is_flag=True, help="Without -m: serve with MLServer."),
-    click.option(
-        "--platform", metavar="linux/amd64|linux/arm64",
-        help="The platform of the image; its lock is for that.  [default: this machine's]",
-    ),
-    click.option(
-        "--sbom/--no-sbom", default=True, show_default=True,
-        help="Put a bill of materials (CycloneDX) into the image.",
-    ),
-    click.option(
-        "--extra", "extras", multiple=True, type=click.Choice(["conda", "s3", "gcs", "azure"]),
-        help="Without -m: put what these models need into the image, too; repeatable.",
-    ),
-    as_of_option,
-    offline_option,
 )  # fmt: skip
 
 
 @click.command(cls=Command)
 @_image_options
-@click.option(
-    "-d", "--output-directory", type=click.Path(path_type=Path, file_okay=False),
-    default="mlflow-dockerfile", show_default=True,
-    help="The folder for the Dockerfile and all that it copies.",
+@in_group(
+    "Output",
+    click.option(
+        "-d", "--output-directory", type=click.Path(path_type=Path, file_okay=False),
+        default="mlflow-dockerfile", show_default=True,
+        help="The folder for the Dockerfile and all that it copies.",
+    ),
 )  # fmt: skip
 def generate_dockerfile(output_directory: Path, **given: Any) -> None:
     """Write what an image that serves a model is built from: a Dockerfile, a lock, the model."""
@@ -93,24 +105,29 @@ def generate_dockerfile(output_directory: Path, **given: Any) -> None:
 
 @click.command(cls=Command)
 @_image_options
-@click.option(
-    "-n", "--name", default="mlflow-pyfunc-servable", show_default=True,
-    help="The image's name, with or without a tag.",
-)  # fmt: skip
-@click.option("--tag", "tags", multiple=True, metavar="NAME", help="A further name; repeatable.")
-@click.option(
-    "--builder", type=click.Choice(["docker", "podman", "buildah"]),
-    help="What builds it.  [default: the first of these that is here]",
-)  # fmt: skip
-@click.option("--push", is_flag=True, help="Push it to its registry.")
-@click.option(
-    "--label", "labels", multiple=True, type=ASSIGNMENT, metavar="NAME=VALUE", callback=_joined,
-    help="A further label; repeatable.",
-)  # fmt: skip
-@click.option(
-    "--build-arg", "build_args", multiple=True, type=ASSIGNMENT, metavar="NAME=VALUE",
-    callback=_joined,
-    help="An argument of the Dockerfile, such as BUILD_IMAGE or PIP_INDEX_URL; repeatable.",
+@in_group(
+    "Output",
+    click.option(
+        "-n", "--name", default="mlflow-pyfunc-servable", show_default=True,
+        help="The image's name, with or without a tag.",
+    ),
+    click.option(
+        "--tag", "tags", multiple=True, metavar="NAME", help="A further name; repeatable."
+    ),
+    click.option(
+        "--builder", type=click.Choice(["docker", "podman", "buildah"]),
+        help="What builds it.  [default: the first of these that is here]",
+    ),
+    click.option("--push", is_flag=True, help="Push it to its registry."),
+    click.option(
+        "--label", "labels", multiple=True, type=ASSIGNMENT, metavar="NAME=VALUE",
+        callback=_joined, help="A further label; repeatable.",
+    ),
+    click.option(
+        "--build-arg", "build_args", multiple=True, type=ASSIGNMENT, metavar="NAME=VALUE",
+        callback=_joined,
+        help="An argument of the Dockerfile, such as BUILD_IMAGE or PIP_INDEX_URL; repeatable.",
+    ),
 )  # fmt: skip
 @click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[-- BUILDER-OPTION...]")
 def build_docker(

@@ -11,6 +11,7 @@ import click
 
 from launcher.cli.output import print_json, print_table
 from launcher.cli.parsing.command import Command
+from launcher.cli.parsing.completion import names
 from launcher.cli.parsing.options import json_option
 from launcher.errors import LauncherError, UsageError
 from launcher.instances.control import ask, connect
@@ -59,10 +60,10 @@ def _duration(seconds: float) -> str:
 
 
 @click.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=names)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the launcher ends.")
 @click.option(
-    "-n", "--lines", default=100, show_default=True, type=click.IntRange(min=0),
+    "-n", "--lines", default=100, show_default=True, type=click.IntRange(min=0), metavar="N",
     help="So many of the last lines first.",
 )  # fmt: skip
 def logs(name: str, follow: bool, lines: int) -> None:
@@ -137,7 +138,7 @@ def _show_rest(log: int) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=names)
 def reload(name: str) -> None:
     """Load the served model NAME anew, and its environment if its requirements changed."""
     instance = find_instance(name)
@@ -154,14 +155,14 @@ def reload(name: str) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("names", nargs=-1)
+@click.argument("wanted", metavar="NAMES", nargs=-1, shell_complete=names)
 @click.option("--all", "everything", is_flag=True, help="All that is being served.")
-def stop(names: tuple[str, ...], everything: bool) -> None:
+def stop(wanted: tuple[str, ...], everything: bool) -> None:
     """Stop serving NAMES; requests in flight are finished. Returns once they have ended."""
-    if everything == bool(names):
+    if everything == bool(wanted):
         raise click.UsageError("Give names, or --all.")
     problems: list[LauncherError] = []
-    instances = running_instances() if everything else list(_found(names, problems))
+    instances = running_instances() if everything else list(_found(wanted, problems))
     stopping = []
     for instance in instances:
         try:

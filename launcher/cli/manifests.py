@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from launcher.cli.parsing.command import Command
+from launcher.cli.parsing.command import Command, in_group
 from launcher.cli.parsing.option_types import ASSIGNMENT
 from launcher.errors import UsageError
 
@@ -16,43 +16,55 @@ KINDS = ("deployment", "kserve", "kserve-runtime", "compose", "systemd")
 
 
 @click.command(cls=Command)
-@click.option(
-    "-m", "--model-uri", metavar="URI",
-    help="The model: gives the service its name. For kserve and systemd without --image it is "
-    "also what is served.",
+@in_group(
+    "What is served",
+    click.option(
+        "-m", "--model-uri", metavar="URI",
+        help="The model: gives the service its name. For kserve and systemd without --image it is "
+        "also what is served.",
+    ),
+    click.option("--image", default="", metavar="NAME", help="The image that serves it."),
+    click.option(
+        "--fetch-at-start", is_flag=True,
+        help="The image has no model: it gets the URI, and makes the environment when it starts.",
+    ),
 )  # fmt: skip
-@click.option("--image", default="", metavar="NAME", help="The image that serves it.")
-@click.option("--kind", type=click.Choice(KINDS), default="deployment", show_default=True)
-@click.option(
-    "--fetch-at-start", is_flag=True,
-    help="The image has no model: it gets the URI, and makes the environment when it starts.",
+@in_group(
+    "Output",
+    click.option("--kind", type=click.Choice(KINDS), default="deployment", show_default=True),
+    click.option("--name", help="A name for all of it.  [default: the model's]"),
+    click.option("--namespace", metavar="NAME", help="The namespace of Kubernetes' objects."),
+    click.option(
+        "-o", "--output", type=click.Path(path_type=Path, dir_okay=False),
+        help="The file to write; standard output without it.",
+    ),
 )  # fmt: skip
-@click.option("--name", help="A name for all of it.  [default: the model's]")
-@click.option("--namespace", metavar="NAME", help="The namespace of Kubernetes' objects.")
-@click.option(
-    "--replicas", default="2:4", show_default=True, metavar="LEAST[:MOST]",
-    help="How many containers there are to be.",
+@in_group(
+    "Size",
+    click.option(
+        "--replicas", default="2:4", show_default=True, metavar="LEAST[:MOST]",
+        help="How many containers there are to be.",
+    ),
+    click.option(
+        "--cpu", default="1", show_default=True, metavar="1|500m",
+        help="Processors of a container; there is a worker for each.",
+    ),
+    click.option("--memory", default="1Gi", show_default=True, help="Memory of a container."),
+    click.option(
+        "--scale-by", type=click.Choice(["cpu", "queue"]), default="cpu", show_default=True,
+        help="What more containers are started for; queue: requests that wait, which wants an "
+        "adapter for Prometheus' metrics.",
+    ),
 )  # fmt: skip
-@click.option(
-    "--cpu", default="1", show_default=True, metavar="1|500m",
-    help="Processors of a container; there is a worker for each.",
-)  # fmt: skip
-@click.option("--memory", default="1Gi", show_default=True, help="Memory of a container.")
-@click.option(
-    "--scale-by", type=click.Choice(["cpu", "queue"]), default="cpu", show_default=True,
-    help="What more containers are started for; queue: requests that wait, which wants an adapter "
-    "for Prometheus' metrics.",
-)  # fmt: skip
-@click.option("--token-secret", metavar="NAME", help="The secret with the key `token`.")
-@click.option("--tls-secret", metavar="NAME", help="The secret with `tls.crt` and `tls.key`.")
-@click.option("--cache-claim", metavar="NAME", help="The volume claim for environments.")
-@click.option(
-    "--env", "variables", multiple=True, type=ASSIGNMENT, metavar="NAME=VALUE",
-    help="A variable of the container, such as LAUNCHER_SERVE_TIMEOUT=20; repeatable.",
-)  # fmt: skip
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False),
-    help="The file to write; standard output without it.",
+@in_group(
+    "Container",
+    click.option("--token-secret", metavar="NAME", help="The secret with the key `token`."),
+    click.option("--tls-secret", metavar="NAME", help="The secret with `tls.crt` and `tls.key`."),
+    click.option("--cache-claim", metavar="NAME", help="The volume claim for environments."),
+    click.option(
+        "--env", "variables", multiple=True, type=ASSIGNMENT, metavar="NAME=VALUE",
+        help="A variable of the container, such as LAUNCHER_SERVE_TIMEOUT=20; repeatable.",
+    ),
 )  # fmt: skip
 def generate_manifest(
     kind: str,

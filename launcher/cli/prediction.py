@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from launcher.cli.parsing.command import Command
+from launcher.cli.parsing.command import Command, in_group
 from launcher.cli.parsing.option_types import ASSIGNMENT, DATA_PATH, FORMATS
 from launcher.cli.parsing.options import (
     environment_options,
@@ -18,32 +18,40 @@ from launcher.cli.parsing.options import (
 
 @click.command(cls=Command)
 @model_options
-@click.option(
-    "-i", "--input-path", metavar="PATH", type=DATA_PATH,
-    help="What to score; standard input without it, or as -. May be compressed: .gz, .bz2, .xz.",
+@in_group(
+    "Input and output",
+    click.option(
+        "-i", "--input-path", metavar="PATH", type=DATA_PATH,
+        help="What to score; standard input without it, or as -. May be compressed: .gz, .bz2, "
+        ".xz.",
+    ),
+    click.option(
+        "-o", "--output-path", metavar="PATH", type=DATA_PATH,
+        help="Where the predictions go; standard output without it, or as -. Compressed as its "
+        "extension says.",
+    ),
+    click.option(
+        "-t", "--content-type", type=click.Choice(FORMATS),
+        help="Format of the input; jsonl: a record a line.  [default: by its extension, else "
+        "json]",
+    ),
+    click.option(
+        "--output-format", type=click.Choice(FORMATS),
+        help="Format of the output; jsonl: a prediction a line.  "
+        "[default: by its extension, else json]",
+    ),
 )  # fmt: skip
-@click.option(
-    "-o", "--output-path", metavar="PATH", type=DATA_PATH,
-    help="Where the predictions go; standard output without it, or as -. Compressed as its "
-    "extension says.",
-)  # fmt: skip
-@click.option(
-    "-t", "--content-type", type=click.Choice(FORMATS),
-    help="Format of the input; jsonl: a record a line.  [default: by its extension, else json]",
-)  # fmt: skip
-@click.option(
-    "--output-format", type=click.Choice(FORMATS),
-    help="Format of the output; jsonl: a prediction a line.  "
-    "[default: by its extension, else json]",
-)  # fmt: skip
-@click.option(
-    "-r", "--pip-requirements-override", "override", metavar="LIST",
-    help="Requirements that take the place of the model's own, by commas: "
-    "pandas==2.2.3,scipy>=1.13",
-)  # fmt: skip
-@click.option(
-    "--env", "variables", multiple=True, type=ASSIGNMENT, metavar="NAME=VALUE",
-    help="A variable for the model's process; as often as needed.",
+@in_group(
+    "Environment",
+    click.option(
+        "-r", "--pip-requirements-override", "override", metavar="LIST",
+        help="Requirements that take the place of the model's own, by commas: "
+        "pandas==2.2.3,scipy>=1.13",
+    ),
+    click.option(
+        "--env", "variables", multiple=True, type=ASSIGNMENT, metavar="NAME=VALUE",
+        help="A variable for the model's process; as often as needed.",
+    ),
 )  # fmt: skip
 @loader_option
 @environment_options

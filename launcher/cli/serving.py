@@ -10,9 +10,10 @@ import click
 from click.core import ParameterSource
 
 from launcher.cli.parsing.command import Command, in_group
-from launcher.cli.parsing.option_types import FILE, ORIGIN, PORT, ROOT_PATH, SIZE, SOCKET
+from launcher.cli.parsing.option_types import BODY_SIZE, FILE, ORIGIN, PORT, ROOT_PATH, SIZE, SOCKET
 from launcher.cli.parsing.options import (
     environment_options,
+    json_option,
     loader_option,
     mlserver_option,
     model_options,
@@ -37,10 +38,11 @@ def _workers(value: str) -> int:
     "Address",
     click.option(
         "-p", "--port", default=5000, envvar=["MLFLOW_PORT", "PORT"], show_default=True,
-        type=PORT, help="The port; 0 picks a free one and prints it.",
+        type=PORT, metavar="PORT", help="The port; 0 picks a free one and prints it.",
     ),
     click.option(
         "-h", "--host", default="127.0.0.1", envvar="MLFLOW_HOST", show_default=True,
+        metavar="ADDRESS",
         help="The address; one that others reach is warned about unless a token is set.",
     ),
     click.option(
@@ -54,18 +56,21 @@ def _workers(value: str) -> int:
         help="The server's path as the clients of a proxy see it, such as /models/iris, whether "
         "the proxy takes it off or not.",
     ),
-    click.option("--name", help="Name for ps, logs, reload and stop.  [default: the model's]"),
+    click.option(
+        "--name", metavar="NAME",
+        help="Name for ps, logs, reload and stop.  [default: the model's]",
+    ),
 )  # fmt: skip
 @in_group(
     "Requests",
     click.option(
         "-t", "--timeout", default=60.0, envvar="MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT",
-        type=click.FloatRange(min=0), show_default=True,
+        type=click.FloatRange(min=0), show_default=True, metavar="SECONDS",
         help="Seconds for one request, then 504; 0: no limit.",
         callback=lambda _ctx, _param, value: value or None,
     ),
     click.option(
-        "--backlog", default=512, show_default=True, type=click.IntRange(min=0),
+        "--backlog", default=512, show_default=True, type=click.IntRange(min=0), metavar="N",
         help="Requests that may wait for a worker; one more gets 503 with Retry-After.",
     ),
     click.option(
@@ -80,7 +85,7 @@ def _workers(value: str) -> int:
         "[default: 0]",
     ),
     click.option(
-        "--max-body", default=100 * 1024 * 1024, show_default=True, type=click.IntRange(min=1),
+        "--max-body", default="100MiB", show_default=True, type=BODY_SIZE, metavar="SIZE",
         help="Bytes that a request body may have; a larger one gets 413.",
     ),
     click.option(
@@ -103,20 +108,20 @@ def _workers(value: str) -> int:
         "used here.",
     ),
     click.option(
-        "--threads", default=1, show_default=True, type=click.IntRange(min=1),
+        "--threads", default=1, show_default=True, type=click.IntRange(min=1), metavar="N",
         help="Requests that a worker's model answers at a time.",
     ),
     click.option(
         "--preload/--no-preload", default=None,
-        help="Load the model once and fork workers from it, or load it in each worker.  "
-        "[default: once, unless it has threads or a CUDA context]",
+        help="Load the model once and fork workers from it, or load it in each worker, for one "
+        "that cannot live across a fork.  [default: once, unless it has threads or a CUDA context]",
     ),
     click.option(
-        "--max-requests", default=0, type=click.IntRange(min=0),
+        "--max-requests", default=0, type=click.IntRange(min=0), metavar="N",
         help="Replace a worker after that many requests.  [default: never]",
     ),
     click.option(
-        "--max-requests-jitter", default=0, type=click.IntRange(min=0),
+        "--max-requests-jitter", default=0, type=click.IntRange(min=0), metavar="N",
         help="Up to that many more, at random, so that workers are not replaced all at once.",
     ),
     click.option(
@@ -136,19 +141,21 @@ def _workers(value: str) -> int:
         help="JSON with pid, url and environment key, there exactly while the server is ready.",
     ),
     click.option(
-        "--ready-timeout", type=click.FloatRange(min=0, min_open=True),
+        "--ready-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
         help="Seconds that the server may take to become ready.  [default: no limit]",
     ),
     click.option(
         "--graceful-timeout", default=30.0, show_default=True, type=click.FloatRange(min=0),
+        metavar="SECONDS",
         help="Seconds that requests in flight have at a stop.",
     ),
     click.option(
         "--liveness-timeout", default=30.0, show_default=True, type=click.FloatRange(min=0),
+        metavar="SECONDS",
         help="Seconds without an answer to /ping after which the server is replaced; 0: never.",
     ),
     click.option(
-        "--max-restarts", default=5, show_default=True, type=click.IntRange(min=0),
+        "--max-restarts", default=5, show_default=True, type=click.IntRange(min=0), metavar="N",
         help="Crashes within a minute after which the launcher gives up.",
     ),
     click.option(
@@ -203,7 +210,6 @@ def _workers(value: str) -> int:
     "In the background",
     click.option("--detach", is_flag=True, help="Serve in the background; return once ready."),
     click.option("--log-file", type=click.Path(path_type=Path), hidden=True),
-    click.option("--outcome-fd", type=int, hidden=True),
 )  # fmt: skip
 @in_group(
     "What would be done",
@@ -212,13 +218,14 @@ def _workers(value: str) -> int:
         help="Print the plan (model, key, requirements, command, options and where each comes "
         "from), and do nothing.",
     ),
+    click.option("--json", "as_json", is_flag=True, help="With --dry-run: print it as JSON."),
 )  # fmt: skip
 @click.pass_context
 def serve(ctx: click.Context, /, **given: Any) -> None:
     """Serve a model over HTTP, in an environment of its own."""
-    from launcher.commands.serving import ServeOptions, serve_detached, show_plan
+    from launcher.commands.serving import ServeOptions, plan, serve_detached
     from launcher.commands.serving import serve as run
-    from launcher.console import Console
+    from launcher.console import Console, clear
     from launcher.engines.engine import ServerOptions
     from launcher.errors import UsageError
 
@@ -230,17 +237,58 @@ def serve(ctx: click.Context, /, **given: Any) -> None:
     _check_places(ctx, given)
     if given.pop("enable_mlserver"):
         given["engine"] = "mlserver"
-    dry_run, detach = given.pop("dry_run"), given.pop("detach")
+    dry_run, detach, as_json = (given.pop(name) for name in ("dry_run", "detach", "as_json"))
+    if as_json and not dry_run:
+        raise UsageError("--json is for --dry-run.", "--log-format json is the log's.")
     environment = take_environment_options(given)
     server = take(ServerOptions, given, debug=bool(ctx.parent and ctx.parent.params.get("debug")))
     options = ServeOptions(server=server, environment=environment, **given)
-    console = Console(as_json=server.log_format == "json")
+    said = None if ctx.obj is None else ctx.obj.said
+    console = Console(as_json=server.log_format == "json", said=said)
     if dry_run:
-        show_plan(options, console)
-    elif detach:
+        assert isinstance(ctx.command, Command)
+        settings = [
+            {"option": each.flag, "value": each.value, "from": each.where}
+            for each in ctx.command.settings(ctx)
+            if each.flag not in ("--dry-run", "--json")
+        ]
+        planned = {**plan(options, console), "settings": settings}
+        from launcher.cli.output import print_json  # not at a server's start
+
+        clear()
+        print_json(planned) if as_json else _print_plan(planned)
+    # The one in the background has got the same variables and configuration file.
+    elif detach and ctx.obj is None:
         serve_detached(options, console)
     else:
-        run(options, console)
+        run(options, console, ctx.obj)
+
+
+def _print_plan(planned: dict[str, Any]) -> None:
+    environment, server = planned["environment"], planned["server"]
+    python = environment["python"] or "of the launcher"
+    made_by = f"{environment['manager']}, Python {python}"
+    state = "built already" if environment["built"] else "to be built"
+    lines = [
+        ("model", planned["model"]),
+        (
+            "environment",
+            f"{environment['key']} ({made_by}), {state}",
+        ),
+        ("path", environment["path"]),
+        *([("R", planned["R"])] if "R" in planned else []),
+        *(("requirement", each) for each in environment["requirements"]),
+        ("command", " ".join(planned["command"])),
+        ("server", f"{server['address']}, {server['workers']} worker(s)"),
+        *(("origin", each) for each in server["origins"]),
+    ]
+    for each in planned["settings"]:
+        value = each["value"]
+        text = " ".join(value) if isinstance(value, list) else str(value)
+        option = each["option"] if value is True else f"{each['option']} {text}"
+        lines.append(("setting", f"{option}  ({each['from']})"))
+    for name, text in lines:
+        click.echo(f"{name:<14}{text}")
 
 
 def _check_places(ctx: click.Context, given: dict[str, Any]) -> None:
@@ -272,11 +320,15 @@ def _check_places(ctx: click.Context, given: dict[str, Any]) -> None:
     "--timeout", default=5.0, show_default=True, metavar="SECONDS",
     type=click.FloatRange(min=0, min_open=True), help="What the server has for one answer.",
 )  # fmt: skip
-def ping(url: str, wait: float, timeout: float) -> None:
+@json_option
+def ping(url: str, wait: float, timeout: float, as_json: bool) -> None:
     """Exit with 0 once /ping of the server at URL answers 200, with 1 if it does not in time."""
+    from launcher.cli.output import print_json
     from launcher.supervision.probes import ping_url, wait_until_ready
 
     problem = wait_until_ready(ping_url(url), wait, timeout=timeout)
-    if problem is not None:
+    if as_json:
+        print_json({"url": url, "ready": problem is None, "problem": problem})
+    elif problem is not None:
         click.echo(f"{url} is not ready: {problem}", err=True)
-        sys.exit(1)
+    sys.exit(0 if problem is None else 1)

@@ -353,8 +353,8 @@ def describe_plan(
     engine: Engine,
     server: ServerOptions,
     console: Console,
-) -> list[str]:
-    """The lines of ``--dry-run``; builds nothing.
+) -> dict[str, Any]:
+    """What ``--dry-run`` shows, as JSON has it; builds nothing.
 
     :raises EnvironmentBuildError: the environment cannot be planned.
     :raises UsageError: the engine cannot be in it.
@@ -372,21 +372,25 @@ def describe_plan(
         plan = describe(spec)
     assignment = Assignment(model, "", {}, server)
     command = engine.command(plan.path / "bin" / "python", Path(), assignment)
-    rscript = []
+    described: dict[str, Any] = {
+        "model": str(model.path),
+        "environment": {
+            "key": plan.key,
+            "manager": plan.env_manager,
+            "python": spec.python,
+            "path": str(plan.path),
+            "built": plan.is_built,
+            "requirements": list(plan.requirements),
+        },
+        "command": list(command.argv),
+        "server": {
+            "address": f"{server.uds or f'{server.host}:{server.port}'}{server.root_path}",
+            "workers": server.workers,
+            "origins": list(server.cors_origin),
+        },
+    }
     if model.flavor == CRATE and plan.env_manager == "local":
         from launcher.engines.r_language import find_rscript
 
-        rscript = [f"R             {find_rscript()}"]
-    return [
-        f"model         {model.path}",
-        f"environment   {plan.key} ({plan.env_manager}, Python"
-        f" {spec.python or 'of the launcher'}), "
-        + ("built already" if plan.is_built else "to be built"),
-        f"path          {plan.path}",
-        *rscript,
-        *(f"requirement   {line}" for line in plan.requirements),
-        f"command       {' '.join(command.argv)}",
-        f"server        {server.uds or f'{server.host}:{server.port}'}{server.root_path}, "
-        f"{server.workers} worker(s)",
-        *(f"origin        {each}" for each in server.cors_origin),
-    ]
+        described["R"] = str(find_rscript())
+    return described

@@ -27,7 +27,7 @@ from launcher.engines.deployment import ModelDeployment
 from launcher.engines.engine import Assignment, Engine, ServerOptions, refuse_options
 from launcher.engines.registry import engine_named
 from launcher.engines.scoring_server import ScoringServer
-from launcher.errors import LauncherError, UsageError
+from launcher.errors import UsageError
 from launcher.instances.detaching import Outcome, start_in_background
 from launcher.instances.presence import Presence
 from launcher.instances.registry import check_name, claimed_name, default_name
@@ -62,7 +62,6 @@ class ServeOptions(NamedTuple):
     log_file: Path | None = None
     log_max_size: int | None = None
     log_keep: int = 3
-    outcome_fd: int | None = None
     watch: float | None = None
     max_model_size: int | None = None
     flavor: str | None = None
@@ -73,12 +72,12 @@ class ServeOptions(NamedTuple):
         return ModelRequest(self.model_uri, self.max_model_size, is_offline, self.flavor)
 
 
-def serve(options: ServeOptions, console: Console) -> None:
+def serve(options: ServeOptions, console: Console, outcome: Outcome | None = None) -> None:
     """Serve a model until told to stop.
 
+    :param outcome: is told of the first readiness.
     :raises LauncherError: with the exit code that belongs to what went wrong.
     """
-    outcome = Outcome(options.outcome_fd)
     server = options.server
     with stop_requests_raise():
         try:
@@ -93,9 +92,6 @@ def serve(options: ServeOptions, console: Console) -> None:
                 _Serving(options, console, folder, listening, outcome).run()
         except StopRequested:
             pass
-        except LauncherError as error:
-            outcome.failed(error)
-            raise
         console.step("stopped")
 
 
@@ -121,7 +117,7 @@ class _Serving:
         console: Console,
         folder: Path,
         listening: Any,
-        outcome: Outcome,
+        outcome: Outcome | None,
     ) -> None:
         self._options = options
         self._engine = engine_named(options.engine)
@@ -171,7 +167,7 @@ class _Serving:
             log=log,
             console=console,
             curl_options=_curl_options(options.server),
-            on_ready=lambda: self._outcome.ready(self._url, name),
+            on_ready=lambda: self._is_ready(name),
             socket_path=options.server.uds,
             token_file=options.server.token_file,
             tls_cert=options.server.tls_cert,
@@ -200,6 +196,10 @@ class _Serving:
             presence.detach()
             clear()
             log.close()
+
+    def _is_ready(self, name: str) -> None:
+        if self._outcome is not None:
+            self._outcome.ready(self._url, name)
 
     def _watch(self, supervisor: Supervisor, model: ServedModel) -> ModelWatch:
         """Have the server reloaded when what is behind the model URI has moved."""
@@ -332,12 +332,11 @@ def _curl_options(options: ServerOptions) -> str:
     return "".join(parts)
 
 
-def show_plan(options: ServeOptions, console: Console) -> None:
-    """Print what ``serve`` would do, build nothing and start nothing.
+def plan(options: ServeOptions, console: Console) -> dict[str, Any]:
+    """What ``serve`` would do, as JSON has it; build nothing and start nothing.
 
     :raises LauncherError: with the exit code that belongs to what went wrong.
     """
     engine = check_engine(options)
     model = options.model_request().open(engine, console)
-    for line in describe_plan(model, options.environment, engine, options.server, console):
-        console.result(line)
+    return describe_plan(model, options.environment, engine, options.server, console)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import errno
+import shlex
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from launcher.errors import UsageError
+
+# Ports that are tried for one to offer in the place of one that is taken.
+_LOOKED_AT = 20
+# Characters of another process's command line that are shown.
+_SHOWN = 80
 
 
 @contextmanager
@@ -85,15 +91,43 @@ def _bind(family: int, address: tuple[object, ...], *, reuse: bool) -> socket.so
 
 def _usage_error(host: str, port: int, error: OSError) -> UsageError:
     if error.errno == errno.EADDRINUSE:
+        free = _next_free(host, port)
+        offer = "" if free is None else f"{free} is free: --port {free}. "
         return UsageError(
-            f"Port {port} on {host} is taken by another process.",
-            "Choose another with --port, or --port 0 for a free one.",
+            f"Port {port} on {host} is taken by {_holder(port)}.",
+            f"{offer}With --port 0 the launcher takes a free one.",
         )
     if error.errno == errno.EACCES:
         return UsageError(
             f"Port {port} may not be used without more rights.", "Choose one above 1023."
         )
     return UsageError(f"Cannot bind {host}:{port}: {error.strerror}.", "Choose another --host.")
+
+
+def _next_free(host: str, port: int) -> int | None:
+    """The next port that can be bound, of the next few."""
+    for each in range(port + 1, min(port + 1 + _LOOKED_AT, 65536)):
+        try:
+            family, _, _, _, address = socket.getaddrinfo(host, each, type=socket.SOCK_STREAM)[0]
+            _bind(family, address, reuse=False).close()
+        except OSError:
+            continue
+        return each
+    return None
+
+
+def _holder(port: int) -> str:
+    """Who listens on a port, in words: the process where this user may see it."""
+    import psutil  # here: only who meets it pays for the import
+
+    # A socket of another user has no process id; macOS lets nobody but root see all.
+    with suppress(psutil.Error):
+        for each in psutil.net_connections("tcp"):
+            if each.laddr and each.laddr[1] == port and each.status == "LISTEN" and each.pid:
+                command = shlex.join(psutil.Process(each.pid).cmdline())
+                shown = command if len(command) <= _SHOWN else f"{command[:_SHOWN]} ..."
+                return f"process {each.pid} ({shown})"
+    return "another process"
 
 
 def socket_url(bound: socket.socket) -> str:

@@ -19,6 +19,7 @@ import pandas as pd
 
 from ..errors import ScoringError, quote, reason, type_name
 from .datatypes import DATETIME_NS, is_text
+from .misfits import column_misfit, nested_misfit, told
 from .nested import compile_type
 from .schema import (
     BINARY,
@@ -81,7 +82,7 @@ class FrameCaster:
                 if values is not column:
                     converted[name] = values
             except Exception as error:
-                raise self._refusal(name, error) from error
+                raise self._refusal(name, column, cast, error) from error
         return _assign(frame, converted)
 
     def _targets(self, frame: pd.DataFrame) -> List[Tuple[Any, Optional[Cast]]]:
@@ -91,12 +92,20 @@ class FrameCaster:
             return [(name, self._casts[0]) for name in frame.columns]
         return list(zip(frame.columns, self._casts))
 
-    def _refusal(self, name: Any, error: Exception) -> ScoringError:
+    def _refusal(self, name: Any, column: pd.Series, cast: Cast, error: Exception) -> ScoringError:
         spec: Any = self._schema.by_name.get(name) or self._schema.inputs[0]
-        kind = spec.dtype if isinstance(spec, Tensor) else spec.type
-        return ScoringError(
-            "Column {!r} cannot be read as {}: {}.".format(name, kind, reason(error))
-        )
+        found = None
+        if not isinstance(error, ScoringError):
+            found = column_misfit(
+                column.tolist(), lambda value: cast(pd.Series([value], dtype=object))
+            )
+        return _not_readable("Column {!r}".format(name), spec, found or reason(error))
+
+
+def _not_readable(where: str, spec: Any, why: str) -> ScoringError:
+    kind = spec.dtype if isinstance(spec, Tensor) else spec.type
+    words = "datetime (ISO 8601)" if kind is DATETIME else kind
+    return ScoringError("{} cannot be read as {}: {}.".format(where, words, why))
 
 
 def _assign(frame: pd.DataFrame, converted: Dict[Any, pd.Series]) -> pd.DataFrame:
@@ -157,7 +166,7 @@ def _decoder(required: bool) -> Callable[[Any], Any]:
         if not isinstance(text, str) and not required and pd.isna(text) is True:
             return None
         if not isinstance(text, str):
-            raise ScoringError("Expected base64 text, got {}.".format(type_name(text)))
+            raise ScoringError("Expected base64 text, got {}.".format(told(text)))
         try:
             return base64.decodebytes(text.encode("utf-8"))
         except binascii.Error as error:
@@ -205,14 +214,27 @@ def are_dates(values: pd.Series) -> bool:
     return known == {datetime.date}
 
 
-def cast_value(data: Any, spec: Any) -> Any:
+def cast_value(name: Optional[str], data: Any, spec: Any) -> Any:
     """One value of `inputs` or `instances` as the signature's type; lists become arrays.
 
     :param spec: a `Column` or a `Tensor`; None where the signature says nothing.
-    :raises ScoringError: it cannot be cast; numpy raises errors of its own.
+    :param name: the input's; None for an unnamed one.
+    :raises ScoringError: it cannot be cast (BAD_REQUEST).
     """
     if spec is None:
         return _to_array(data)
+    where = "The input" if name is None else "Input {!r}".format(name)
+    try:
+        return _cast_value(data, spec)
+    except ScoringError as error:
+        raise _not_readable(where, spec, reason(error)) from error
+    except Exception as error:
+        one = spec.dtype if isinstance(spec, Tensor) else spec.type.numpy
+        found = nested_misfit(data, lambda value: np.array([value], one))
+        raise _not_readable(where, spec, found) from error
+
+
+def _cast_value(data: Any, spec: Any) -> Any:
     if isinstance(spec, Tensor):
         return np.array(data, dtype=spec.dtype)
     kind = spec.type
@@ -281,13 +303,14 @@ def _cast_inputs(data: Any, schema: Optional[Schema]) -> Any:
                 )
             )
     if isinstance(data, dict):
-        return {name: cast_value(value, specs.get(name)) for name, value in data.items()}
+        return {name: cast_value(name, value, specs.get(name)) for name, value in data.items()}
     if isinstance(data, list) and all(isinstance(item, dict) for item in data):
         return [
-            {name: cast_value(value, specs.get(name)) for name, value in item.items()}
+            {name: cast_value(name, value, specs.get(name)) for name, value in item.items()}
             for item in data
         ]
-    return cast_value(data, None if schema is None else schema.inputs[0])
+    name = next(iter(specs), None) if len(specs) == 1 else None
+    return cast_value(name, data, None if schema is None else schema.inputs[0])
 
 
 def cast_instances(data: Any, schema: Optional[Schema]) -> Any:
@@ -317,7 +340,7 @@ def _rows_to_columns(rows: List[Any], schema: Optional[Schema]) -> Dict[str, np.
         if not isinstance(row, dict):
             raise ScoringError("Expected only objects in instances, got {}.".format(quote(row)))
         for name, value in row.items():
-            columns.setdefault(name, []).append(cast_value(value, specs.get(name)))
+            columns.setdefault(name, []).append(cast_value(name, value, specs.get(name)))
     return {name: np.array(values) for name, values in columns.items()}
 
 

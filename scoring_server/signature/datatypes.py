@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import reason, schema_error
+from .misfits import column_misfit, told
 from .schema import BINARY, BOOLEAN, DATETIME, DOUBLE, STRING, DataType
 
 Check = Callable[[pd.Series], pd.Series]
@@ -91,10 +92,9 @@ def _to_datetime(name: Optional[Any], values: pd.Series) -> pd.Series:
     try:
         return values.astype(DATETIME_NS)
     except (ValueError, TypeError, OverflowError) as error:
+        found = column_misfit(values.tolist(), lambda value: pd.Series([value]).astype(DATETIME_NS))
         raise schema_error(
-            "{}: {} cannot be converted to datetime: {}.".format(
-                _where(name), values.dtype, reason(error)
-            )
+            "{}: expected datetime, {}.".format(_where(name), found or reason(error))
         ) from error
 
 
@@ -107,6 +107,15 @@ def _refusal(name: Optional[Any], values: pd.Series, kind: DataType) -> Exceptio
                 " Integers with missing values become floats in pandas: declare the column as"
                 " double in the signature, or send no missing values."
             )
+    found = None
+    if values.dtype == object and len(values) == 1:
+        found = "got {}".format(told(values.iloc[0]))
+    elif values.dtype == object:
+        found = column_misfit(
+            values.tolist(), lambda value: _convert(name, pd.Series([value]), kind)
+        )
+    if found is not None:
+        return schema_error("{}: expected {}, {}.".format(_where(name), kind, found))
     return schema_error(
         "{}: values of type {} cannot be converted safely to {} ({}).{}".format(
             _where(name), values.dtype, kind, kind.numpy, hint

@@ -12,8 +12,9 @@ from typing import Any, Callable, Dict
 import numpy as np
 import pandas as pd
 
-from ..errors import ScoringError, quote, schema_error, type_name
+from ..errors import ScoringError, quote, schema_error
 from .datatypes import compile_check
+from .misfits import told
 from .schema import (
     BOOLEAN,
     DATETIME,
@@ -72,13 +73,11 @@ def _scalar(kind: DataType, required: bool) -> Enforce:
         # What was cast before is a time by now, which numpy calls no scalar.
         is_time = kind is DATETIME and isinstance(value, pd.Timestamp)
         if not np.isscalar(value) and not is_time:
-            raise schema_error("Expected {}, got {}.".format(kind, type_name(value)))
+            raise schema_error("Expected {}, got {}.".format(kind, told(value)))
         try:
             return check(pd.Series([value]))[0]
         except ScoringError as error:
-            raise schema_error(
-                "Expected {}, got {} {}.".format(kind, type_name(value), quote(value))
-            ) from error
+            raise schema_error("Expected {}, got {}.".format(kind, told(value))) from error
 
     return enforce
 
@@ -96,7 +95,7 @@ def _array(kind: Array, required: bool) -> Enforce:
         if may_be_empty and (value is None or (is_list and len(value) == 0)):
             return value
         if not is_list:
-            raise schema_error("Expected a list, got {}.".format(type_name(value)))
+            raise schema_error("Expected an array, got {}.".format(told(value)))
         return items(value)
 
     return enforce
@@ -106,12 +105,18 @@ def _items(kind: Type, required: bool) -> Enforce:
     """The items of an array: scalars as one pandas column, the rest one by one."""
     if isinstance(kind, DataType):
         check = compile_check(None, kind)
+        one = _scalar(kind, required)
         numpy_type = kind.numpy
 
         def scalars(values: Any) -> Any:
             if len(values) == 0:
                 return values
-            converted = check(pd.Series(values)).to_numpy(dtype=numpy_type)
+            try:
+                converted = check(pd.Series(values)).to_numpy(dtype=numpy_type)
+            except ScoringError:
+                for value in values:
+                    one(value)  # raises, with the value that does not fit
+                raise
             if not isinstance(values, list):
                 return converted
             # ndarray.tolist() makes integers of nanosecond times.
@@ -136,7 +141,7 @@ def _object(kind: Object, required: bool) -> Enforce:
         if not required and (value is None or value == {}):
             return value
         if not isinstance(value, dict):
-            raise schema_error("Expected an object, got {}.".format(type_name(value)))
+            raise schema_error("Expected an object, got {}.".format(told(value)))
         missing = required_names.difference(value)
         if missing:
             raise schema_error("The required properties {} are missing.".format(sorted(missing)))
@@ -164,7 +169,7 @@ def _map(kind: Map, required: bool) -> Enforce:
         if may_be_empty and (value is None or value == {}):
             return value
         if not isinstance(value, dict):
-            raise schema_error("Expected an object, got {}.".format(type_name(value)))
+            raise schema_error("Expected an object, got {}.".format(told(value)))
         if not all(isinstance(key, str) for key in value):
             raise schema_error("The keys of a map must be strings.")
         return {key: enforce_value(item) for key, item in value.items()}

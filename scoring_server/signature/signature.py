@@ -110,6 +110,8 @@ class Signature:
                 data = {schema.names[0]: data}
             self._check_names(data, schema)
             return enforce_tensors(data, schema)
+        if isinstance(data, dict):  # before pandas complains of what has no place in the table
+            self._check_names(data, schema)
         frame = self._to_frame(data)
         if schema.is_named:
             self._check_names(frame, schema)
@@ -159,6 +161,12 @@ class Signature:
         if isinstance(data, dict):
             return self._dict_to_frame(data)
         if isinstance(data, (list, np.ndarray)):
+            if isinstance(data, np.ndarray) and data.ndim > 2:
+                raise schema_error(
+                    "Expected a table, which has two dimensions, got an array of {}.".format(
+                        data.ndim
+                    )
+                )
             return pd.DataFrame(data)
         raise schema_error("Expected a table, got {}.".format(type_name(data)))
 
@@ -166,6 +174,13 @@ class Signature:
         values = list(data.values())
         if self._has_nested or all(map(_is_one_value, values)) or all(map(_is_text_scalar, values)):
             return pd.DataFrame([data])
+        counted = {
+            name: len(value)
+            for name, value in data.items()
+            if isinstance(value, (list, np.ndarray)) and np.ndim(value) != 0
+        }
+        if len(set(counted.values())) > 1:
+            raise schema_error("The inputs differ in their number of rows: {}.".format(counted))
         return pd.DataFrame(
             {
                 name: value.tolist() if isinstance(value, np.ndarray) and value.ndim > 1 else value

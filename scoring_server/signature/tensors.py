@@ -41,8 +41,9 @@ def enforce_tensors(data: Any, schema: Schema) -> Any:
         return _frame_to_array(data, spec)
     if isinstance(data, np.ndarray) or _is_sparse(data):
         return _check_array(data, spec)
+    sent = "objects" if isinstance(data, list) else type_name(data)
     raise schema_error(
-        "The signature has one unnamed tensor: send one array, not {}.".format(type_name(data))
+        "The signature has one unnamed tensor: send one array of values, not {}.".format(sent)
     )
 
 
@@ -107,8 +108,8 @@ def _column_to_array(name: Optional[str], column: pd.Series, spec: Any) -> Any:
     if np.isscalar(first):
         if shape not in [(-1,), (-1, 1)]:
             raise schema_error(
-                "{}: column {!r} holds single values, which do not fill shape {}.".format(
-                    _where(spec), name, shape
+                "{}: {} holds single values, which do not fill shape {}.".format(
+                    _where(spec), "the table" if name is None else "column {!r}".format(name), shape
                 )
             )
         try:

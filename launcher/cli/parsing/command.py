@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,7 +20,7 @@ from click.core import ParameterSource
 Function = TypeVar("Function", bound=Callable[..., Any])
 # A configuration file that is looked for in the working folder.
 FILES = ("launcher.toml", "launcher.yaml", "launcher.yml")
-_META = "launcher.cli.found"
+_META = "launcher.cli."
 
 
 class Found(NamedTuple):
@@ -31,7 +31,12 @@ class Found(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """An option that has been given: its flag, its value as given, and where it came from."""
+    """An option that is not left to its default.
+
+    :param flag: ``--port``, ``--no-page``.
+    :param value: as it was given; True for a flag.
+    :param where: where it was given, in words.
+    """
 
     flag: str
     value: Any
@@ -43,10 +48,10 @@ def in_group(title: str, *options: Callable[[Any], Any]) -> Callable[[Function],
 
     def add(function: Function) -> Function:
         for option in reversed(options):
+            before = len(getattr(function, "__click_params__", ()))
             function = option(function)
-            for param in function.__click_params__:  # type: ignore[attr-defined]
-                if not hasattr(param, "group"):
-                    param.group = title
+            for param in function.__click_params__[before:]:  # type: ignore[attr-defined]
+                param.group = title
         return function
 
     return add
@@ -94,16 +99,26 @@ class _Options(click.Command):
         return (own, *self._others[option])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args == ["-h"] and "-h" not in self.get_help_option_names(ctx):
+            args = ["--help"]  # serve's -h is the host, as MLflow's; alone it is none
+        given = tuple(args)
         found: dict[str, Found] = {}
-        if not ctx.resilient_parsing:  # a completion says nothing and wants nothing
-            found = {**self._in_file(ctx), **self._in_variables(ctx)}
-        ctx.meta[_META] = found
+        # Who asks for help, or has a word completed, shall have it whatever a file says.
+        if not ctx.resilient_parsing and not set(args) & set(self.get_help_option_names(ctx)):
+            found = {**self._in_file(ctx, given), **self._in_variables(ctx)}
+        ctx.meta[f"{_META}given"], ctx.meta[f"{_META}found"] = given, found
         ctx.default_map = {name: each.value for name, each in found.items()}
-        given = list(args)
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            raise click.UsageError(self._explained(error, ctx, given), ctx) from error
+            raise click.UsageError(self._explained(error, ctx), ctx) from error
+
+    def on_command_line(self, ctx: click.Context, args: Sequence[str]) -> dict[str, Any]:
+        """The options of a command line by their names, as they were written."""
+        try:
+            return dict(self.make_parser(ctx).parse_args(list(args))[0])
+        except click.UsageError:  # said by who parses in earnest
+            return {}
 
     def _in_variables(self, ctx: click.Context) -> dict[str, Found]:
         found = {}
@@ -112,23 +127,23 @@ class _Options(click.Command):
                 text = os.environ.get(name)
                 if text:  # one that is empty is none
                     value = _words(text) if option.multiple else text
-                    found[str(option.name)] = Found(value, f"The variable {name}")
+                    found[str(option.name)] = Found(value, f"the variable {name}")
                     break
         return found
 
-    def _in_file(self, ctx: click.Context) -> dict[str, Found]:  # noqa: ARG002 - commands have it
-        return {}
+    def _in_file(self, ctx: click.Context, args: Sequence[str]) -> dict[str, Found]:  # noqa: ARG002
+        return {}  # commands have one
 
-    def _explained(self, error: click.UsageError, ctx: click.Context, given: list[str]) -> str:
+    def _explained(self, error: click.UsageError, ctx: click.Context) -> str:
         """An error with what helps somebody who knows this command line a little."""
-        param = getattr(error, "param", None)
-        found = ctx.meta[_META].get(param.name) if param is not None else None
-        is_from = param is not None and ctx.get_parameter_source(str(param.name))
-        if found is not None and is_from is ParameterSource.DEFAULT_MAP:
-            return f"{error.format_message()} {found.where} has it."
+        name = str(getattr(getattr(error, "param", None), "name", None))
+        if ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP:
+            return (
+                f"{error.format_message()} It comes from {ctx.meta[f'{_META}found'][name].where}."
+            )
         from launcher.cli.parsing.hints import with_hint
 
-        return with_hint(error, ctx, given)
+        return with_hint(error, ctx, ctx.meta[f"{_META}given"])
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -148,8 +163,21 @@ class _Options(click.Command):
 class Command(_Options):
     """A command; its options may be in the configuration file as well."""
 
-    def _in_file(self, ctx: click.Context) -> dict[str, Found]:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Not where words are another command's, nor where the name has long meant something else.
+        is_free = all("--config" not in param.opts for param in self.params)
+        self._takes_file = is_free and not self.context_settings.get("ignore_unknown_options")
+        if self._takes_file:
+            text = "A configuration file, as before the command."
+            option = click.Option(["--config"], metavar="FILE", expose_value=False, help=text)
+            self.params.append(option)
+
+    def _in_file(self, ctx: click.Context, args: Sequence[str]) -> dict[str, Found]:
         named = ctx.find_root().params.get("config")
+        if self._takes_file and any(each.startswith("--config") for each in args):
+            own = self.on_command_line(ctx, args).get("config")
+            named = Path(own) if own else named
         here = [] if named else [name for name in FILES if Path(name).is_file()]
         if not named and not here:
             return {}
@@ -163,14 +191,22 @@ class Command(_Options):
         return {str(options[key].name): Found(*each) for key, each in found.items()}
 
     def settings(self, ctx: click.Context) -> Iterator[Setting]:
-        """The options that are not left to their defaults."""
+        """The options that are not left to their defaults, in the order of ``--help``."""
+        written = self.on_command_line(ctx, ctx.meta[f"{_META}given"])
         for option in self.settable():
-            source = ctx.get_parameter_source(str(option.name))
+            name = str(option.name)
+            source = ctx.get_parameter_source(name)
+            found = ctx.meta[f"{_META}found"].get(name)
             if source is ParameterSource.COMMANDLINE:
-                yield Setting(flag_of(option), ctx.params[str(option.name)], "the command line")
-            elif source is ParameterSource.DEFAULT_MAP:
-                found = ctx.meta[_META][option.name]
-                yield Setting(flag_of(option), found.value, found.where)
+                found = Found(written.get(name), "the command line")
+            elif source is not ParameterSource.DEFAULT_MAP:
+                continue
+            flag = flag_of(option)
+            if option.is_flag:
+                is_off = not ctx.params[name] and option.secondary_opts
+                yield Setting(option.secondary_opts[0] if is_off else flag, True, found.where)
+            else:
+                yield Setting(flag, found.value, found.where)
 
 
 class Group(_Options, click.Group):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 import click
@@ -32,7 +33,7 @@ _WITHOUT_ARGUMENT = {
 }
 
 
-def with_hint(error: click.UsageError, ctx: click.Context, arguments: list[str]) -> str:
+def with_hint(error: click.UsageError, ctx: click.Context, arguments: Sequence[str]) -> str:
     """The error's words, with a sentence that helps where there is one.
 
     :param arguments: what stood on the command line after the command's name.
@@ -45,11 +46,16 @@ def with_hint(error: click.UsageError, ctx: click.Context, arguments: list[str])
         return said + ("" if error.possibilities else _option(error.option_name, ctx))
     if isinstance(error, click.MissingParameter):
         if error.param is not None and error.param.name == "model_uri":
-            return said + _model(_words(ctx, arguments), ctx)
+            model = _model(_words(ctx, arguments), ctx)
+            return f"{said} Here: {model}" if model else said
         known = _WITHOUT_ARGUMENT.get(str(ctx.info_name))
         return f"{said} {known}" if known and isinstance(error.param, click.Argument) else said
     if "unexpected extra argument" in said:
-        return said + _model(_words(ctx, arguments), ctx)
+        is_there = ctx.params.get("model_uri")
+        model = "" if is_there else _model(_words(ctx, arguments), ctx)
+        return f"{said}. A model goes after -m: {model}" if model else f"{said}."
+    if "'-h' requires an argument" in said:
+        return f"{said} It is the host here, as in MLflow; --help shows the options."
     return said
 
 
@@ -95,7 +101,7 @@ def _elsewhere(name: str, root: click.Context) -> str:
     return f" {' and '.join(having)} {'have' if having[1:] else 'has'} it." if having else ""
 
 
-def _words(ctx: click.Context, arguments: list[str]) -> list[str]:
+def _words(ctx: click.Context, arguments: Sequence[str]) -> list[str]:
     """What is no option among the arguments."""
     try:
         return ctx.command.make_parser(ctx).parse_args(list(arguments))[1]
@@ -104,8 +110,6 @@ def _words(ctx: click.Context, arguments: list[str]) -> list[str]:
 
 
 def _model(words: list[str], ctx: click.Context) -> str:
-    """That a model goes after ``-m``, where the command takes one and has got a word."""
+    """The command with the first word as its model, where it takes one; else empty."""
     takes_one = any(param.name == "model_uri" for param in ctx.command.params)
-    if not takes_one or not words:
-        return ""
-    return f" A model goes after -m: {ctx.command_path} -m {words[0]}"
+    return f"{ctx.command_path} -m {words[0]}" if takes_one and words else ""

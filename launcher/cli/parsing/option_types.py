@@ -16,17 +16,21 @@ if TYPE_CHECKING:
 
 
 class _Quantity(click.ParamType[float]):
-    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+    def __init__(self, name: str, parse: Callable[[str], float], least: float = 0) -> None:
         self.name = name
         self._parse = parse
+        self._least = least
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         try:
-            return self._parse(str(value))
+            found = self._parse(str(value))
         except ValueError as error:
             return self.fail(str(error), param, ctx)
+        if found < self._least:
+            self.fail(f"{value} is less than {self._least:g}.", param, ctx)
+        return found
 
 
 class _EnvManager(click.ParamType[str]):
@@ -54,11 +58,28 @@ class _EnvManager(click.ParamType[str]):
         return click.Choice(choices())
 
 
+class _Platform(click.Choice[str]):
+    """A platform by conda's name (those of `envs.pip.platforms`)."""
+
+    def __init__(self) -> None:
+        super().__init__(["linux-64", "linux-aarch64", "osx-64", "osx-arm64"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if str(value).lower().startswith("win"):
+            self.fail("Models are served on Linux and macOS, not on Windows.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class _ModelUri(click.ParamType[str]):
     name = "uri"
 
     def get_missing_message(self, *args: Any, **kwargs: Any) -> str:  # noqa: ARG002
         return "The model goes there: -m PATH, or -m models:/NAME@ALIAS."
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return click.Path(file_okay=False).shell_complete(ctx, param, incomplete)
 
 
 class DataPath(click.ParamType[str]):
@@ -97,9 +118,11 @@ DATA_PATH = DataPath()
 FORMATS = ["csv", "json", "jsonl", "parquet"]
 ENV_MANAGER = _EnvManager()
 MODEL_URI = _ModelUri()
+PLATFORM = _Platform()
 PORT = click.IntRange(0, 65535)
 AGE = _Quantity("age", parse_age)
 SIZE = _Quantity("size", parse_size)
+BODY_SIZE = _Quantity("size", parse_size, least=1)
 
 
 class _File(click.Path):

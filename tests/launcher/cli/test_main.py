@@ -21,15 +21,36 @@ from tests.launcher.launcher_process import run_to_end
         (["something"], "No such command 'something'."),
         (["serve", "fixtures/iris"], "The model goes there: -m PATH"),
         (["serve", "--modl-uri", "x"], "--model-uri"),
+        (["serve", "fixtures/iris"], "Here: launcher serve -m fixtures/iris"),
+        (["predict", "models:/iris@champion"], "Here: launcher predict -m models:/iris@champion"),
+        (["serve", "-m", "x", "y"], "Got unexpected extra argument (y)."),
+        (["generate-manifest", "x"], "goes after -m: launcher generate-manifest -m x"),
+        (["fixtures/iris"], "To serve a model: launcher serve -m fixtures/iris"),
+        (["models:/iris@champion"], "To serve a model: launcher serve -m models:/iris@champion"),
+        (["models", "serve", "-m", "x"], "`launcher serve` is what MLflow calls `models serve`."),
+        (["models", "build-docker"], "`launcher build-docker` is what MLflow calls"),
+        (["models", "shw"], "Did you mean 'show'?"),
+        (["serve", "--pip-requirements-override", "x"], "predict has it."),
+        (["prepare-env", "--port", "1"], "serve has it."),
+        (["serve", "--num-workers", "2"], "It is called --workers here."),
+        (["serve", "--daemon"], "It is called --detach here."),
+        (["serve", "-m", "x", "--debug"], "It goes before the command: launcher --debug ... serve"),
+        (
+            ["serve", "-m", "x", "-h"],
+            "It is the host here, as in MLflow; --help shows the options.",
+        ),
+        (["ping"], "The server's address goes there: launcher ping http://127.0.0.1:5000."),
+        (["call"], "A URL or a name of `launcher ps` goes there"),
+        (["ps", "--jsn"], "--json"),
     ],
 )
 def test_what_is_nearly_right_is_told_how_it_is_right(arguments: list[str], said: str) -> None:
-    result = CliRunner().invoke(main, arguments)
+    result = CliRunner().invoke(main, arguments, prog_name="launcher")
     assert result.exit_code == 2
     assert said in result.output
 
 
-@pytest.mark.parametrize("command", [[], ["ps"], ["envs", "prune"], ["predict"]])
+@pytest.mark.parametrize("command", [[], ["ps"], ["envs", "prune"], ["predict"], ["serve"]])
 def test_help_is_short_too(command: list[str]) -> None:
     short, long = (CliRunner().invoke(main, [*command, flag]) for flag in ("-h", "--help"))
     assert short.exit_code == 0

@@ -29,6 +29,7 @@ from tests.launcher.launcher_process import (
     ObedientModel,
     command,
     invoke,
+    run_with,
     wait_until_gone,
 )
 
@@ -118,6 +119,9 @@ def test_one_name_that_is_wrong_keeps_no_other_from_being_stopped(
     run: Run, obedient: ObedientModel
 ) -> None:
     detach(run, obedient, "--name", "mine")
+    words = {"COMP_WORDS": "launcher stop m", "COMP_CWORD": "2"}
+    completed = run_with(_LAUNCHER_COMPLETE="bash_complete", **words)
+    assert completed.stdout == "plain,mine\n"
     follower = subprocess.Popen(
         [sys.executable, "-m", "launcher", "logs", "-f", "mine"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -170,6 +174,17 @@ def test_detach_fails_with_the_reason(run: Run, obedient: ObedientModel) -> None
     assert "RuntimeError: the weights are damaged" in done.stderr
     assert "Log: " in done.stderr
     assert listed(run) == []
+
+
+@pytest.mark.usefixtures("own_home")
+def test_a_variable_puts_one_launcher_in_the_background(run: Run, obedient: ObedientModel) -> None:
+    """It has the same variables, and serves itself."""
+    variables = {"MODEL_URI": str(obedient.path), "PORT": "0", "DETACH": "yes", "NAME": "mine"}
+    given = {f"LAUNCHER_SERVE_{name}": value for name, value in variables.items()}
+    done = run_with("serve", "--env-manager", "local", **given)
+    assert done.returncode == 0, done.stderr
+    assert [each["name"] for each in listed(run)] == ["mine"]
+    assert run("stop", "mine").returncode == 0
 
 
 @pytest.mark.usefixtures("own_home")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -41,6 +44,23 @@ def test_a_taken_port_is_an_error_that_names_it() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"Port {port} on 127.0.0.1 is taken"):
             bind_socket("127.0.0.1", port)
+
+
+def test_a_taken_port_says_who_has_it_and_which_is_free() -> None:
+    script = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1])"
+    with subprocess.Popen(
+        [sys.executable, "-uc", f"{script}; input()", "that-has-it"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as holder:  # fmt: skip
+        assert holder.stdout
+        port = int(holder.stdout.readline())
+        with pytest.raises(UsageError) as raised:
+            bind_socket("127.0.0.1", port)
+        assert f"taken by process {holder.pid} ({sys.executable} -uc" in raised.value.message
+        offered = re.match(r"(\d+) is free: --port \1\.", raised.value.hint or "")
+        assert offered
+        bind_socket("127.0.0.1", int(offered[1])).close()
+        holder.communicate("")
 
 
 def test_a_port_that_another_launcher_has_bound_is_taken_too() -> None:

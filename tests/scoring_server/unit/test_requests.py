@@ -282,3 +282,60 @@ def test_half_a_surrogate_pair_in_a_column_name_is_refused(models):
     if int(pd.__version__.split(".")[0]) >= 2:
         # pandas 1 keeps such names, and the table is refused for its shape.
         assert "not Unicode" in message
+
+
+OBJECT = {"type": "object", "properties": {"a": {"type": "long"}}, "required": True}
+LONGS = {"type": "array", "items": {"type": "long"}, "required": True}
+MATRIX = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}
+
+
+def of_column(value):
+    return {"dataframe_split": {"columns": ["x"], "data": [[value]]}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        (OBJECT, of_column([1]), "Expected an object, got array [1]."),
+        (OBJECT, {"inputs": 1}, "Input 'x' cannot be read as object {a: long}: Expected an object"),
+        (LONGS, of_column("q"), "Column 'x' cannot be read as array of long: Expected an array, got"
+         " string 'q'."),
+        (LONGS, {"inputs": {"x": [1, True]}}, "Expected long, got true."),
+        (LONGS, of_column([[1]]), "Expected long, got array [1]."),
+        ({"type": "double"}, of_column({"a": 1}), "got object {'a': 1}."),
+        ({"type": "double"}, {"dataframe_split": {"columns": ["x"], "data": [[1], [None], ["q"]]}},
+         "Column 'x' cannot be read as double: got string 'q' in row 3 of 3."),
+        ({"type": "double"}, {"instances": [{"x": 1}, {"x": "q"}]}, "Input 'x' cannot be read as"
+         " double: got string 'q'."),
+        ({"type": "double"}, {"instances": [[1, 2], [3]]}, "got lists of different lengths"),
+        ({"type": "double"}, {"instances": [[1, 2]]}, "Column 'x': expected double, got array"),
+        ({"type": "double"}, {"inputs": {"y": 1}}, "The inputs ['x'] are missing."),
+        ({"type": "binary"}, {"dataframe_split": {"columns": ["x"], "data": [[None], [1]]}},
+         "Expected base64 text, got null."),
+        ({"type": "datetime"}, of_column("q"), "Column 'x' cannot be read as datetime (ISO 8601):"
+         " got string 'q'."),
+        ({"type": "datetime"}, {"instances": [[1, 2]]}, "Column 'x': expected datetime, got array"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_field_what_was_sent_and_what_is_wanted(models, kind, body, said):
+    client = models.client(inputs=[{"required": True, **kind, "name": "x"}])
+    refused = post(client, body)
+    assert refused.status_code == 400
+    assert said in json.loads(refused.get_data())["message"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sent", "said"),
+    [
+        ([{"type": "double"}], {"inputs": [[[1]]]}, "Expected a table, which has two dimensions"),
+        ([MATRIX], {"inputs": [{"x": 1}]}, "send one array of values, not objects."),
+        ([MATRIX], of_column(1), "the table holds single values, which do not fill shape (-1, 2)."),
+        ([{"type": "double", "name": name} for name in "xy"],
+         {"inputs": {"x": [1, 2], "y": [1, 2, 3]}},
+         "The inputs differ in their number of rows: {'x': 2, 'y': 3}."),
+    ],
+)  # fmt: skip
+def test_a_refused_shape_is_told_without_the_words_of_pandas(models, inputs, sent, said):
+    refused = post(models.client(inputs=inputs), sent)
+    assert refused.status_code == 400
+    assert said in json.loads(refused.get_data())["message"]
