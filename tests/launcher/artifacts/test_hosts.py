@@ -5,20 +5,24 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import shutil
+import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import asyncssh
 import pytest
+import requests
 
 from launcher.artifacts import ModelSource, ModelURIError, resolve_model
 from launcher.artifacts.stores.hosts import CONNECTIONS
 from launcher.artifacts.uris import redact
 from tests.launcher.artifacts import servers
 from tests.launcher.artifacts.hosts import PASSWORD, USER, Host, ftp_server, sftp_server
+from tests.launcher.launcher_process import Launcher, ObedientModel
 
 pytestmark = [
     pytest.mark.usefixtures("home"),
@@ -192,6 +196,29 @@ def test_a_wrong_password_is_said_without_it(host: Host) -> None:
     error = refused(host.uri(MODEL, f"{USER}:wrong-{quote(PASSWORD, safe='')}"))
     assert "does not let the user" in error.message
     assert "wrong" not in error.message + error.hint
+
+
+@pytest.mark.slow
+def test_a_served_model_tells_no_password(
+    folder: Path, launch: Callable[..., Launcher], obedient: ObedientModel
+) -> None:
+    shutil.copytree(obedient.path, folder / "obedient")
+    with ftp_server(folder) as host:
+        served = launch(
+            *("serve", "-m", host.uri("obedient", LOGIN), "-p", "0", "--env-manager", "local"),
+            *("--name", "host", "--ready-file", folder / "ready"),
+        )
+        url = served.ready()
+        told = requests.get(f"{url}/info", timeout=30).text + (folder / "ready").read_text()
+        told += subprocess.run(
+            [sys.executable, "-m", "launcher", "ps", "--json"],
+            stdout=subprocess.PIPE, text=True, check=True,
+        ).stdout  # fmt: skip
+        served.stop()
+    told += served.output
+    assert host.uri("obedient") in told
+    assert PASSWORD not in told
+    assert quote(PASSWORD, safe="") not in told
 
 
 @pytest.mark.parametrize("scheme", ["ftp", "sftp"])
