@@ -62,6 +62,8 @@ def test_a_file_is_sent_as_it_is(
     (tmp_path / name).write_text(content)
     expected = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
     pd.testing.assert_frame_equal(server.predict(tmp_path / name), expected)
+    expected.to_parquet(tmp_path / "rows.parquet")
+    pd.testing.assert_frame_equal(server.predict(str(tmp_path / "rows.parquet")), expected)
 
 
 def test_files_that_cannot_be_sent_are_bad_usage(server: launcher.Server, tmp_path: Path) -> None:
