@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,7 @@ import click
 from launcher.cli.environments import engine_name
 from launcher.cli.output import print_json
 from launcher.cli.parsing.command import Command, in_group
-from launcher.cli.parsing.option_types import MODEL_URI
+from launcher.cli.parsing.option_types import MODEL_URI, PLATFORM
 from launcher.cli.parsing.options import (
     as_of_option,
     env_manager_option,
@@ -37,7 +38,7 @@ _MODEL_SECONDS = 300.0
 )  # fmt: skip
 @click.option(
     "--platform", "platforms", multiple=True,
-    type=click.Choice(["linux-64", "linux-aarch64", "osx-64", "osx-arm64"]),
+    type=PLATFORM,
     help="What the lockfile is for, several times for several in one file: Linux from glibc 2.28 "
     "on, macOS from 13.0 on.  [default: this machine]",
 )  # fmt: skip
@@ -85,8 +86,7 @@ def lock(
         options = EnvironmentOptions(env_manager, as_of=as_of)
         refuse_without_requirements(model, options)
         spec = environment_spec(model, options, engine)
-        folder = output or model.path
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = _writable(output or model.path)
         written = write_lockfile(
             spec, folder, report=console.under_way, offline=is_offline, platforms=platforms
         )
@@ -96,6 +96,23 @@ def lock(
     else:
         meant = f" for {', '.join(platforms)}" if platforms else ""
         click.echo(f"{written.path}: {written.packages} packages{meant} as of {written.as_of}")
+
+
+def _writable(folder: Path) -> Path:
+    """The folder, made if need be; before minutes go into resolving.
+
+    :raises UsageError: no file can be put there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(prefix=".launcher-", dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be written to: {error.strerror}.",
+            "Give a folder of yours, with --output.",
+        ) from error
+    return folder
 
 
 @click.command(cls=Command)
@@ -122,8 +139,8 @@ def doctor(
 ) -> None:
     """Say what this machine has of what the launcher uses, and what a model would need.
 
-    Builds and changes nothing; with -m a model that is elsewhere is fetched. Exits with 1 where
-    something is missing that is needed.
+    Builds nothing; with -m a model that is elsewhere is fetched. Exits with 1 where
+    something is missing that is needed: with -m, for serving that model.
     """
     from launcher.commands.environment import BuildOptions, EnvironmentOptions
     from launcher.inspection.findings import Probe, run_probes
@@ -138,11 +155,12 @@ def doctor(
 
         request = ModelRequest(model_uri, None, build.is_offline, flavor)
         options = EnvironmentOptions(env_manager, build=build)
-        probe = Probe("model", "", lambda: model_findings(request, options))
+        probe = Probe("model", "", lambda: model_findings(request, options, findings))
         of_model = run_probes([probe], _MODEL_SECONDS)
-    failed = any(each.is_failure for each in (*findings, *of_model))
-    # What ended before its last line has not said that the model could be served.
-    failed = failed or (model_uri is not None and of_model[-1].name != "serve")
+        # What ended before its last line has not said that the model could be served.
+        failed = of_model[-1].name != "serve" or of_model[-1].is_failure
+    else:
+        failed = any(each.is_failure for each in findings)
     if as_json:
         model = {"uri": model_uri, "findings": [each.as_json() for each in of_model]}
         machine = [each.as_json() for each in findings]

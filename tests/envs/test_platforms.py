@@ -102,6 +102,24 @@ def test_a_platform_that_is_not_in_it_is_refused(
     )
 
 
+def test_a_package_without_a_wheel_for_a_platform_is_named_with_it(
+    tmp_path: Path, make_wheel: Callable[..., Path]
+) -> None:
+    make_wheel(tmp_path / "wheels", "oak", "1.0", tag=f"py3-none-{TAGS['linux-64']}")
+    spec = EnvSpec(
+        requirements=("--no-index", f"--find-links {tmp_path / 'wheels'}", "oak==1.0"),
+        build_requirements=(),
+        base_dir=tmp_path,
+    )
+    store = EnvStore(tmp_path / "home")
+    with pytest.raises(EnvError) as raised:
+        write_lockfile(spec, tmp_path, store=store, platforms=("linux-64", "osx-arm64"))
+    assert raised.value.message.startswith("The requirements cannot be resolved for osx-arm64: oak")
+    assert raised.value.hint is not None
+    assert "leave that platform out" in raised.value.hint
+    assert not (tmp_path / "pylock.toml").exists()
+
+
 def test_uv_reads_it_for_each_platform(locked: tuple[EnvSpec, EnvStore], tmp_path: Path) -> None:
     lockfile = locked[0].lockfile
     assert lockfile is not None
