@@ -77,6 +77,8 @@ def test_a_server_that_has_died_is_an_error_with_the_end_of_its_log(
     obedient: ObedientModel,
 ) -> None:
     with serve(obedient) as server:
+        with pytest.raises(launcher.ServerNotReadyError, match=r"within 0\.1 s"):
+            server.predict(command("sleep 1"), timeout=0.1)
         family = family_of(server.pid)
         os.kill(server.pid, signal.SIGKILL)
         wait_until_gone(family[1:])
