@@ -1,4 +1,4 @@
-"""``launcher lock`` and ``launcher doctor``: this machine and others."""
+"""``launcher lock``, ``doctor`` and ``diff``: what a model needs, here and on other machines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from launcher.cli.environments import engine_name
 from launcher.cli.output import print_json
 from launcher.cli.parsing.command import Command, in_group
-from launcher.cli.parsing.option_types import MODEL_URI, PLATFORM
+from launcher.cli.parsing.option_types import DATA_PATH, MODEL_URI, PLATFORM
 from launcher.cli.parsing.options import (
     as_of_option,
     env_manager_option,
@@ -23,6 +23,7 @@ from launcher.cli.parsing.options import (
 from launcher.errors import UsageError
 
 if TYPE_CHECKING:
+    from launcher.inspection.differences import Change, Section, Side
     from launcher.inspection.findings import Finding
 
 # A model that is elsewhere is fetched.
@@ -182,3 +183,92 @@ def _print_findings(findings: list[Finding]) -> None:
         click.echo(f"{state:<8} {each.name:<{width}}  {each.text}{purpose}")
         if each.hint and each.state != "ok":
             click.echo(f"{'':<{width + 11}}{each.hint}")
+
+
+@click.command(cls=Command)
+@click.argument("a", metavar="A", type=DATA_PATH)
+@click.argument("b", metavar="B", type=DATA_PATH)
+@click.option(
+    "--flavor",
+    type=click.Choice(["python_function", "crate"]),
+    help="What the models are used as, if they have both.",
+)
+@in_group("Environment", env_manager_option, as_of_option, offline_option)
+@json_option
+@click.pass_context
+def diff(
+    ctx: click.Context,
+    a: str,
+    b: str,
+    flavor: str | None,
+    env_manager: str,
+    as_of: str,
+    offline: bool | None,
+    as_json: bool,
+) -> None:
+    """Say in what two models differ: versions, flavors, requirements, signature, environment.
+
+    A and B are folders, or URIs as serve takes them. Exits with 0 where they are the same, with 1
+    where they differ, with 2 or 3 where one cannot be read. Names, ids, days, sizes and the files
+    of the models themselves are not compared.
+    """
+    from launcher.commands.environment import BuildOptions, EnvironmentOptions
+    from launcher.commands.model_opening import ModelRequest
+    from launcher.console import Console, clear
+    from launcher.inspection.differences import compare, open_side
+    from launcher.supervision.stop_signals import stop_requests_raise
+
+    build = BuildOptions(offline)
+    options = EnvironmentOptions(env_manager, as_of=as_of, build=build)
+    console = Console(quiet=as_json)
+    with stop_requests_raise():
+        sides = [
+            open_side(ModelRequest(uri, None, build.is_offline, flavor), options, console)
+            for uri in (a, b)
+        ]
+        sections = compare(*sides)
+        clear()
+    is_same = not any(section.changes for section in sections)
+    if as_json:
+        print_json(
+            {
+                "same": is_same,
+                "a": sides[0].as_json(),
+                "b": sides[1].as_json(),
+                "differences": {
+                    section.name: [change._asdict() for change in section.changes]
+                    for section in sections
+                },
+                "notes": {section.name: section.note for section in sections if section.note},
+            }
+        )
+    else:
+        _print_page(sides, sections)
+    ctx.exit(0 if is_same else 1)
+
+
+def _print_page(sides: list[Side], sections: list[Section]) -> None:
+    for name, side in zip("AB", sides, strict=True):
+        click.echo(f"{name}  {side.source.uri}: {side.title}")
+    for section in sections:
+        if section.changes:
+            click.echo(f"\n{section.name}" + (f" ({section.note})" if section.note else ""))
+        width = max((len(change.name) for change in section.changes), default=0)
+        for change in section.changes:
+            click.echo(f"  {_line(change, width)}".rstrip())
+    same = [
+        section.name + (f" ({section.note})" if section.note else "")
+        for section in sections
+        if not section.changes
+    ]
+    if same:
+        click.echo(f"\nthe same: {', '.join(same)}")
+
+
+def _line(change: Change, width: int) -> str:
+    name = change.name.ljust(width)
+    if change.a is None:
+        return f"+ {name}  {change.b}"
+    if change.b is None:
+        return f"- {name}  {change.a}"
+    return f"~ {name}  {change.a} -> {change.b}"

@@ -34,6 +34,7 @@ _COMMANDS = {
         "parsing.completion",
         "Print what a shell completes a command line with.",
     ),
+    "diff": ("machines", "Say in what two models differ."),
     "doctor": ("machines", "Say what this machine has, and what a model would need."),
     "envs": ("environments", "List, show, run and prune cached environments."),
     "generate-dockerfile": ("images", "Write what an image that serves a model is built from."),

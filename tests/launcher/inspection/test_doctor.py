@@ -105,8 +105,7 @@ def test_what_the_machine_lacks_counts_for_the_model(run: Run, tmp_path: Path) -
     assert (code, found["ok"]) == (1, False)
     assert found["model"]["findings"][-1]["text"] == "would fail: index, home"
     # Where nothing has to be installed, nobody asks an index.
-    home = {"LAUNCHER_HOME": str(tmp_path / "home"), "PIP_INDEX_URL": index}
-    code, found = doctor(run, "-m", model, "--env-manager", "local", **home)
+    code, found = doctor(run, "-m", model, "--env-manager", "local", PIP_INDEX_URL=index)
     assert (code, found["ok"]) == (0, True)
     assert by_name(found["machine"])["index"]["state"] == "missing"
 
