@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections import deque
-from typing import Deque, List
+from typing import Deque, List, Optional
 
 from .. import events
 from ..errors import DEADLINE_EXCEEDED, INTERNAL_ERROR, ScoringError, code_of_status
@@ -15,6 +15,7 @@ from ..route_table import Match
 from ..routes import PAGES, WANTS_TIMING, Answer, server_timing
 from ..service import Service
 from ..status import StatusChannel
+from ..tracing.tracer import Tracer
 from ..worker import channel
 from .access_log import AccessLog
 from .deadlines import Deadlines
@@ -50,6 +51,9 @@ class Dispatcher(WorkerEvents):
         self._page_deadlines = Deadlines(loop, _PAGE_SECONDS, self._timed_out)
         self.metrics = Metrics(settings)
         self.access_log = AccessLog(loop, settings)
+        self.tracer: Optional[Tracer] = None
+        if settings.traces is not None:
+            self.tracer = Tracer(loop, settings.traces, service.config)
         self.pool = WorkerPool(service, processes, self)
         self.pages = Pages(service, processes, self)
 
@@ -119,6 +123,7 @@ class Dispatcher(WorkerEvents):
             load_seconds=self.pool.load_seconds,
             processes=[("worker", pid) for pid in sorted(links)] + self.pages.processes(),
             replaced=self.pool.replaced,
+            untraced=None if self.tracer is None else self.tracer.dropped,
         )
 
     # --- what processes report -----------------------------------------------------------------
@@ -155,6 +160,7 @@ class Dispatcher(WorkerEvents):
         if message.kind == channel.ANSWER:
             client.answer(request, Answer(status, headers, message.body))
         elif message.kind == channel.BEGIN:
+            request.streamed = time.monotonic()
             client.begin(request, status, headers)
         elif message.kind == channel.PIECE:
             if self._deadlines is not None:
@@ -163,6 +169,8 @@ class Dispatcher(WorkerEvents):
         elif message.kind == channel.END:
             request.status = 200 if message.meta is None else 500
             client.end(request, complete=message.meta is None)
+            if message.meta is not None:
+                self.done(request)
 
     def lost(self, requests: List[PendingRequest], reason: str) -> None:
         for request in requests:
@@ -249,6 +257,9 @@ class Dispatcher(WorkerEvents):
         if request.dispatched is not None:
             self.metrics.observe_wait(request.dispatched - request.arrived)
         self.access_log.note(request, now)
+        if request.trace is not None:
+            assert self.tracer is not None
+            self.tracer.finish(request, now)
 
 
 def is_for_pages(match: Match) -> bool:

@@ -20,6 +20,7 @@ from ..route_table import Match
 from ..routes import FRONT, Answer, Request, RouteGroup, Vitals
 from ..service import Service
 from ..status import StatusChannel
+from ..tracing.tracer import Tracer
 from .accepting import Acceptor
 from .connection import Connection
 from .connections import Connections
@@ -75,6 +76,7 @@ class Front(RequestHandler, Vitals):
             self._scratch = Scratch(self._settings.scratch, os.getpid())
         self._processes = Processes(self._connections, self._scratch)
         self._dispatcher = Dispatcher(service, self._processes, status)
+        self._tracer = self._dispatcher.tracer
         self._pool = self._dispatcher.pool
 
     # --- life ----------------------------------------------------------------------------------
@@ -99,6 +101,8 @@ class Front(RequestHandler, Vitals):
             self._listen()
             await self._stopped.wait()
         self._dispatcher.access_log.flush()
+        if self._tracer is not None:
+            self._tracer.flush()
         return 0
 
     def _listen(self) -> None:
@@ -178,6 +182,8 @@ class Front(RequestHandler, Vitals):
         head, match = request.head, request.match
         route = match.route
         problem = match.group.problem(match.params) if match.params else None
+        if self._tracer is not None:
+            self._trace(request, self._tracer)
         if route is None:
             answer = self._preflight(head, match) or match.refusal(head.method, head.path)
             request.client.answer(request, answer)
@@ -195,16 +201,26 @@ class Front(RequestHandler, Vitals):
         else:
             self._dispatcher.put(request)
 
+    @staticmethod
+    def _trace(request: PendingRequest, tracer: Tracer) -> None:
+        """Begin its span; probes have one only where their sender traces them."""
+        route, headers = request.match.route, request.head.headers
+        if route is None or route.answered_by != FRONT or "traceparent" in headers:
+            request.trace = tracer.begin(headers)
+
     def refuse(self, client: Client, head: Optional[Head], error: HttpError) -> None:
         # No error of a head, or of what it lacks, says that its sender has the token.
         is_known = head is not None and error.status != 401
         # What has no head has no route, whichever path the log gives it.
         asked = ("", "") if head is None else (head.method, head.path)
         match = self._service.table.find(*asked)
+        has_head = head is not None
         head = head or Head("GET", "/", "1.1", {})
         head.keep_alive = False
         request = PendingRequest(client, head, match, b"", time.monotonic())
         request.is_known = is_known
+        if has_head and self._tracer is not None:
+            self._trace(request, self._tracer)
         self._dispatcher.answer_error(request, error.status, error.message)
 
     def client_gone(self, request: PendingRequest) -> None:

@@ -15,6 +15,7 @@ from ..memory import unbounded
 from ..model.loading import LoadedModel
 from ..routes import Answer, Request
 from ..service import EXIT_MODEL_ENDED, EXIT_OUT_OF_MEMORY, Handler
+from ..tracing.joining import carrier_of
 from .batching import Batcher
 from .protocol import WireProtocol
 from .scorer import Scorer
@@ -35,6 +36,7 @@ class Application(Handler):
         self.scorer = Scorer(config, model, bounds_memory=has_process)
         self._is_debugged = config.server.debug
         self._has_bound = config.server.worker_memory is not None
+        self._is_traced = config.server.traces is not None
         self.can_batch = config.server.max_batch_rows > 0 and model.predict_stream is None
         # What the compressed bodies of one batch may decode to, together.
         self._most_decoded = config.server.max_body
@@ -92,7 +94,10 @@ class Application(Handler):
 
     def _read(self, request: Request, stages: Stages) -> ModelInput:
         with Timed(stages, PARSE):
-            return self.scorer.read(request)
+            model_input = self.scorer.read(request)
+        if self._is_traced:
+            model_input.trace = carrier_of(request.headers)
+        return model_input
 
     def _write(
         self, request: Request, model_input: ModelInput, predictions: Any, stages: Stages

@@ -17,6 +17,7 @@ from ..model.loading import LoadedModel
 from ..routes import Request
 from ..signature.examples import example_conversion
 from ..signature.signature import Signature
+from ..tracing.joining import joined
 from .protocol import WireProtocol
 from .stages import PREDICT, Stages, Timed
 
@@ -92,7 +93,10 @@ class Scorer:
         """
         with Timed([] if stages is None else stages, PREDICT):
             try:
-                return self.model.predict(model_input.data, model_input.params)
+                if model_input.trace is None:
+                    return self.model.predict(model_input.data, model_input.params)
+                with joined(model_input.trace):
+                    return self.model.predict(model_input.data, model_input.params)
             # A model may raise anything, and sys.exit() in a model must not end the server.
             except (Exception, SystemExit) as error:
                 raise self._error(error) from error
@@ -105,7 +109,8 @@ class Scorer:
         predict_stream: Any = self.model.predict_stream
         data = single_input(model_input.data)
         try:
-            yield from predict_stream(data, model_input.params)
+            with joined(model_input.trace or {}):
+                yield from predict_stream(data, model_input.params)
         except NotImplementedError as error:
             raise CannotStreamError from error
         except (Exception, SystemExit) as error:
