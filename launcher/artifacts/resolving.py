@@ -152,7 +152,7 @@ def _open_store(location: str, context: Context) -> Store:
     if scheme in ("hdfs", "viewfs"):
         from launcher.artifacts.stores.hadoop import open_hadoop_store
 
-        return open_hadoop_store(location)
+        return open_hadoop_store(location, context.report)
     if scheme in ("mlflow-artifacts", "http", "https"):
         api, root = _proxied(location)
         return ProxiedStore(Client(_proxy_settings(api), context.report), api, root)

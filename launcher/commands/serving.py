@@ -161,7 +161,7 @@ class _Serving:
         presence = Presence(
             name=name,
             url=self._url,
-            model_uri=options.model_uri,
+            model_uri=options.model_request().shown,
             folder=self._folder,
             ready_file=options.ready_file,
             log=log,
@@ -209,7 +209,7 @@ class _Serving:
         request = self._options.model_request()
 
         def moved() -> None:
-            self._console.step(f"{request.uri} has moved")
+            self._console.step(f"{request.shown} has moved")
             supervisor.post(model.reload)
 
         return ModelWatch(
@@ -237,7 +237,7 @@ class _Serving:
             source,
             Assignment(
                 model,
-                options.model_uri,
+                request.shown,
                 runtime,
                 self._server,
                 identity_of(source, model, options.name),

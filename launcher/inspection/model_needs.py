@@ -74,7 +74,7 @@ def _verdict(request: ModelRequest, found: list[Finding]) -> Finding:
     if lacking:
         text = f"would fail: {', '.join(dict.fromkeys(lacking))}"
         return Finding("serve", MISSING, text, hint="See the lines above.", needed=True)
-    return Finding("serve", OK, f"would work: launcher serve -m {request.uri}")
+    return Finding("serve", OK, f"would work: launcher serve -m {request.shown}")
 
 
 def _manager(spec: EnvSpec) -> Finding:

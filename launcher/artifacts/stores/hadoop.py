@@ -7,44 +7,110 @@ https://arrow.apache.org/docs/python/filesystems.html#hadoop-distributed-file-sy
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 from envs.extras import how_to_install
-from launcher.artifacts.source import ModelURIError
-from launcher.artifacts.stores.objects import ObjectStore
+from launcher.artifacts.bodies import BLOCK
+from launcher.artifacts.settings import web_settings
+from launcher.artifacts.source import ModelURIError, Report
+from launcher.artifacts.stores.hosts import Dropped, Found, HostStore
+from launcher.artifacts.transfer.download import refuse_count
 from launcher.artifacts.uris import redact
 
 
-def open_hadoop_store(uri: str) -> ObjectStore:
+def open_hadoop_store(uri: str, report: Report) -> HostStore:
     """Return the store for `hdfs://HOST:PORT/path`, or `hdfs:///path` on the configured host.
 
     `MLFLOW_KERBEROS_USER`, `MLFLOW_KERBEROS_TICKET_CACHE` and `MLFLOW_PYARROW_EXTRA_CONF` count.
 
-    :raises ModelURIError: it is of another form, a package or Hadoop's library is missing, or the
-        host does not answer.
+    :raises ModelURIError: it is of another form, or pyarrow is not installed.
     """
     try:
-        from fsspec.implementations.arrow import ArrowFSWrapper
-        from pyarrow.fs import HadoopFileSystem
+        import pyarrow.fs  # noqa: F401
     except ImportError:
         raise ModelURIError(
             f"{urlsplit(uri).scheme}: URIs need the package pyarrow, which is not installed.",
             f"Install it: {how_to_install('hdfs')}",
         ) from None
     location = redact(uri).rstrip("/")
-    try:
-        filesystem = HadoopFileSystem(**connection_options(uri))
-    except OSError as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelURIError(
-            f"{location!r} cannot be reached ({lines[0][:300]}).",
-            "Set HADOOP_HOME (or ARROW_LIBHDFS_DIR), JAVA_HOME and CLASSPATH (what `hadoop "
-            "classpath --glob` prints), as for MLflow, and check the address.",
-        ) from None
-    wrapped: Any = ArrowFSWrapper(filesystem, skip_instance_cache=True, use_listings_cache=False)
+    options = connection_options(uri)
     # Not urlsplit's path: '#' and '?' are ordinary in names.
-    return ObjectStore(wrapped, "/" + uri.partition("://")[2].partition("/")[2], location)
+    root = "/" + uri.partition("://")[2].partition("/")[2]
+    patience = web_settings(location).patience
+    return HostStore(lambda: HadoopConnection(options, location), location, root, patience, report)
+
+
+class HadoopConnection:
+    """See Connection.
+
+    :param location: what people call the model's place.
+    """
+
+    def __init__(self, options: dict[str, Any], location: str) -> None:
+        from pyarrow.fs import HadoopFileSystem
+
+        self._location = location
+        with self._explained():
+            self._files = HadoopFileSystem(**options)
+
+    def look(self, path: str) -> Found | None:
+        """See Connection."""
+        with self._explained():
+            return _found(self._files.get_file_info(path))
+
+    def entries(self, path: str) -> Iterator[Found]:
+        """See Connection."""
+        from pyarrow.fs import FileSelector
+
+        with self._explained():
+            listed = self._files.get_file_info(FileSelector(path))
+            refuse_count(len(listed), self._location)
+            yield from filter(None, map(_found, listed))
+
+    def read(self, path: str, start: int) -> Iterator[bytes]:
+        """See Connection."""
+        with self._explained(), self._files.open_input_file(path) as file:
+            file.seek(start)
+            while block := file.read(BLOCK):
+                yield block
+
+    def close(self) -> None:
+        """See Connection: pyarrow ends it with its last use."""
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Make what pyarrow raises within the block what the store knows."""
+        try:
+            yield
+        except (FileNotFoundError, PermissionError) as error:
+            raise ModelURIError(
+                f"{self._location!r} cannot be read ({_short(error)}).",
+                "Check the path, and what that user may read.",
+            ) from None
+        except OSError as error:
+            # Its client library, or the Java machine that this starts.
+            if "unable to load" not in str(error).lower():
+                raise Dropped(_short(error)) from None
+            raise ModelURIError(
+                f"Hadoop's client library cannot be used ({_short(error)}).",
+                "Set HADOOP_HOME (or ARROW_LIBHDFS_DIR), JAVA_HOME and CLASSPATH (what `hadoop "
+                "classpath --glob` prints), as for MLflow.",
+            ) from None
+
+
+def _found(info: Any) -> Found | None:
+    """A file or a folder as pyarrow describes it; None for what is not there."""
+    if not info.is_file:
+        return Found(info.base_name, True) if info.type.name == "Directory" else None
+    return Found(info.base_name, False, info.size, str(info.mtime_ns or ""))
+
+
+def _short(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300]
 
 
 def connection_options(uri: str) -> dict[str, Any]:

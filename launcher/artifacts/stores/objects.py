@@ -43,16 +43,7 @@ _ENDPOINTS = (
     "AZURE_STORAGE_ACCOUNT_NAME",
 )
 # What each store calls a sign of the contents.
-_TAGS = (
-    "ETag",
-    "etag",
-    "md5Hash",
-    "generation",
-    "LastModified",
-    "last_modified",
-    "updated",
-    "mtime",
-)
+_TAGS = ("ETag", "etag", "md5Hash", "generation", "LastModified", "last_modified", "updated")
 _SECRET = re.compile(r"(?i)\b(sig|signature|token|key|secret|password|credential)=[^&\s\"']+")
 
 

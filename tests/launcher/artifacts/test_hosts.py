@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import random
+import shutil
+import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import asyncssh
 import pytest
+import requests
 
 from launcher.artifacts import ModelSource, ModelURIError, resolve_model
 from launcher.artifacts.stores.hosts import CONNECTIONS
 from launcher.artifacts.uris import redact
 from tests.launcher.artifacts import servers
 from tests.launcher.artifacts.hosts import PASSWORD, USER, Host, ftp_server, sftp_server
+from tests.launcher.artifacts.oracles import serving
+from tests.launcher.launcher_process import Launcher, ObedientModel
 
 pytestmark = [
     pytest.mark.usefixtures("home"),
@@ -194,6 +200,29 @@ def test_a_wrong_password_is_said_without_it(host: Host) -> None:
     assert "wrong" not in error.message + error.hint
 
 
+@pytest.mark.slow
+def test_a_served_model_tells_no_password(
+    folder: Path, launch: Callable[..., Launcher], obedient: ObedientModel
+) -> None:
+    shutil.copytree(obedient.path, folder / "obedient")
+    with ftp_server(folder) as host:
+        served = launch(
+            *("serve", "-m", host.uri("obedient", LOGIN), "-p", "0", "--env-manager", "local"),
+            *("--name", "host", "--ready-file", folder / "ready"),
+        )
+        url = served.ready()
+        told = requests.get(f"{url}/info", timeout=30).text + (folder / "ready").read_text()
+        told += subprocess.run(
+            [sys.executable, "-m", "launcher", "ps", "--json"],
+            stdout=subprocess.PIPE, text=True, check=True,
+        ).stdout  # fmt: skip
+        served.stop()
+    told += served.output
+    assert host.uri("obedient") in told
+    assert PASSWORD not in told
+    assert quote(PASSWORD, safe="") not in told
+
+
 @pytest.mark.parametrize("scheme", ["ftp", "sftp"])
 @pytest.mark.parametrize(
     "rest", ["///m", "//user:pa#ss@h/m", "//user:pa/ss@h/m", "//u:1?pa@h/m", "//h:port/m"]
@@ -289,6 +318,44 @@ def test_ssh_s_own_configuration_counts(folder: Path, ssh: Path, host_key: async
         assert hashes(found.path) == hashes(folder / MODEL)
         (ssh / "model_key").unlink()
         assert "does not let the user in" in refused(f"sftp://models/{MODEL}").message
+
+
+SSHD = """
+ListenAddress 127.0.0.1:{port}
+HostKey {key}
+AuthorizedKeysFile {keys}
+PidFile none
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+Subsystem sftp internal-sftp
+"""
+
+
+@pytest.mark.slow
+def test_openssh_s_own_server(folder: Path, ssh: Path, host_key: asyncssh.SSHKey) -> None:
+    program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+    if program is None:
+        pytest.skip("sshd is not installed: apt-get install openssh-server")
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # what it leaves behind its privileges in
+    user_key = asyncssh.generate_private_key("ssh-ed25519")
+    user_key.write_private_key(str(ssh / "id_ed25519"))
+    user_key.write_public_key(str(ssh / "authorized_keys"))
+    host_key.write_private_key(str(ssh / "host_key"))
+    (ssh / "host_key").chmod(0o600)
+    port = servers.free_port()
+    (ssh / "sshd_config").write_text(
+        SSHD.format(port=port, key=ssh / "host_key", keys=ssh / "authorized_keys")
+    )
+    host = Host("sftp", folder)
+    host.port = port
+    know(ssh, host, host_key)
+    with serving([program, "-D", "-e", "-f", str(ssh / "sshd_config")], port, ssh, {}):
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        found = resolve(host.uri(str(folder / MODEL).lstrip("/"), user))
+    assert hashes(found.path) == hashes(folder / MODEL)
 
 
 def test_paramiko_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
