@@ -64,7 +64,7 @@ class ServeKeywords(ModelKeywords, total=False):
     log_keep: int
     log_max_size: Size
     max_batch_rows: int
-    max_body: int
+    max_body: Size
     max_held: Size
     max_requests: int
     max_requests_jitter: int

@@ -55,9 +55,13 @@ def value_of(answer: bytes) -> Any:
     """What a model has answered.
 
     :returns: of ``predictions`` records with the same names as a DataFrame; numbers, texts or rows
-        of numbers as an array; all else as JSON has it. Without ``predictions`` the whole answer.
+        of numbers as an array; all else as JSON has it. Without ``predictions`` the whole answer;
+        a stream's is text.
     """
-    document = json.loads(answer)
+    try:
+        document = json.loads(answer)
+    except ValueError:
+        return answer.decode(errors="replace")
     if not isinstance(document, dict) or "predictions" not in document:
         return document
     found = document["predictions"]

@@ -163,7 +163,8 @@ class Server:
 
     def logs(self, lines: int | None = None) -> str:
         """What the server has logged, or the last lines of it."""
-        return last_lines(self.log, lines)
+        # An empty log does not stay.
+        return last_lines(self.log, lines) if self.log.exists() else ""
 
     def stop(self) -> None:
         """Have requests in flight finished, and end the server; once more does nothing.
@@ -200,6 +201,9 @@ class Server:
     def _explained(self, error: ServerNotReadyError) -> LauncherError:
         """Why there was no answer: a launcher that has ended takes the server along."""
         assert self._launcher is not None
+        if isinstance(error.__cause__, TimeoutError):
+            error.hint = "Give it more time with timeout."
+            return error
         if os.getpid() == self._owner:
             with suppress(subprocess.TimeoutExpired):
                 code = self._launcher.process.wait(_LAST_MOMENTS)
@@ -208,9 +212,7 @@ class Server:
         return self._with_log(error)
 
     def _with_log(self, error: LauncherError) -> LauncherError:
-        error.log_path = self.log
-        with suppress(FileNotFoundError):  # an empty log does not stay
-            error.log_end = self.logs(TAIL_LINES)
+        error.log_path, error.log_end = self.log, self.logs(TAIL_LINES)
         return error
 
 
@@ -246,8 +248,8 @@ def _send_file(server: calling.Server, path: Path, params: Mapping[str, Any] | N
                     raise UsageError(f"Params do not go with {kind.name}.", "Send JSON.")
                 return b"".join(calling.predictions(server, file, kind.name))
             body = file.read() if kind.name == "json" else calling.records_of_lines(file)
-    except FileNotFoundError as error:
-        raise UsageError(f"There is no file {str(path)!r}.") from error
+    except OSError as error:  # one of the connection is another error by now
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     if params is not None:
         body = calling.with_params(body, dict(params))
     return b"".join(calling.predictions(server, body, "json"))

@@ -74,6 +74,7 @@ def lock(
     from launcher.engines.registry import engine_named
     from launcher.supervision.stop_signals import stop_requests_raise
 
+    platforms = tuple(dict.fromkeys(platforms))
     console, engine = Console(quiet=as_json), engine_named(engine_name(enable_mlserver))
     is_offline = BuildOptions(offline).is_offline
     with stop_requests_raise():

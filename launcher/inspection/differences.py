@@ -69,9 +69,12 @@ class Side(NamedTuple):
 
     @property
     def title(self) -> str:
-        """One line on what it is."""
+        """One line on what it is, with the name that a registry gave it."""
         identity = identity_of(self.source, self.model, None)
-        return describe_model(self.model, identity).removeprefix("model ")
+        title = describe_model(self.model, identity).removeprefix("model ")
+        if self.source.name is not None:
+            return title
+        return title.removeprefix(f"{identity.title_of(self.model)}: ")
 
     def as_json(self) -> dict[str, Any]:
         """What is known of it, of which ids, day and size do not count as a difference."""

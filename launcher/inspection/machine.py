@@ -129,7 +129,10 @@ def _index(*, offline: bool) -> Finding:
 
 def _home() -> Finding:
     purpose = "environments, models and logs are kept there"
-    home = launcher_home()
+    try:
+        home = launcher_home()
+    except EnvError as error:
+        return Finding("home", MISSING, error.message, purpose, error.hint, needed=True)
     existing = _nearest(home)
     try:
         _try_files(existing)

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 import launcher
-from tests.launcher.api.test_serving import NOTEBOOK, read_line, run_script, say
+from tests.launcher.api.scripts import NOTEBOOK, read_line, run_script, say
 from tests.launcher.launcher_process import LONGEST, ObedientModel, wait_until_gone
 
 FRAME = pd.DataFrame({"a": [1.5, None], "b": ["x", "ü"]})

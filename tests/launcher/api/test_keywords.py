@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
 import launcher
 from launcher.api import keywords
 from launcher.api.arguments import command_line, keywords_of
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +61,15 @@ def test_the_package_is_imported_without_any_of_it() -> None:
     assert all(getattr(launcher, name).__doc__ for name in launcher.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = launcher.nothing
+
+
+def test_the_wheel_has_the_types_and_the_plugin(tmp_path: Path) -> None:
+    (built,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(built) as wheel:
+        names = wheel.namelist()
+        (points,) = (name for name in names if name.endswith("/entry_points.txt"))
+        assert "launcher/py.typed" in names
+        assert "[pytest11]\nlauncher = launcher.api.pytest_plugin" in wheel.read(points).decode()
 
 
 USES = """

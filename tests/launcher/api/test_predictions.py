@@ -62,10 +62,15 @@ def test_a_file_is_sent_as_it_is(
     (tmp_path / name).write_text(content)
     expected = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
     pd.testing.assert_frame_equal(server.predict(tmp_path / name), expected)
+    expected.to_parquet(tmp_path / "rows.parquet")
+    pd.testing.assert_frame_equal(server.predict(str(tmp_path / "rows.parquet")), expected)
 
 
 def test_files_that_cannot_be_sent_are_bad_usage(server: launcher.Server, tmp_path: Path) -> None:
-    for name, message in (("no.csv", "There is no file"), ("rows.csv.gz", "sent as it is")):
+    for name, message in (
+        ("no.csv", "cannot be read: No such file"),
+        ("rows.csv.gz", "sent as it is"),
+    ):
         with pytest.raises(launcher.UsageError, match=message):
             server.predict(tmp_path / name)
 
@@ -100,6 +105,7 @@ def test_missing_numbers_are_nan_and_an_answer_without_predictions_is_whole() ->
     assert array[0] == 1
     assert np.isnan(array[1])
     assert value_of(b'{"choices": []}') == {"choices": []}
+    assert value_of(b"data: {}\n\n") == "data: {}\n\n"
 
 
 def test_times_and_bytes_have_their_form_in_json() -> None:

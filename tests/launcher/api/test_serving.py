@@ -6,13 +6,12 @@ import asyncio
 import logging
 import os
 import signal
-import subprocess
-import sys
 
 import psutil
 import pytest
 
 import launcher
+from tests.launcher.api.scripts import NOTEBOOK, read_line, run_script, say
 from tests.launcher.launcher_process import LONGEST, ObedientModel, command, wait_until_gone
 
 
@@ -78,6 +77,8 @@ def test_a_server_that_has_died_is_an_error_with_the_end_of_its_log(
     obedient: ObedientModel,
 ) -> None:
     with serve(obedient) as server:
+        with pytest.raises(launcher.ServerNotReadyError, match=r"within 0\.1 s"):
+            server.predict(command("sleep 1"), timeout=0.1)
         family = family_of(server.pid)
         os.kill(server.pid, signal.SIGKILL)
         wait_until_gone(family[1:])
@@ -108,24 +109,6 @@ child.start()
 print(child.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-def run_script(model: ObedientModel, code: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", code, model.path],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-
-
-def read_line(script: subprocess.Popen[str]) -> str:
-    assert script.stdout is not None
-    return script.stdout.readline().strip()
-
-
-def say(script: subprocess.Popen[str], text: str = "go on") -> None:
-    assert script.stdin is not None
-    script.stdin.write(f"{text}\n")
-    script.stdin.flush()
 
 
 @pytest.mark.slow
@@ -159,18 +142,6 @@ def test_a_child_that_is_forked_does_not_stop_a_server(obedient: ObedientModel) 
             os._exit(0 if answer == ["done"] else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert server.ready()
-
-
-NOTEBOOK = """
-import sys
-import launcher
-
-while line := sys.stdin.readline():
-    try:
-        exec(line)
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
-"""
 
 
 @pytest.mark.slow

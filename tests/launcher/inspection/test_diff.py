@@ -65,7 +65,7 @@ def test_the_page_and_its_exit_codes(run: Run, iris: Path, real_models: Path) ->
     done = run("diff", iris, real_models / "mlflow-3.17.2-sklearn-forest", "--offline")
     assert done.returncode == 1, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].startswith(f"A  {iris}: iris: sklearn, MLflow 3.17.2, Python 3.11.7")
+    assert lines[0].startswith(f"A  {iris}: sklearn, MLflow 3.17.2, Python 3.11.7")
     first = lines.index("inputs") + 1
     assert [" ".join(line.split()) for line in lines[first : first + 8]] == [
         *(f"- {part}_{size} double" for part in ("sepal", "petal") for size in ("length", "width")),
