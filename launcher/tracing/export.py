@@ -6,6 +6,7 @@ Names of attributes: https://opentelemetry.io/docs/specs/semconv/http/http-spans
 from __future__ import annotations
 
 import logging
+import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 
@@ -21,6 +22,8 @@ from scoring_server.tracing.records import RequestRecord
 
 _METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+# Spans that wait for the collector; the oldest go first.
+_MOST_WAITING = 1 << 15
 
 
 class SpanExport:
@@ -38,7 +41,10 @@ class SpanExport:
         named = Resource.create({"service.name": name}).merge(OTELResourceDetector().detect())
         self._resource = named
         self._scope = InstrumentationScope("launcher")
-        self._processor = BatchSpanProcessor(_SaidOnce(OTLPSpanExporter(endpoint=url), url, warn))
+        most = int(os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE") or _MOST_WAITING)
+        self._processor = BatchSpanProcessor(
+            _SaidOnce(OTLPSpanExporter(endpoint=url), url, warn), max_queue_size=most
+        )
 
     def take(self, record: RequestRecord) -> None:
         """Have the spans of a request exported; never waits."""

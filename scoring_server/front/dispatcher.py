@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections import deque
-from typing import Deque, List, Optional
+from typing import TYPE_CHECKING, Deque, List, Optional
 
 from .. import events
 from ..errors import DEADLINE_EXCEEDED, INTERNAL_ERROR, ScoringError, code_of_status
@@ -15,7 +15,6 @@ from ..route_table import Match
 from ..routes import PAGES, WANTS_TIMING, Answer, server_timing
 from ..service import Service
 from ..status import StatusChannel
-from ..tracing.tracer import Tracer
 from ..worker import channel
 from .access_log import AccessLog
 from .deadlines import Deadlines
@@ -25,6 +24,9 @@ from .processes import Link, Processes
 from .request import PendingRequest
 from .survival import give_up
 from .worker_pool import WorkerEvents, WorkerPool
+
+if TYPE_CHECKING:
+    from ..tracing.tracer import Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,8 @@ class Dispatcher(WorkerEvents):
         self.access_log = AccessLog(loop, settings)
         self.tracer: Optional[Tracer] = None
         if settings.traces is not None:
+            from ..tracing.tracer import Tracer  # here: most servers have no traces
+
             self.tracer = Tracer(loop, settings.traces, service.config)
         self.pool = WorkerPool(service, processes, self)
         self.pages = Pages(service, processes, self)

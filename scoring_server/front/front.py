@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 import time
-from typing import Optional, Sequence
+from typing import TYPE_CHECKING, Optional, Sequence
 
 from .. import events
 from ..access_token import AccessToken
@@ -20,7 +20,6 @@ from ..route_table import Match
 from ..routes import FRONT, Answer, Request, RouteGroup, Vitals
 from ..service import Service
 from ..status import StatusChannel
-from ..tracing.tracer import Tracer
 from .accepting import Acceptor
 from .connection import Connection
 from .connections import Connections
@@ -29,6 +28,9 @@ from .http1 import Head, HttpError
 from .processes import Processes
 from .request import Client, PendingRequest, RequestHandler
 from .survival import survive
+
+if TYPE_CHECKING:
+    from ..tracing.tracer import Tracer
 
 # At a stop, a client that may be sending its next request gets this long; in a reload, where
 # nobody waits for the end, longer.

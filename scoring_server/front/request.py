@@ -7,12 +7,14 @@ import os
 import re
 import time
 from itertools import count
-from typing import Any, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Optional, Tuple
 
 from ..route_table import Match
 from ..routes import Answer, Headers, StageTimes
-from ..tracing.tracer import RequestTrace
 from .http1 import Head, HttpError
+
+if TYPE_CHECKING:
+    from ..tracing.tracer import RequestTrace
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-:/+=@]{1,128}")
 # W3C Trace Context, version 00: https://www.w3.org/TR/trace-context/#traceparent-header

@@ -15,7 +15,6 @@ from ..memory import unbounded
 from ..model.loading import LoadedModel
 from ..routes import Answer, Request
 from ..service import EXIT_MODEL_ENDED, EXIT_OUT_OF_MEMORY, Handler
-from ..tracing.joining import carrier_of
 from .batching import Batcher
 from .protocol import WireProtocol
 from .scorer import Scorer
@@ -96,6 +95,8 @@ class Application(Handler):
         with Timed(stages, PARSE):
             model_input = self.scorer.read(request)
         if self._is_traced:
+            from ..tracing.joining import carrier_of  # here: most servers have no traces
+
             model_input.trace = carrier_of(request.headers)
         return model_input
 

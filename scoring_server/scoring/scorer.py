@@ -17,7 +17,6 @@ from ..model.loading import LoadedModel
 from ..routes import Request
 from ..signature.examples import example_conversion
 from ..signature.signature import Signature
-from ..tracing.joining import joined
 from .protocol import WireProtocol
 from .stages import PREDICT, Stages, Timed
 
@@ -95,6 +94,8 @@ class Scorer:
             try:
                 if model_input.trace is None:
                     return self.model.predict(model_input.data, model_input.params)
+                from ..tracing.joining import joined  # here: most servers have no traces
+
                 with joined(model_input.trace):
                     return self.model.predict(model_input.data, model_input.params)
             # A model may raise anything, and sys.exit() in a model must not end the server.
@@ -109,7 +110,12 @@ class Scorer:
         predict_stream: Any = self.model.predict_stream
         data = single_input(model_input.data)
         try:
-            with joined(model_input.trace or {}):
+            if model_input.trace is None:
+                yield from predict_stream(data, model_input.params)
+                return
+            from ..tracing.joining import joined
+
+            with joined(model_input.trace):
                 yield from predict_stream(data, model_input.params)
         except NotImplementedError as error:
             raise CannotStreamError from error
