@@ -129,7 +129,7 @@ def table_server(
         )
         times: dict[str, list[float]] = {"parse": [], "predict": [], "encode": []}
         for _ in range(int(count)):
-            for stage, seconds in application.answer(request).stages:
+            for stage, seconds, _ in application.answer(request).stages:
                 times[stage].append(seconds * 1e3)
         found[name] = {stage: statistics.median(values) for stage, values in times.items()}
     return found

@@ -60,6 +60,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
         options.output = _claim_standard_output()
     try:
         config = ServerConfig.read(options.config)
+        if config.server.traces is not None:
+            keep_from_children(config.server.traces.descriptor)
         if config.settings_from_environment:
             from .container.variables import with_variables
 
@@ -121,7 +123,9 @@ def _serve(
         hazards = fork_hazards()
         if hazards:
             status.send(NotForkable(hazards))
-            handed_down = (options.socket_fd, options.status_fd, options.lifeline_fd)
+            handed_down = [options.socket_fd, options.status_fd, options.lifeline_fd]
+            if config.server.traces is not None:
+                handed_down.append(config.server.traces.descriptor)
             load_again_in_workers([each for each in handed_down if each is not None])
     service = make_service(config, model, seconds)
     return serve(service, options.socket_fd, status, lifeline)

@@ -95,6 +95,18 @@ class EnvironmentConfig(NamedTuple):
     r: Optional[Dict[str, Any]] = None
 
 
+class TraceSettings(NamedTuple):
+    """How requests are traced; the launcher exports what it is told of them.
+
+    `descriptor` is a pipe to the launcher, which never blocks. `ratio` of the traces that begin
+    here are sampled, and of all, unless `follows_parent`: then who has begun one decides on it.
+    """
+
+    descriptor: int
+    ratio: float = 1.0
+    follows_parent: bool = True
+
+
 class ServerSettings(NamedTuple):
     """How to serve. Times are in seconds, sizes in bytes; None stands for no limit."""
 
@@ -146,6 +158,8 @@ class ServerSettings(NamedTuple):
     # Where workers whose model runs in a process of its own have folders for temporary files,
     # removed at their end. None: in the system's folder of temporary files.
     scratch: Optional[str] = None
+    # None: requests are not traced.
+    traces: Optional[TraceSettings] = None
     # What the launcher has counted so far; `/metrics` reports it.
     restarts: int = 0
     reloads: int = 0
@@ -190,11 +204,13 @@ class ServerConfig(NamedTuple):
         model["signature"] = (
             _part(SignatureConfig, model["signature"]) if model.get("signature") else None
         )
+        server = dict(document.get("server") or {})
+        server["traces"] = _part(TraceSettings, server["traces"]) if server.get("traces") else None
         return cls(
             config_version=version,
             model=_part(ModelConfig, model),
             environment=_part(EnvironmentConfig, document.get("environment")),
-            server=_part(ServerSettings, document.get("server")),
+            server=_part(ServerSettings, server),
             settings_from_environment=bool(document.get("settings_from_environment")),
         )
 

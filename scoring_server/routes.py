@@ -18,8 +18,8 @@ from .errors import ScoringError
 FRONT, PAGES, WORKER = "front", "pages", "worker"
 
 Headers = List[Tuple[str, str]]
-# Names of stages, with the seconds of each.
-StageTimes = Sequence[Tuple[str, float]]
+# Names of stages, with the seconds of each, and when it began (`time.monotonic()`).
+StageTimes = Sequence[Tuple[str, float, float]]
 JSON_TYPE = "application/json"
 STREAM_TYPE = "text/event-stream"
 # RFC 9110, 15; what Python and Werkzeug say changes with their releases.
@@ -163,8 +163,8 @@ def server_timing(stages: StageTimes, waited: Optional[float]) -> Tuple[str, str
 
     :param waited: seconds in the queue; None where there is none.
     """
-    queue = [] if waited is None else [("queue", waited)]
-    parts = ["{};dur={:.3f}".format(name, took * 1000) for name, took in [*queue, *stages]]
+    queue = [] if waited is None else [("queue", waited, 0.0)]
+    parts = ["{};dur={:.3f}".format(name, took * 1000) for name, took, _ in [*queue, *stages]]
     return "Server-Timing", ", ".join(parts)
 
 

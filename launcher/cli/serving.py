@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -20,6 +20,9 @@ from launcher.cli.parsing.options import (
     take,
     take_environment_options,
 )
+
+if TYPE_CHECKING:
+    from launcher.tracing.target import TraceTarget
 
 
 def _workers(value: str) -> int:
@@ -205,6 +208,12 @@ def _workers(value: str) -> int:
         "--log-keep", default=3, show_default=True, type=click.IntRange(min=0), metavar="N",
         help="Full log files that are kept beside it.",
     ),
+    click.option(
+        "--otlp-endpoint", metavar="URL",
+        envvar=["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
+        help="Export a trace of each request to the OpenTelemetry collector at this URL, such as "
+        "http://127.0.0.1:4318.  [default: no traces]",
+    ),
 )  # fmt: skip
 @in_group(
     "In the background",
@@ -240,6 +249,7 @@ def serve(ctx: click.Context, /, **given: Any) -> None:
     dry_run, detach, as_json = (given.pop(name) for name in ("dry_run", "detach", "as_json"))
     if as_json and not dry_run:
         raise UsageError("--json is for --dry-run.", "--log-format json is the log's.")
+    given["traces"] = _trace_target(ctx, given.pop("otlp_endpoint"))
     environment = take_environment_options(given)
     server = take(ServerOptions, given, debug=bool(ctx.parent and ctx.parent.params.get("debug")))
     options = ServeOptions(server=server, environment=environment, **given)
@@ -262,6 +272,17 @@ def serve(ctx: click.Context, /, **given: Any) -> None:
         serve_detached(options, console)
     else:
         run(options, console, ctx.obj)
+
+
+def _trace_target(ctx: click.Context, endpoint: str | None) -> TraceTarget | None:
+    if endpoint is None:
+        return None
+    from launcher.tracing.target import trace_target
+
+    assert isinstance(ctx.command, Command)
+    settings = ctx.command.settings(ctx)
+    where = next(each.where for each in settings if each.flag == "--otlp-endpoint")
+    return trace_target(endpoint, where)
 
 
 def _print_plan(planned: dict[str, Any]) -> None:

@@ -42,6 +42,8 @@ from launcher.supervision.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from launcher.commands.model_watch import ModelWatch
+    from launcher.tracing.channel import TraceChannel
+    from launcher.tracing.target import TraceTarget
 
 
 class ServeOptions(NamedTuple):
@@ -65,6 +67,7 @@ class ServeOptions(NamedTuple):
     watch: float | None = None
     max_model_size: int | None = None
     flavor: str | None = None
+    traces: TraceTarget | None = None
 
     def model_request(self) -> ModelRequest:
         """Which model is wanted, as a value of its own."""
@@ -83,6 +86,7 @@ def serve(options: ServeOptions, console: Console, outcome: Outcome | None = Non
         try:
             engine = check_engine(options)
             check_access(server, console, engine)
+            options = options._replace(traces=_checked_traces(options, engine, console))
             close_home(console.warn)
             uds = None if server.uds is None else str(server.uds)
             with (
@@ -102,7 +106,9 @@ def serve_detached(options: ServeOptions, console: Console) -> None:
     """
     if options.name is not None:
         check_name(options.name)
-    check_access(options.server, console, check_engine(options))
+    engine = check_engine(options)
+    check_access(options.server, console, engine)
+    _checked_traces(options, engine, console)
     arguments = [each for each in sys.argv[1:] if each != "--detach"]
     log = new_log_path(log_folder(), options.name or "serve")
     start_in_background(arguments, log, console)
@@ -131,11 +137,27 @@ class _Serving:
         self._outcome = outcome
         self._numbers = count(1)
         self._revision = ""
+        self._traces: TraceChannel | None = None
         scheme = "https" if options.server.tls_cert is not None else "http"
         self._url = socket_url(listening).replace("http", scheme, 1)
 
     def run(self) -> None:
         """Serve until told to stop."""
+        if self._options.traces is not None:
+            from launcher.tracing.channel import TraceChannel
+
+            self._traces = TraceChannel(
+                self._options.traces,
+                is_https=self._url.startswith("https"),
+                warn=self._console.warn,
+            )
+        try:
+            self._run()
+        finally:
+            if self._traces is not None:
+                self._traces.close()
+
+    def _run(self) -> None:
         if self._options.name is not None:
             with claimed_name(self._options.name):  # refused before anything is built
                 self._serve(self._options.name, self._deploy())
@@ -184,6 +206,8 @@ class _Serving:
             observer=presence,
             redeploy=self._deploy,
         )
+        if self._traces is not None:
+            self._traces.start(name)
         watch = self._watch(supervisor, model) if options.watch else None
         try:
             presence.attach(supervisor, model, deployment)
@@ -241,6 +265,7 @@ class _Serving:
                 runtime,
                 self._server,
                 identity_of(source, model, options.name),
+                None if self._traces is None else self._traces.settings,
             ),
             environment,
             self._engine,
@@ -264,6 +289,18 @@ def check_engine(options: ServeOptions) -> Engine:
             "Leave it out.",
         )
     return engine
+
+
+def _checked_traces(options: ServeOptions, engine: Engine, console: Console) -> TraceTarget | None:
+    """Where traces go, or None; who asked for them in vain is told.
+
+    :raises UsageError: they were asked for here, and cannot be had.
+    """
+    if options.traces is None:
+        return None
+    from launcher.tracing.target import checked
+
+    return checked(options.traces, None if engine.has_traces else engine.name, console.warn)
 
 
 def check_access(options: ServerOptions, console: Console, engine: Engine) -> None:
@@ -338,5 +375,6 @@ def plan(options: ServeOptions, console: Console) -> dict[str, Any]:
     :raises LauncherError: with the exit code that belongs to what went wrong.
     """
     engine = check_engine(options)
+    _checked_traces(options, engine, console)
     model = options.model_request().open(engine, console)
     return describe_plan(model, options.environment, engine, options.server, console)

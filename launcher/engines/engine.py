@@ -87,6 +87,7 @@ class Assignment(NamedTuple):
     :param uri: the model's URI as given.
     :param environment: the environment as /info has it: ``env_manager``, ``as_of``, ``key`` and
         ``python``, for a crate also ``r``.
+    :param traces: the scoring server's settings of the same name; None for no traces.
     """
 
     model: Model
@@ -94,6 +95,7 @@ class Assignment(NamedTuple):
     environment: Mapping[str, Any]
     options: ServerOptions
     identity: Identity = Identity()
+    traces: Mapping[str, Any] | None = None
 
 
 class Engine(Protocol):
@@ -106,7 +108,7 @@ class Engine(Protocol):
     excludes them, and is "" for those that fit anywhere. ``packages``: folders of Python packages
     that an environment gets in order to serve without a launcher. ``options``: the names of the
     ServerOptions that it has. ``side_by_side``: another server can start beside the first, for a
-    reload.
+    reload. ``has_traces``: it tells of requests for traces.
     """
 
     name: str
@@ -118,6 +120,7 @@ class Engine(Protocol):
     packages: tuple[Path, ...]
     options: frozenset[str]
     side_by_side: bool = False
+    has_traces: bool = False
 
     def check(self, model: Model, options: ServerOptions) -> None:
         """See that it can serve the model in this way; called before anything is built.

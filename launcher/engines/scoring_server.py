@@ -38,6 +38,7 @@ class ScoringServer(Engine):
     packages = (FOLDER,)
     options = frozenset(ServerOptions._fields)
     side_by_side = True
+    has_traces = True
 
     def check(self, model: Model, options: ServerOptions) -> None:
         """See that the model has the flavor, and a crate is given no option that R has not.
@@ -68,9 +69,11 @@ class ScoringServer(Engine):
             docs_viewer=docs_viewer(),
         )
 
-    def command(self, python: Path, folder: Path, assignment: Assignment) -> Command:  # noqa: ARG002
+    def command(self, python: Path, folder: Path, assignment: Assignment) -> Command:
         """Our copy of the server, which takes the socket and announces what it does."""
-        return _command(python, folder)
+        traces = assignment.traces
+        inherited = () if traces is None else (int(traces["descriptor"]),)
+        return _command(python, folder)._replace(inherited=inherited)
 
 
 def _check_crate(model: Model, options: ServerOptions) -> None:
@@ -139,6 +142,7 @@ def write_config(
     counted = {"processors": available_cpus(), "restarts": restarts, "reloads": reloads}
     folders = {"scratch": scratch, "docs_viewer": docs_viewer}
     settings: dict[str, Any] = {**assignment.options._asdict(), **counted, **folders}
+    settings["traces"] = assignment.traces
     write_json(
         path,
         server_config(

@@ -25,7 +25,8 @@ class Command(NamedTuple):
     program that knows of none: that binds the port itself, and is ready once it answers; it is tied
     to the launcher from outside. ``folder`` is where it runs, None for the launcher's own.
     ``ping_path`` answers 200 while it is well. ``drain_signal`` makes it finish its requests while
-    another server has taken over; ``side_by_side``: another one can do so.
+    another server has taken over; ``side_by_side``: another one can do so. ``inherited``
+    are further descriptors that it gets by their numbers.
     """
 
     argv: tuple[str, ...]
@@ -35,6 +36,7 @@ class Command(NamedTuple):
     ping_path: str = "/ping"
     drain_signal: int = signal.SIGTERM
     side_by_side: bool = False
+    inherited: tuple[int, ...] = ()
 
 
 class ServerProcess:
@@ -78,7 +80,7 @@ class ServerProcess:
                 stdin=stdin,
                 stdout=output if stdout is None else stdout,
                 stderr=output,
-                pass_fds=inherited,
+                pass_fds=[*inherited, *command.inherited],
                 start_new_session=True,
             )
             self._ends = ours.pop_all()

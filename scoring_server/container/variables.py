@@ -21,7 +21,7 @@ _OTHERS: Dict[str, Tuple[str, ...]] = {
     "workers": ("MLFLOW_MODELS_WORKERS",),
 }
 # What the launcher counts and finds out, and no one sets.
-_NOT_SETTINGS = ("processors", "restarts", "reloads")
+_NOT_SETTINGS = ("processors", "traces", "restarts", "reloads")
 _SIZES = ("max_body", "max_held", "worker_memory")
 _CHOICES = {"loader": ("auto", "mlflow"), "log_format": ("text", "json")}
 

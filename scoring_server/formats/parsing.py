@@ -54,6 +54,7 @@ class ModelInput:
     :param is_raw: it is not rows of anything: it is passed on as it is, and so is the answer.
     :param stream: the client wants the answer in pieces, where the model can.
     :param fits: the data is what the signature wants, so that it need not be enforced.
+    :param trace: headers that name the span which those of the model are below; None for none.
     """
 
     data: Any
@@ -61,6 +62,7 @@ class ModelInput:
     is_raw: bool = False
     stream: bool = False
     fits: bool = False
+    trace: Optional[Dict[str, str]] = None
 
 
 def parse_content_type(value: Optional[str]) -> ContentType:

@@ -88,11 +88,13 @@ class AccessLog:
         }
         if request.traceparent:
             fields["traceparent"] = request.traceparent
+        if request.trace is not None:
+            fields["trace_id"] = request.trace.trace_id
         if request.worker is not None:
             fields["worker"] = request.worker.pid
         if request.dispatched is not None:
             fields["waited"] = round(request.dispatched - request.arrived, 6)
-        for stage, took in request.stages:
+        for stage, took, _ in request.stages:
             fields[stage] = round(fields.get(stage, 0.0) + took, 6)
         if is_slow:
             fields["slow"] = True

@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections import deque
-from typing import Deque, List
+from typing import TYPE_CHECKING, Deque, List, Optional
 
 from .. import events
 from ..errors import DEADLINE_EXCEEDED, INTERNAL_ERROR, ScoringError, code_of_status
@@ -24,6 +24,9 @@ from .processes import Link, Processes
 from .request import PendingRequest
 from .survival import give_up
 from .worker_pool import WorkerEvents, WorkerPool
+
+if TYPE_CHECKING:
+    from ..tracing.tracer import Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +53,11 @@ class Dispatcher(WorkerEvents):
         self._page_deadlines = Deadlines(loop, _PAGE_SECONDS, self._timed_out)
         self.metrics = Metrics(settings)
         self.access_log = AccessLog(loop, settings)
+        self.tracer: Optional[Tracer] = None
+        if settings.traces is not None:
+            from ..tracing.tracer import Tracer  # here: most servers have no traces
+
+            self.tracer = Tracer(loop, settings.traces, service.config)
         self.pool = WorkerPool(service, processes, self)
         self.pages = Pages(service, processes, self)
 
@@ -119,6 +127,7 @@ class Dispatcher(WorkerEvents):
             load_seconds=self.pool.load_seconds,
             processes=[("worker", pid) for pid in sorted(links)] + self.pages.processes(),
             replaced=self.pool.replaced,
+            untraced=None if self.tracer is None else self.tracer.dropped,
         )
 
     # --- what processes report -----------------------------------------------------------------
@@ -155,6 +164,7 @@ class Dispatcher(WorkerEvents):
         if message.kind == channel.ANSWER:
             client.answer(request, Answer(status, headers, message.body))
         elif message.kind == channel.BEGIN:
+            request.streamed = time.monotonic()
             client.begin(request, status, headers)
         elif message.kind == channel.PIECE:
             if self._deadlines is not None:
@@ -163,6 +173,8 @@ class Dispatcher(WorkerEvents):
         elif message.kind == channel.END:
             request.status = 200 if message.meta is None else 500
             client.end(request, complete=message.meta is None)
+            if message.meta is not None:
+                self.done(request)
 
     def lost(self, requests: List[PendingRequest], reason: str) -> None:
         for request in requests:
@@ -249,6 +261,9 @@ class Dispatcher(WorkerEvents):
         if request.dispatched is not None:
             self.metrics.observe_wait(request.dispatched - request.arrived)
         self.access_log.note(request, now)
+        if request.trace is not None:
+            assert self.tracer is not None
+            self.tracer.finish(request, now)
 
 
 def is_for_pages(match: Match) -> bool:

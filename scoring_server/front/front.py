@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 import time
-from typing import Optional, Sequence
+from typing import TYPE_CHECKING, Optional, Sequence
 
 from .. import events
 from ..access_token import AccessToken
@@ -28,6 +28,9 @@ from .http1 import Head, HttpError
 from .processes import Processes
 from .request import Client, PendingRequest, RequestHandler
 from .survival import survive
+
+if TYPE_CHECKING:
+    from ..tracing.tracer import Tracer
 
 # At a stop, a client that may be sending its next request gets this long; in a reload, where
 # nobody waits for the end, longer.
@@ -75,6 +78,7 @@ class Front(RequestHandler, Vitals):
             self._scratch = Scratch(self._settings.scratch, os.getpid())
         self._processes = Processes(self._connections, self._scratch)
         self._dispatcher = Dispatcher(service, self._processes, status)
+        self._tracer = self._dispatcher.tracer
         self._pool = self._dispatcher.pool
 
     # --- life ----------------------------------------------------------------------------------
@@ -99,6 +103,8 @@ class Front(RequestHandler, Vitals):
             self._listen()
             await self._stopped.wait()
         self._dispatcher.access_log.flush()
+        if self._tracer is not None:
+            self._tracer.flush()
         return 0
 
     def _listen(self) -> None:
@@ -178,6 +184,8 @@ class Front(RequestHandler, Vitals):
         head, match = request.head, request.match
         route = match.route
         problem = match.group.problem(match.params) if match.params else None
+        if self._tracer is not None:
+            self._trace(request, self._tracer)
         if route is None:
             answer = self._preflight(head, match) or match.refusal(head.method, head.path)
             request.client.answer(request, answer)
@@ -195,16 +203,26 @@ class Front(RequestHandler, Vitals):
         else:
             self._dispatcher.put(request)
 
+    @staticmethod
+    def _trace(request: PendingRequest, tracer: Tracer) -> None:
+        """Begin its span; probes have one only where their sender traces them."""
+        route, headers = request.match.route, request.head.headers
+        if route is None or route.answered_by != FRONT or "traceparent" in headers:
+            request.trace = tracer.begin(headers)
+
     def refuse(self, client: Client, head: Optional[Head], error: HttpError) -> None:
         # No error of a head, or of what it lacks, says that its sender has the token.
         is_known = head is not None and error.status != 401
         # What has no head has no route, whichever path the log gives it.
         asked = ("", "") if head is None else (head.method, head.path)
         match = self._service.table.find(*asked)
+        has_head = head is not None
         head = head or Head("GET", "/", "1.1", {})
         head.keep_alive = False
         request = PendingRequest(client, head, match, b"", time.monotonic())
         request.is_known = is_known
+        if has_head and self._tracer is not None:
+            self._trace(request, self._tracer)
         self._dispatcher.answer_error(request, error.status, error.message)
 
     def client_gone(self, request: PendingRequest) -> None:

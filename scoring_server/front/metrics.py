@@ -9,7 +9,7 @@ import os
 from bisect import bisect_left
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..config import ServerSettings
 from ..route_table import Match
@@ -54,6 +54,7 @@ class Figures(NamedTuple):
     :param replaced: how many workers were replaced, by reason.
     :param held: bytes that connections hold.
     :param held_limit: most bytes that they may.
+    :param untraced: requests whose spans were dropped; None where none are traced.
     """
 
     queued: int
@@ -64,6 +65,7 @@ class Figures(NamedTuple):
     replaced: Mapping[str, int]
     held: int = 0
     held_limit: int = 0
+    untraced: Optional[int] = None
 
 
 class Metrics:
@@ -87,7 +89,7 @@ class Metrics:
         self._requests[match.label, status] += 1
         self.total += match.route is not None and match.route.answered_by == WORKER
         self._durations[match.label].observe(seconds)
-        for stage, took in stages:
+        for stage, took, _ in stages:
             self._stages[stage].observe(took)
 
     def observe_wait(self, seconds: float) -> None:
@@ -163,6 +165,11 @@ class Metrics:
             "launcher_model_load_seconds", "gauge", "Time that loading the model took.",
             figures.load_seconds,
         )  # fmt: skip
+        if figures.untraced is not None:
+            single(
+                "launcher_untraced_requests_total", "counter",
+                "Requests whose spans were dropped: the launcher was behind.", figures.untraced,
+            )  # fmt: skip
         name = "launcher_resident_memory_bytes"
         family(
             name, "gauge", "Resident memory of a process; pages shared by several count in each.",

@@ -145,7 +145,8 @@ class Link(asyncio.Protocol):
         request.worker = self
         request.dispatched = time.monotonic()
         head, match = request.head, request.match
-        meta = (match.place, head.method, head.path, match.params, head.query, head.headers)
+        headers = head.headers if request.trace is None else request.trace.below(head.headers)
+        meta = (match.place, head.method, head.path, match.params, head.query, headers)
         for piece in channel.encode(self.mark, channel.REQUEST, request.number, meta, request.body):
             self._write(piece)
 

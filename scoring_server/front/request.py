@@ -7,11 +7,14 @@ import os
 import re
 import time
 from itertools import count
-from typing import Any, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Optional, Tuple
 
 from ..route_table import Match
 from ..routes import Answer, Headers, StageTimes
 from .http1 import Head, HttpError
+
+if TYPE_CHECKING:
+    from ..tracing.tracer import RequestTrace
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-:/+=@]{1,128}")
 # W3C Trace Context, version 00: https://www.w3.org/TR/trace-context/#traceparent-header
@@ -78,13 +81,14 @@ class PendingRequest:
     `number` is unique in this process, `request_id` the client's `X-Request-Id` or one made
     here. `began` is when its first byte came, `arrived` its last, `dispatched` when a process got
     it (all `time.monotonic()`, or None); `worker` is the link of that process. `status` and `sent`
-    (bytes) are those of the answer, `stages` what it took. `is_known` is False where nobody could
-    look whether its sender has the token.
+    (bytes) are those of the answer, `stages` what it took, `streamed` when its first piece was
+    written (or None). `is_known` is False where nobody could look whether its sender has the token.
+    `trace` is None where it is not traced.
     """
 
     __slots__ = (
         "arrived", "began", "body", "client", "dispatched", "head", "is_known", "match", "number",
-        "request_id", "sent", "stages", "status", "worker",
+        "request_id", "sent", "stages", "status", "streamed", "trace", "worker",
     )  # fmt: skip
 
     def __init__(self, client: Client, head: Head, match: Match, body: bytes, began: float) -> None:
@@ -105,6 +109,8 @@ class PendingRequest:
         self.status = 0
         self.sent = 0
         self.stages: StageTimes = ()
+        self.streamed: Optional[float] = None
+        self.trace: Optional[RequestTrace] = None
         self.is_known = True
 
     def abort(self) -> None:

@@ -35,6 +35,7 @@ class Application(Handler):
         self.scorer = Scorer(config, model, bounds_memory=has_process)
         self._is_debugged = config.server.debug
         self._has_bound = config.server.worker_memory is not None
+        self._is_traced = config.server.traces is not None
         self.can_batch = config.server.max_batch_rows > 0 and model.predict_stream is None
         # What the compressed bodies of one batch may decode to, together.
         self._most_decoded = config.server.max_body
@@ -92,7 +93,12 @@ class Application(Handler):
 
     def _read(self, request: Request, stages: Stages) -> ModelInput:
         with Timed(stages, PARSE):
-            return self.scorer.read(request)
+            model_input = self.scorer.read(request)
+        if self._is_traced:
+            from ..tracing.joining import carrier_of  # here: most servers have no traces
+
+            model_input.trace = carrier_of(request.headers)
+        return model_input
 
     def _write(
         self, request: Request, model_input: ModelInput, predictions: Any, stages: Stages

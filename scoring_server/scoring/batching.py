@@ -82,6 +82,8 @@ class Batcher:
             stacked = ModelInput(
                 _stack([turn.model_input.data for turn in batch]), batch[0].model_input.params
             )
+            # A span has one parent: the first request's.
+            stacked.trace = batch[0].model_input.trace
             try:
                 answers = _split(
                     self._scorer.predict(stacked, stages), [turn.rows for turn in batch]

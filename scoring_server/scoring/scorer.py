@@ -92,7 +92,12 @@ class Scorer:
         """
         with Timed([] if stages is None else stages, PREDICT):
             try:
-                return self.model.predict(model_input.data, model_input.params)
+                if model_input.trace is None:
+                    return self.model.predict(model_input.data, model_input.params)
+                from ..tracing.joining import joined  # here: most servers have no traces
+
+                with joined(model_input.trace):
+                    return self.model.predict(model_input.data, model_input.params)
             # A model may raise anything, and sys.exit() in a model must not end the server.
             except (Exception, SystemExit) as error:
                 raise self._error(error) from error
@@ -105,7 +110,13 @@ class Scorer:
         predict_stream: Any = self.model.predict_stream
         data = single_input(model_input.data)
         try:
-            yield from predict_stream(data, model_input.params)
+            if model_input.trace is None:
+                yield from predict_stream(data, model_input.params)
+                return
+            from ..tracing.joining import joined
+
+            with joined(model_input.trace):
+                yield from predict_stream(data, model_input.params)
         except NotImplementedError as error:
             raise CannotStreamError from error
         except (Exception, SystemExit) as error:

@@ -7,8 +7,8 @@ from typing import Any, List, Tuple
 
 PARSE, PREDICT, ENCODE = "parse", "predict", "encode"
 
-# The stages of one request, with their seconds.
-Stages = List[Tuple[str, float]]
+# The stages of one request: seconds that each took, and when it began (`time.monotonic()`).
+Stages = List[Tuple[str, float, float]]
 
 
 class Timed:
@@ -21,7 +21,9 @@ class Timed:
         self._stage = stage
 
     def __enter__(self) -> None:
-        self._started = time.perf_counter()
+        # The clock that all processes have in common.
+        self._started = time.monotonic()
 
     def __exit__(self, *_: Any) -> None:
-        self._stages.append((self._stage, time.perf_counter() - self._started))
+        took = time.monotonic() - self._started
+        self._stages.append((self._stage, took, self._started))

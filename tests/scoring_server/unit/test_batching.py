@@ -175,9 +175,11 @@ def test_each_request_of_a_batch_has_its_own_stages(models):
     body = json.dumps({"dataframe_records": [{"a": 1.5, "b": 2.0}]}).encode()
     answers = application.answer_together([models.invocation(body)] * 3)
     for answer in answers:
-        assert [stage for stage, _ in answer.stages] == ["parse", "predict", "encode"]
+        assert [stage for stage, _, _ in answer.stages] == ["parse", "predict", "encode"]
     # They were in one prediction.
-    assert len({dict(answer.stages)["predict"] for answer in answers}) == 1
+    assert (
+        len({{name: took for name, took, _ in answer.stages}["predict"] for answer in answers}) == 1
+    )
 
 
 def test_batching_is_off_unless_asked_for(models):

@@ -32,6 +32,6 @@ def test_each_has_its_own(models):
     for thread in threads:
         thread.join()
     for answer in answers.values():
-        assert [stage for stage, _ in answer.stages] == ["parse", "predict", "encode"]
-    assert dict(answers[b"0.4"].stages)["predict"] >= 0.4
-    assert dict(answers[b"0.0"].stages)["predict"] < 0.4
+        assert [stage for stage, _, _ in answer.stages] == ["parse", "predict", "encode"]
+    assert answers[b"0.4"].stages[1][1] >= 0.4
+    assert answers[b"0.0"].stages[1][1] < 0.4

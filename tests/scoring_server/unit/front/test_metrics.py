@@ -16,7 +16,7 @@ from scoring_server.route_table import RouteTable
 def test_what_was_counted_is_what_is_read():
     metrics = Metrics(ServerConfig().server)
     table = RouteTable(route_groups(ServerConfig()))
-    stages = [("parse", 0.002), ("predict", 0.5)]
+    stages = [("parse", 0.002, 0.0), ("predict", 0.5, 0.002)]
     for seconds in (0.0001, 0.3, 100.0):
         metrics.observe(table.find("POST", "/invocations"), 200, seconds, stages)
     metrics.observe(table.find("GET", '/a"\\\nb'), 404, 0.001, ())
