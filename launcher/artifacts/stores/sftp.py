@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,8 @@ from launcher.artifacts.uris import redact
 
 _KNOWN_HOSTS = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
 _ALL_USERS_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
-_BLOCK = 256 * 1024
-_REQUESTS = 64
-"""Of 32 KiB each, sent ahead of the answers."""
+_BLOCK = 255 * 1024
+"""Bytes of one request, and so of a round trip: the most that OpenSSH's server answers with."""
 
 
 def open_sftp_store(uri: str, report: Report) -> HostStore:
@@ -123,11 +122,9 @@ class SftpConnection:
     def read(self, path: str, start: int) -> Iterator[bytes]:
         """See Connection."""
         with self._explained(self._host, self._port), self._sftp.open(path, "rb") as file:
-            size = file.stat().st_size
+            # Its own way to send requests ahead of the answers is a thread that may never end.
+            file.MAX_REQUEST_SIZE = _BLOCK
             file.seek(start)
-            # One answer for one request is a round trip for each 32 KiB.
-            _send_quietly(file)
-            file.prefetch(size, _REQUESTS)
             while block := file.read(_BLOCK):
                 yield block
 
@@ -193,20 +190,6 @@ def _found(name: str, attributes: Any) -> Found | None:
     if not stat.S_ISREG(mode):
         return None
     return Found(name, False, attributes.st_size, str(attributes.st_mtime or ""))
-
-
-def _send_quietly(file: Any) -> None:
-    """Let its thread that sends ahead end without a traceback where the connection has.
-
-    Who reads finds that out, too.
-    """
-    send = file._prefetch_thread
-
-    def quiet(*arguments: Any) -> None:
-        with suppress(OSError, EOFError):
-            send(*arguments)
-
-    file._prefetch_thread = quiet
 
 
 def _known_as(host: str, port: int) -> str:

@@ -169,7 +169,7 @@ def test_a_transfer_that_is_cut_goes_on_where_it_was(host: Host, folder: Path) -
     found = resolve(host.uri(MODEL, LOGIN))
     assert hashes(found.path) == hashes(folder / MODEL)
     assert host.cut_after is None
-    # What was under way (SFTP's requests are sent ahead) is sent twice, and not all.
+    # What was under way is sent twice, and not all.
     assert host.sent < SIZE * 1.5
 
 
