@@ -75,8 +75,10 @@ _image_options = together(
             help="Put a bill of materials (CycloneDX) into the image.",
         ),
         click.option(
-            "--extra", "extras", multiple=True, type=click.Choice(["conda", "s3", "gcs", "azure"]),
-            help="Without -m: put what these models need into the image, too; repeatable.",
+            "--extra", "extras", multiple=True,
+            type=click.Choice(["conda", "s3", "gcs", "azure", "otel"]),
+            help="Without -m: put what these models need into the image, too, or what exports "
+            "traces (otel); repeatable.",
         ),
     ),
 )  # fmt: skip
