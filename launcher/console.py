@@ -11,7 +11,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -182,11 +182,19 @@ class Console:
 
     :param quiet: print warnings and errors only.
     :param as_json: print each line as a JSON object.
+    :param said: is told of each line as well: whether it is "info" or "warning", and its text.
     """
 
-    def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        as_json: bool = False,
+        said: Callable[[str, str], None] | None = None,
+    ) -> None:
         self._quiet = quiet
         self._as_json = as_json
+        self._said = said
         self._terminal = is_terminal() and not as_json
         self._started = time.monotonic()
         self._warned = False
@@ -251,6 +259,8 @@ class Console:
         _ERRORS.flush()
 
     def _line(self, level: str, text: str) -> None:
+        if self._said is not None:
+            self._said(level, text)
         if self._as_json:
             _ERRORS.write(_json_line("launcher", level, text))
         else:

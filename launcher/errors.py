@@ -11,6 +11,8 @@ class LauncherError(Exception):
     :param message: what is wrong, one line.
     :param hint: what to do about it, one line, or None.
     :param log_path: a log that tells more, or None.
+
+    ``log_end``: the last lines of that log, where who meets the failure has no terminal to see it.
     """
 
     exit_code = 1
@@ -22,6 +24,11 @@ class LauncherError(Exception):
         self.message = message
         self.hint = hint
         self.log_path = log_path
+        self.log_end = ""
+
+    def __str__(self) -> str:
+        said = f"{self.message} {self.hint}" if self.hint else self.message
+        return f"{said}\nThe end of {self.log_path}:\n{self.log_end}" if self.log_end else said
 
 
 class UsageError(LauncherError):

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A name is a module or a folder right below the package; `__init__` is the package's own face.
 ORDER = {
     "launcher": [
+        "__init__ api",
         "__main__ cli",
         "images manifests inspection",
         "commands",
@@ -29,7 +30,7 @@ ORDER = {
         "tracing",
         "model",
         "artifacts",
-        "console errors quantities __init__",
+        "console errors quantities",
     ],
     "envs": [
         "__init__ preparing locking inventory exclusion",

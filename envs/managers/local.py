@@ -52,4 +52,12 @@ class LocalManager(Manager):
     def describe(self, spec: EnvSpec, store: EnvStore, context: Context) -> Description:
         environment = self.prepare(spec, store, context)
         lines = flatten([*spec.requirements, *spec.server_requirements], spec.base_dir).canonical
-        return Description(environment.key, self.name, environment.path, lines, is_built=True)
+        return Description(
+            environment.key,
+            self.name,
+            environment.path,
+            lines,
+            is_built=True,
+            inputs={},  # whatever the spec is, it is this one
+            packages=environment.packages,
+        )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from envs.building.context import Context, Report
 from envs.building.environ import clean_environ
@@ -30,6 +30,8 @@ class Description(NamedTuple):
     :param path: where it is or would be.
     :param requirements: its requirement lines in normal form, credentials removed.
     :param is_built: whether it is there, complete.
+    :param inputs: what the key stands for (JSON values), credentials removed.
+    :param packages: the names and versions of what is in it; None where it is not built.
     """
 
     key: str
@@ -37,6 +39,8 @@ class Description(NamedTuple):
     path: Path
     requirements: tuple[str, ...]
     is_built: bool
+    inputs: Mapping[str, Any]
+    packages: Mapping[str, str] | None
 
 
 class WrittenLockfile(NamedTuple):
@@ -169,4 +173,8 @@ class BuildingManager(Manager, Generic[PlanT]):
         if found is not None and found.mark is not None:
             found.mark.release()
         path = store.folder(key) / "env"
-        return Description(key, self.name, path, plan.requirements, found is not None)
+        packages = found.packages if found is not None else None
+        is_built = found is not None
+        return Description(
+            key, self.name, path, plan.requirements, is_built, plan.canonical, packages
+        )

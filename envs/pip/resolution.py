@@ -171,8 +171,11 @@ def _resolved(
     request: Request, completed: Completed, context: Context, note: str | None
 ) -> Resolution:
     if completed.returncode != 0:
-        what = "The requirements cannot be resolved"
-        raise uv_error(completed.text, context, what, "Correct that requirement of the model.")
+        what, hint = "The requirements cannot be resolved", "Correct that requirement of the model."
+        if request.platform is not None:
+            what += f" for {request.platform.name}"
+            hint = "Correct that requirement of the model, or leave that platform out."
+        raise uv_error(completed.text, context, what, hint)
     as_of = "today" if request.day is None else request.day.isoformat()
     resolution = Resolution(completed.text + "\n", as_of, note, tuple(request.dates()))
     for line in request.lines:

@@ -27,11 +27,11 @@ from launcher.artifacts.transfer.archives import is_archive_name
 from launcher.artifacts.transfer.cache import Cache, Entry, key_of
 from launcher.artifacts.transfer.download import Store
 from launcher.artifacts.transfer.fetching import Context, Lead, fetch
-from launcher.artifacts.uris import join, origin_of, redact, scheme_of
+from launcher.artifacts.uris import HOST_SCHEMES, join, origin_of, redact, scheme_of
 
 SUPPORTED = (
     "a folder, a .zip or .tar.gz file, or a URI: file:, runs:/, models:/, mlflow-artifacts:/, "
-    "s3://, gs://, az://, abfs://, http(s)://"
+    "s3://, r2://, b2://, gs://, az://, abfs://, hdfs://, sftp://, ftp://, http(s)://"
 )
 _LOCAL = ("", "file")
 _STORED = ("runs", "models")
@@ -111,10 +111,10 @@ def _in_place(lead: Lead, context: Context) -> ModelSource:
 
 def _fetched(lead: Lead, context: Context) -> Entry:
     location = lead.location
-    if scheme_of(location) in OBJECT_SCHEMES and is_archive_name(location):
+    if scheme_of(location) in (*OBJECT_SCHEMES, *HOST_SCHEMES) and is_archive_name(location):
         from launcher.artifacts.transfer.packed import fetch_packed
 
-        return fetch_packed(lead, place_of(location), open_object_store(location), context)
+        return fetch_packed(lead, place_of(location), _open_store(location, context), context)
     if scheme_of(location) in ("http", "https") and API not in urlsplit(location).path:
         return _fetched_from_web(lead, context)
     return fetch(lead, place_of(location), lambda: _open_store(location, context), context)
@@ -141,6 +141,18 @@ def _open_store(location: str, context: Context) -> Store:
     scheme = scheme_of(location)
     if scheme in OBJECT_SCHEMES:
         return open_object_store(location)
+    if scheme == "ftp":
+        from launcher.artifacts.stores.ftp import open_ftp_store
+
+        return open_ftp_store(location, context.report)
+    if scheme == "sftp":
+        from launcher.artifacts.stores.sftp import open_sftp_store
+
+        return open_sftp_store(location, context.report)
+    if scheme in ("hdfs", "viewfs"):
+        from launcher.artifacts.stores.hadoop import open_hadoop_store
+
+        return open_hadoop_store(location, context.report)
     if scheme in ("mlflow-artifacts", "http", "https"):
         api, root = _proxied(location)
         return ProxiedStore(Client(_proxy_settings(api), context.report), api, root)
@@ -243,7 +255,8 @@ def _recalled_source(uri: str, entry: Entry, *, immutable: bool) -> ModelSource:
 def _uri_key(uri: str) -> str:
     if scheme_of(uri) not in (*_STORED, "mlflow-artifacts"):
         # With its query, which may choose the file; a hash tells no signature.
-        full = without_credentials(uri)[0] if scheme_of(uri) in ("http", "https") else uri
+        held = scheme_of(uri) in ("http", "https", *HOST_SCHEMES)
+        full = without_credentials(uri)[0] if held else uri
         return key_of("uri", full, endpoint())
     asked = [redact(tracking_uri()), redact(registry_uri())]
     folder = str(Path.cwd()) if any(not a.startswith("http") for a in asked) else ""
@@ -252,7 +265,10 @@ def _uri_key(uri: str) -> str:
 
 def _require_supported(uri: str) -> None:
     scheme = scheme_of(uri)
-    known = (*_LOCAL, *_STORED, "mlflow-artifacts", "http", "https", *OBJECT_SCHEMES)
+    known = (
+        *(*_LOCAL, *_STORED, *HOST_SCHEMES, *OBJECT_SCHEMES),
+        *("mlflow-artifacts", "http", "https"),
+    )
     if scheme not in known:
         raise ModelURIError(
             f"A model URI that starts with {scheme + ':'!r} is not supported.",

@@ -11,6 +11,8 @@ from launcher.artifacts.source import ModelURIError
 # RFC 3986, but two characters at least: one is a drive letter.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 
+HOST_SCHEMES = ("ftp", "sftp", "hdfs", "viewfs")
+"""Those of folders on hosts, in whose names '#' and '?' are ordinary."""
 DEEPEST = 32
 """Folders in folders that a model may have."""
 LONGEST_NAME = 255
@@ -128,9 +130,17 @@ def redact(uri: str) -> str:
     if scheme in ("", "file", "runs", "models"):
         return uri
     parts = urlsplit(uri)
-    host = parts.netloc
-    if scheme not in ("abfs", "abfss", "wasb", "wasbs"):  # container@account, no password
-        host = host.rpartition("@")[2]
+    user, _, host = parts.netloc.rpartition("@")
+    # CONTAINER@ACCOUNT and BUCKET@ENDPOINT, no password.
+    if scheme in ("abfs", "abfss", "wasb", "wasbs", "r2", "b2") and ":" not in user:
+        host = parts.netloc
+    named, _, path = uri.partition("://")[2].partition("/")
+    try:
+        parts.port  # noqa: B018 - looks whether it is one
+    except ValueError:  # the beginning of a password with one of '#?/' in it
+        return f"{scheme}://{host.partition(':')[0]}/…"
+    if scheme in HOST_SCHEMES:
+        return f"{scheme}://{host}/{path}" if named == parts.netloc else f"{scheme}://…"
     return urlunsplit((parts.scheme, host, parts.path, "…" if parts.query else "", ""))
 
 

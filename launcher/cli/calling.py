@@ -66,6 +66,7 @@ _STANDARD_INPUT = "-"
     ),
     click.option(
         "--timeout", default=60.0, show_default=True, type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
         help="Seconds for connecting, and for each wait.",
     ),
 )  # fmt: skip

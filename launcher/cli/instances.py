@@ -63,7 +63,7 @@ def _duration(seconds: float) -> str:
 @click.argument("name", shell_complete=names)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the launcher ends.")
 @click.option(
-    "-n", "--lines", default=100, show_default=True, type=click.IntRange(min=0),
+    "-n", "--lines", default=100, show_default=True, type=click.IntRange(min=0), metavar="N",
     help="So many of the last lines first.",
 )  # fmt: skip
 def logs(name: str, follow: bool, lines: int) -> None:

@@ -34,6 +34,7 @@ _COMMANDS = {
         "parsing.completion",
         "Print what a shell completes a command line with.",
     ),
+    "diff": ("machines", "Say in what two models differ."),
     "doctor": ("machines", "Say what this machine has, and what a model would need."),
     "envs": ("environments", "List, show, run and prune cached environments."),
     "generate-dockerfile": ("images", "Write what an image that serves a model is built from."),
@@ -96,10 +97,21 @@ def _told(ctx: click.Context) -> Iterator[None]:
             raise
         ctx.exit(128 + signal.SIGPIPE)
     except Exception as error:
+        if ctx.obj is not None and not isinstance(error, click.exceptions.Exit):
+            ctx.obj.failed(error, *_failure(error))
         if ctx.params.get("debug") or not hasattr(error, "hint"):
             raise
         _print_failure(error)
-        ctx.exit(getattr(error, "exit_code", _EXIT_ENVIRONMENT))
+        ctx.exit(_failure(error)[2])
+
+
+def _failure(error: Any) -> tuple[str, str | None, int]:
+    """What is wrong, what to do, and the exit code."""
+    if isinstance(error, click.ClickException):
+        return error.format_message(), None, error.exit_code
+    if not hasattr(error, "hint"):
+        return f"{type(error).__name__}: {error}", None, 1
+    return error.message, error.hint, getattr(error, "exit_code", _EXIT_ENVIRONMENT)
 
 
 def _reader_has_gone() -> bool:
@@ -116,9 +128,10 @@ def _print_failure(error: Any) -> None:
     from launcher.console import clear
 
     clear()
-    click.echo(f"Error: {error.message}", err=True)
-    if error.hint:
-        click.echo(error.hint, err=True)
+    message, hint, _ = _failure(error)
+    click.echo(f"Error: {message}", err=True)
+    if hint:
+        click.echo(hint, err=True)
     log = getattr(error, "log_path", None)
     if log and log.exists():  # one that nothing was written to does not stay
         click.echo(f"Log: {log}", err=True)
@@ -135,8 +148,19 @@ def _print_failure(error: Any) -> None:
     "[default: launcher.toml, .yaml or .yml in the working folder]",
 )  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-def main(config: Path | None, debug: bool) -> None:
+@click.option("--outcome-fd", type=int, hidden=True)
+@click.option("--lifeline-fd", type=int, hidden=True)
+@click.pass_context
+def main(ctx: click.Context, /, **given: Any) -> None:
     """Serve MLflow Models in the environment they were logged with, supervised.
 
     Each option of a command is a variable, too: LAUNCHER_, the command, the option.
     """
+    if given["outcome_fd"] is not None:
+        from launcher.instances.detaching import Outcome
+
+        ctx.obj = Outcome(given["outcome_fd"])
+    if given["lifeline_fd"] is not None:
+        from launcher.supervision.stop_signals import stop_with
+
+        stop_with(given["lifeline_fd"])

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from launcher.cli.parsing.command import Command, in_group
-from launcher.cli.parsing.option_types import FILE, ORIGIN, PORT, ROOT_PATH, SIZE, SOCKET
+from launcher.cli.parsing.option_types import BODY_SIZE, FILE, ORIGIN, PORT, ROOT_PATH, SIZE, SOCKET
 from launcher.cli.parsing.options import (
     environment_options,
     json_option,
@@ -41,10 +41,11 @@ def _workers(value: str) -> int:
     "Address",
     click.option(
         "-p", "--port", default=5000, envvar=["MLFLOW_PORT", "PORT"], show_default=True,
-        type=PORT, help="The port; 0 picks a free one and prints it.",
+        type=PORT, metavar="PORT", help="The port; 0 picks a free one and prints it.",
     ),
     click.option(
         "-h", "--host", default="127.0.0.1", envvar="MLFLOW_HOST", show_default=True,
+        metavar="ADDRESS",
         help="The address; one that others reach is warned about unless a token is set.",
     ),
     click.option(
@@ -58,18 +59,21 @@ def _workers(value: str) -> int:
         help="The server's path as the clients of a proxy see it, such as /models/iris, whether "
         "the proxy takes it off or not.",
     ),
-    click.option("--name", help="Name for ps, logs, reload and stop.  [default: the model's]"),
+    click.option(
+        "--name", metavar="NAME",
+        help="Name for ps, logs, reload and stop.  [default: the model's]",
+    ),
 )  # fmt: skip
 @in_group(
     "Requests",
     click.option(
         "-t", "--timeout", default=60.0, envvar="MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT",
-        type=click.FloatRange(min=0), show_default=True,
+        type=click.FloatRange(min=0), show_default=True, metavar="SECONDS",
         help="Seconds for one request, then 504; 0: no limit.",
         callback=lambda _ctx, _param, value: value or None,
     ),
     click.option(
-        "--backlog", default=512, show_default=True, type=click.IntRange(min=0),
+        "--backlog", default=512, show_default=True, type=click.IntRange(min=0), metavar="N",
         help="Requests that may wait for a worker; one more gets 503 with Retry-After.",
     ),
     click.option(
@@ -84,7 +88,7 @@ def _workers(value: str) -> int:
         "[default: 0]",
     ),
     click.option(
-        "--max-body", default=100 * 1024 * 1024, show_default=True, type=click.IntRange(min=1),
+        "--max-body", default="100MiB", show_default=True, type=BODY_SIZE, metavar="SIZE",
         help="Bytes that a request body may have; a larger one gets 413.",
     ),
     click.option(
@@ -107,7 +111,7 @@ def _workers(value: str) -> int:
         "used here.",
     ),
     click.option(
-        "--threads", default=1, show_default=True, type=click.IntRange(min=1),
+        "--threads", default=1, show_default=True, type=click.IntRange(min=1), metavar="N",
         help="Requests that a worker's model answers at a time.",
     ),
     click.option(
@@ -116,11 +120,11 @@ def _workers(value: str) -> int:
         "that cannot live across a fork.  [default: once, unless it has threads or a CUDA context]",
     ),
     click.option(
-        "--max-requests", default=0, type=click.IntRange(min=0),
+        "--max-requests", default=0, type=click.IntRange(min=0), metavar="N",
         help="Replace a worker after that many requests.  [default: never]",
     ),
     click.option(
-        "--max-requests-jitter", default=0, type=click.IntRange(min=0),
+        "--max-requests-jitter", default=0, type=click.IntRange(min=0), metavar="N",
         help="Up to that many more, at random, so that workers are not replaced all at once.",
     ),
     click.option(
@@ -140,19 +144,21 @@ def _workers(value: str) -> int:
         help="JSON with pid, url and environment key, there exactly while the server is ready.",
     ),
     click.option(
-        "--ready-timeout", type=click.FloatRange(min=0, min_open=True),
+        "--ready-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
         help="Seconds that the server may take to become ready.  [default: no limit]",
     ),
     click.option(
         "--graceful-timeout", default=30.0, show_default=True, type=click.FloatRange(min=0),
+        metavar="SECONDS",
         help="Seconds that requests in flight have at a stop.",
     ),
     click.option(
         "--liveness-timeout", default=30.0, show_default=True, type=click.FloatRange(min=0),
+        metavar="SECONDS",
         help="Seconds without an answer to /ping after which the server is replaced; 0: never.",
     ),
     click.option(
-        "--max-restarts", default=5, show_default=True, type=click.IntRange(min=0),
+        "--max-restarts", default=5, show_default=True, type=click.IntRange(min=0), metavar="N",
         help="Crashes within a minute after which the launcher gives up.",
     ),
     click.option(
@@ -213,7 +219,6 @@ def _workers(value: str) -> int:
     "In the background",
     click.option("--detach", is_flag=True, help="Serve in the background; return once ready."),
     click.option("--log-file", type=click.Path(path_type=Path), hidden=True),
-    click.option("--outcome-fd", type=int, hidden=True),
 )  # fmt: skip
 @in_group(
     "What would be done",
@@ -248,7 +253,8 @@ def serve(ctx: click.Context, /, **given: Any) -> None:
     environment = take_environment_options(given)
     server = take(ServerOptions, given, debug=bool(ctx.parent and ctx.parent.params.get("debug")))
     options = ServeOptions(server=server, environment=environment, **given)
-    console = Console(as_json=server.log_format == "json")
+    said = None if ctx.obj is None else ctx.obj.said
+    console = Console(as_json=server.log_format == "json", said=said)
     if dry_run:
         assert isinstance(ctx.command, Command)
         settings = [
@@ -262,10 +268,10 @@ def serve(ctx: click.Context, /, **given: Any) -> None:
         clear()
         print_json(planned) if as_json else _print_plan(planned)
     # The one in the background has got the same variables and configuration file.
-    elif detach and options.outcome_fd is None:
+    elif detach and ctx.obj is None:
         serve_detached(options, console)
     else:
-        run(options, console)
+        run(options, console, ctx.obj)
 
 
 def _trace_target(ctx: click.Context, endpoint: str | None) -> TraceTarget | None:

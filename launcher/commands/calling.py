@@ -178,7 +178,9 @@ def _gzip(body: bytes | BinaryIO) -> Iterator[bytes]:
 
 
 class RefusedError(LauncherError):
-    """The server has answered, and not with 2xx."""
+    """The server has answered, and not with 2xx: ``status`` is what it answered with."""
+
+    status: int
 
 
 def ask(
@@ -224,9 +226,11 @@ def _refusal(answer: http.client.HTTPResponse) -> RefusedError:
     said = f"The server refuses it: {answer.status} {answer.reason}: {_message_of(text)}"
     request_id = answer.getheader("X-Request-Id")
     hints = {401: "Give the token with --token-file.", 413: "Send fewer rows at a time."}
-    return RefusedError(
+    error = RefusedError(
         said + (f" (request {request_id})" if request_id else ""), hints.get(answer.status)
     )
+    error.status = answer.status
+    return error
 
 
 def _message_of(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envs.disk.home import launcher_home
 from launcher.artifacts import ModelSource, release_model, resolve_model
-from launcher.artifacts.uris import parse_models_uri, scheme_of
+from launcher.artifacts.uris import parse_models_uri, redact, scheme_of
 from launcher.engines.engine import Engine, Identity, ServerOptions
 from launcher.errors import ModelError
 from launcher.model.mlmodel import Model, read_model
@@ -30,6 +30,11 @@ class ModelRequest(NamedTuple):
     max_size: int | None = None
     offline: bool = False
     flavor: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The URI without passwords."""
+        return redact(self.uri)
 
     def resolve(self, console: Console) -> ModelSource:
         """Fetch the model, if it is not on this machine's disk.

@@ -94,7 +94,7 @@ def predict(
         with built.in_use(), run_folder() as folder:
             options = ServerOptions(timeout=None, loader=loader)
             runtime = describe_runtime(model, built, console)
-            engine.configure(Assignment(model, request.uri, runtime, options), folder)
+            engine.configure(Assignment(model, request.shown, runtime, options), folder)
             command = scoring_command(built.python, folder, *arguments)
             log = ServerLog(
                 new_log_path(launcher_home() / "logs", "predict"), console.server_output

@@ -45,7 +45,7 @@ def prepare(
         # Also without a configuration: a crate without an R is not prepared.
         runtime = describe_runtime(model, environment, console)
         if config is not None:
-            _write_config(config, request.uri, identity_of(source, model, None), model, runtime)
+            _write_config(config, request.shown, identity_of(source, model, None), model, runtime)
     return environment
 
 

@@ -27,7 +27,7 @@ from launcher.engines.deployment import ModelDeployment
 from launcher.engines.engine import Assignment, Engine, ServerOptions, refuse_options
 from launcher.engines.registry import engine_named
 from launcher.engines.scoring_server import ScoringServer
-from launcher.errors import LauncherError, UsageError
+from launcher.errors import UsageError
 from launcher.instances.detaching import Outcome, start_in_background
 from launcher.instances.presence import Presence
 from launcher.instances.registry import check_name, claimed_name, default_name
@@ -64,7 +64,6 @@ class ServeOptions(NamedTuple):
     log_file: Path | None = None
     log_max_size: int | None = None
     log_keep: int = 3
-    outcome_fd: int | None = None
     watch: float | None = None
     max_model_size: int | None = None
     flavor: str | None = None
@@ -76,12 +75,12 @@ class ServeOptions(NamedTuple):
         return ModelRequest(self.model_uri, self.max_model_size, is_offline, self.flavor)
 
 
-def serve(options: ServeOptions, console: Console) -> None:
+def serve(options: ServeOptions, console: Console, outcome: Outcome | None = None) -> None:
     """Serve a model until told to stop.
 
+    :param outcome: is told of the first readiness.
     :raises LauncherError: with the exit code that belongs to what went wrong.
     """
-    outcome = Outcome(options.outcome_fd)
     server = options.server
     with stop_requests_raise():
         try:
@@ -97,9 +96,6 @@ def serve(options: ServeOptions, console: Console) -> None:
                 _Serving(options, console, folder, listening, outcome).run()
         except StopRequested:
             pass
-        except LauncherError as error:
-            outcome.failed(error)
-            raise
         console.step("stopped")
 
 
@@ -127,7 +123,7 @@ class _Serving:
         console: Console,
         folder: Path,
         listening: Any,
-        outcome: Outcome,
+        outcome: Outcome | None,
     ) -> None:
         self._options = options
         self._engine = engine_named(options.engine)
@@ -187,13 +183,13 @@ class _Serving:
         presence = Presence(
             name=name,
             url=self._url,
-            model_uri=options.model_uri,
+            model_uri=options.model_request().shown,
             folder=self._folder,
             ready_file=options.ready_file,
             log=log,
             console=console,
             curl_options=_curl_options(options.server),
-            on_ready=lambda: self._outcome.ready(self._url, name),
+            on_ready=lambda: self._is_ready(name),
             socket_path=options.server.uds,
             token_file=options.server.token_file,
             tls_cert=options.server.tls_cert,
@@ -225,6 +221,10 @@ class _Serving:
             clear()
             log.close()
 
+    def _is_ready(self, name: str) -> None:
+        if self._outcome is not None:
+            self._outcome.ready(self._url, name)
+
     def _watch(self, supervisor: Supervisor, model: ServedModel) -> ModelWatch:
         """Have the server reloaded when what is behind the model URI has moved."""
         from launcher.commands.model_watch import ModelWatch
@@ -233,7 +233,7 @@ class _Serving:
         request = self._options.model_request()
 
         def moved() -> None:
-            self._console.step(f"{request.uri} has moved")
+            self._console.step(f"{request.shown} has moved")
             supervisor.post(model.reload)
 
         return ModelWatch(
@@ -261,7 +261,7 @@ class _Serving:
             source,
             Assignment(
                 model,
-                options.model_uri,
+                request.shown,
                 runtime,
                 self._server,
                 identity_of(source, model, options.name),

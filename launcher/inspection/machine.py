@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import re
 import resource
@@ -35,6 +37,7 @@ _PYPI = "https://pypi.org/simple"
 _ROOM = 2 << 30  # bytes; an environment of scikit-learn and MLflow takes a quarter of it
 _MEMORY = 1 << 30
 _DESCRIPTORS = 4096
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 # Extras for people who develop the launcher.
 _NOT_FOR_USERS = ("test", "dev")
 
@@ -126,11 +129,18 @@ def _index(*, offline: bool) -> Finding:
 
 def _home() -> Finding:
     purpose = "environments, models and logs are kept there"
-    home = launcher_home()
+    try:
+        home = launcher_home()
+    except EnvError as error:
+        return Finding("home", MISSING, error.message, purpose, error.hint, needed=True)
     existing = _nearest(home)
-    if not os.access(existing, os.W_OK | os.X_OK):
-        hint = "Set LAUNCHER_HOME to a folder of yours."
-        text = f"{home}: {existing} cannot be written to"
+    try:
+        _try_files(existing)
+    except OSError as error:
+        what = "cannot be locked" if error.errno in _NO_LOCKS else "cannot be written to"
+        where = "" if existing == home else f"{existing} "
+        hint = "Set LAUNCHER_HOME to a folder of yours, on a local disk."
+        text = f"{home}: {where}{what} ({error.strerror})"
         return Finding("home", MISSING, text, purpose, hint, needed=True)
     if existing != home:
         return Finding("home", OK, f"{home}, not there yet", purpose)
@@ -141,6 +151,16 @@ def _home() -> Finding:
         hint = "Others can change the code that runs from it: chmod 700, or another LAUNCHER_HOME."
         return Finding("home", WARNING, text, purpose, hint)
     return Finding("home", OK, text, purpose)
+
+
+def _try_files(folder: Path) -> None:
+    """Make a file in a folder, and lock it, as it is done where an environment is built.
+
+    :raises OSError: one of that cannot be done.
+    """
+    # By name: some file systems have no files without one.
+    with tempfile.NamedTemporaryFile(prefix=".launcher-", dir=folder) as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _disk() -> Finding:
@@ -161,7 +181,7 @@ def _disk() -> Finding:
 
 def _nearest(path: Path) -> Path:
     """The path, or the nearest folder above it that is there."""
-    return next(each for each in (path, *path.parents) if each.exists())
+    return next(each for each in (path, *path.parents) if os.path.lexists(each))
 
 
 def _memory() -> Finding:
@@ -242,24 +262,7 @@ def _kernel() -> Sequence[Finding]:
         socket.socket(socket.AF_UNIX) as bound,
     ):
         bound.bind(f"{folder}/s")
-    return [*found, *_locks()]
-
-
-def _locks() -> Sequence[Finding]:
-    import fcntl
-
-    existing = _nearest(launcher_home())
-    if not os.access(existing, os.W_OK):
-        return []  # which the home's line tells
-    try:
-        with tempfile.TemporaryFile(dir=existing) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        text = f"no file locks in {existing} ({error.strerror})"
-        purpose = "an environment is built by one process at a time"
-        hint = "Set LAUNCHER_HOME to a folder on a local disk."
-        return [Finding("kernel", MISSING, text, purpose, hint, needed=True)]
-    return []
+    return found
 
 
 def _conda() -> Finding:

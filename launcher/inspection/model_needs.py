@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envs import EnvError, EnvStore
 from envs.building.interpreters import find_interpreter
 from envs.managers.registry import manager_of
+from envs.pip.requirements_file import flatten
 from envs.preparing import context_for, describe
 from launcher.commands.environment import EnvironmentOptions, environment_spec
 from launcher.commands.model_opening import ModelRequest, describe_model, identity_of
@@ -28,10 +30,15 @@ _ALLOW_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 _PICKLES = ("*.pkl", "*.pickle", "*.cloudpickle", "*.joblib", "*.pth", "*.pt")
 
 
-def model_findings(request: ModelRequest, options: EnvironmentOptions) -> list[Finding]:
+def model_findings(
+    request: ModelRequest, options: EnvironmentOptions, machine: Sequence[Finding] = ()
+) -> list[Finding]:
     """Return what a model needs, a line each; the last one says whether it could be served.
 
     The model is fetched, if it is not on this machine's disk.
+
+    :param machine: what was found out about the machine; what is missing there counts, but for an
+        index where the environment is built already.
     """
     engine = engine_named("scoring_server")
     try:
@@ -43,17 +50,23 @@ def model_findings(request: ModelRequest, options: EnvironmentOptions) -> list[F
         spec = environment_spec(model, options, engine)
     except (LauncherError, EnvError) as error:
         found = [Finding("model", MISSING, error.message, hint=error.hint, needed=True)]
-        return [*found, _verdict(request, found)]
-    environment, is_built = _environment(spec, options)
+        return [*found, _verdict(request, [*machine, *found])]
+    if any(each.name == "home" and each.is_failure for each in machine):
+        return [*found, _verdict(request, [*machine, *found])]  # all else is looked for there
+    manager, python, requirements = _manager(spec), _python(spec, options), _requirements(spec)
+    # What says already why there can be no environment.
+    why = [each for each in (manager, python, requirements) if each.state != OK]
+    environment, is_built = _environment(spec, options, is_told=bool(why))
     found += [
-        _manager(spec),
-        *environment,
-        *([] if is_built else [_python(spec, options), *_lockfile(spec, options)]),
-        _requirements(spec),
+        manager,
+        environment,
+        *([] if is_built else [python, *_lockfile(spec, options)]),
+        requirements,
         *([_r(spec)] if model.flavor == CRATE else []),
         *_pickles(model),
     ]
-    return [*found, _verdict(request, found)]
+    counts = [each for each in machine if not (is_built and each.name == "index")]
+    return [*found, _verdict(request, [*counts, *found])]
 
 
 def _verdict(request: ModelRequest, found: list[Finding]) -> Finding:
@@ -61,7 +74,7 @@ def _verdict(request: ModelRequest, found: list[Finding]) -> Finding:
     if lacking:
         text = f"would fail: {', '.join(dict.fromkeys(lacking))}"
         return Finding("serve", MISSING, text, hint="See the lines above.", needed=True)
-    return Finding("serve", OK, f"would work: launcher serve -m {request.uri}")
+    return Finding("serve", OK, f"would work: launcher serve -m {request.shown}")
 
 
 def _manager(spec: EnvSpec) -> Finding:
@@ -72,25 +85,34 @@ def _manager(spec: EnvSpec) -> Finding:
     return Finding("manager", OK, spec.env_manager)
 
 
-def _environment(spec: EnvSpec, options: EnvironmentOptions) -> tuple[list[Finding], bool]:
-    """The lines on the environment, and whether it is there."""
+def _environment(
+    spec: EnvSpec, options: EnvironmentOptions, *, is_told: bool
+) -> tuple[Finding, bool]:
+    """The line on the environment, and whether it is there.
+
+    :param is_told: whether another line says why nothing can be said here.
+    """
     try:
         plan = describe(spec, offline=options.build.offline)
-    except EnvError:
-        return [Finding("environment", OK, "to be built")], False  # other lines say why
+    except EnvError as error:
+        if is_told:
+            return Finding("environment", OK, "to be built"), False
+        lacks = Finding("environment", MISSING, error.message, hint=error.hint, needed=True)
+        return lacks, False
     if plan.env_manager == "local":
-        return [Finding("environment", OK, "the Python of the launcher; nothing is built")], True
+        return Finding("environment", OK, "the Python of the launcher; nothing is built"), True
     if plan.is_built:
-        return [Finding("environment", OK, f"{plan.key}, built already")], True
+        return Finding("environment", OK, f"{plan.key}, built already"), True
     if options.build.is_offline:
         text = f"{plan.key}, to be built, from uv's cache alone (offline)"
-        return [Finding("environment", WARNING, text)], False
-    return [Finding("environment", OK, f"{plan.key}, to be built")], False
+        return Finding("environment", WARNING, text), False
+    return Finding("environment", OK, f"{plan.key}, to be built"), False
 
 
 def _python(spec: EnvSpec, options: EnvironmentOptions) -> Finding:
     if spec.env_manager == "conda":
-        text = f"{spec.python or 'that of the launcher'}, from the channels"
+        wanted = (spec.python or "that of the launcher").strip().removeprefix("=")
+        text = f"{wanted}, from the channels"
         return Finding("Python", OK, text)
     build = options.build
     context = context_for(EnvStore(), lambda _: None, offline=build.offline, python_downloads=False)
@@ -130,9 +152,13 @@ def _locked(spec: EnvSpec, path: Path, context: Context) -> int:
 
 
 def _requirements(spec: EnvSpec) -> Finding:
-    lines = (*spec.conda_dependencies, *spec.requirements)
+    try:
+        lines = flatten(spec.requirements, spec.base_dir).lines
+    except EnvError as error:
+        return Finding("requirements", MISSING, error.message, hint=error.hint, needed=True)
+    count = len(lines) + len(spec.conda_dependencies)
     as_of = spec.resolution_date()
-    text = f"{len(lines)} of the model, {len(spec.server_requirements)} of the server"
+    text = f"{count} of the model, {len(spec.server_requirements)} of the server"
     return Finding("requirements", OK, f"{text}, as of {as_of or 'today'}")
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -102,14 +103,32 @@ def test_a_platform_that_is_not_in_it_is_refused(
     )
 
 
+def test_a_package_without_a_wheel_for_a_platform_is_named_with_it(
+    tmp_path: Path, make_wheel: Callable[..., Path]
+) -> None:
+    make_wheel(tmp_path / "wheels", "oak", "1.0", tag=f"py3-none-{TAGS['linux-64']}")
+    spec = EnvSpec(
+        requirements=("--no-index", f"--find-links {tmp_path / 'wheels'}", "oak==1.0"),
+        build_requirements=(),
+        base_dir=tmp_path,
+    )
+    store = EnvStore(tmp_path / "home")
+    with pytest.raises(EnvError) as raised:
+        write_lockfile(spec, tmp_path, store=store, platforms=("linux-64", "osx-arm64"))
+    assert raised.value.message.startswith("The requirements cannot be resolved for osx-arm64: oak")
+    assert raised.value.hint is not None
+    assert "leave that platform out" in raised.value.hint
+    assert not (tmp_path / "pylock.toml").exists()
+
+
 def test_uv_reads_it_for_each_platform(locked: tuple[EnvSpec, EnvStore], tmp_path: Path) -> None:
     lockfile = locked[0].lockfile
     assert lockfile is not None
     target = tmp_path / "empty"
-    for name in ALL:
-        command = [uv.find_uv_bin(), "pip", "install", "--dry-run", "--target", target, "--offline"]
+    for name, words in product(ALL, (["sync", lockfile], ["install", "-r", lockfile])):
+        command = [uv.find_uv_bin(), "pip", *words, "--dry-run", "--target", target, "--offline"]
         command += ["--python", sys.executable, "--preview-features", "pylock"]
-        command += ["-r", lockfile, "--python-platform", PLATFORMS[name].uv]
+        command += ["--python-platform", PLATFORMS[name].uv]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert ("fig==2.0" in done.stderr) == (name == "osx-arm64"), done.stderr
@@ -165,3 +184,14 @@ def test_each_part_is_what_uv_resolves_for_that_platform_alone(tmp_path: Path) -
             (p.name, p.version, a) for p, a in expected
         ]
         alone.unlink()
+    # uv itself installs another platform's part, hashes verified.
+    for name, tag in (("osx-arm64", "macosx_11_0_arm64"), ("linux-aarch64", "aarch64")):
+        target = tmp_path / name
+        command = [uv.find_uv_bin(), "pip", "sync", written.path, "--target", target]
+        command += ["--python", sys.executable, "--preview-features", "pylock", "--require-hashes"]
+        command += ["--python-platform", PLATFORMS[name].uv, "--no-build"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        (wheel,) = target.glob("psutil-*.dist-info/WHEEL")
+        assert tag in wheel.read_text()
+        assert (target / "uvloop").is_dir() == (name == "linux-aarch64")

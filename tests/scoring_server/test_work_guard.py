@@ -34,6 +34,8 @@ MODULES_OF_THE_SERVER = 130
 STARTED = """
 import sys
 import numpy, pandas
+# Where pyarrow is installed, pandas 3 keeps text in it and imports more of it with the first.
+pandas.Index(["a"])
 before = set(sys.modules)
 sys.path.insert(0, {root!r})
 from scoring_server.config import ServerConfig

@@ -81,7 +81,13 @@ def _write_for(
         planned = plan(spec, context, machine_of(platform))
         context.log.secrets.update(planned.secrets())
         context.report(f"{platform.name} ({platform.floor} or newer)")
-        found, as_of, said = _rows_elsewhere(planned, platform, context)
+        try:
+            found, as_of, said = _rows_elsewhere(planned, platform, context)
+        except EnvError as error:
+            if platform.name in error.message:
+                raise
+            message = f"For {platform.name}: {error.message}"
+            raise EnvError(message, hint=error.hint, log_path=error.log_path) from error
         plans.append(planned)
         rows += found
         days.add(as_of)

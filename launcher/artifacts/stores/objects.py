@@ -1,4 +1,4 @@
-"""Object stores (S3, Google Cloud Storage, Azure) through fsspec and its packages."""
+"""Object stores (S3 and those that speak it, Google, Azure) through fsspec and its packages."""
 
 from __future__ import annotations
 
@@ -14,19 +14,26 @@ from launcher.artifacts.http import Stopped
 from launcher.artifacts.settings import flag
 from launcher.artifacts.source import ModelURIError
 from launcher.artifacts.transfer.download import Part, RemoteFile
+from launcher.artifacts.uris import redact
 
 RANGE = 16 * BLOCK
 """Bytes asked for at once; each thread holds so many."""
 
 _AZURE = ("az", "abfs", "abfss", "wasb", "wasbs")
 _KINDS = {
-    **dict.fromkeys(("s3", "s3a", "s3n"), ("s3", "s3fs", "s3")),
+    **dict.fromkeys(("s3", "s3a", "s3n", "r2", "b2"), ("s3", "s3fs", "s3")),
     **dict.fromkeys(("gs", "gcs"), ("gcs", "gcsfs", "gcs")),
     **dict.fromkeys(_AZURE, ("abfs", "adlfs", "azure")),
 }
 """Scheme -> fsspec's protocol, the package that has it, this project's extra."""
 
 SCHEMES = tuple(_KINDS)
+
+# As MLflow has them: BUCKET@ENDPOINT.
+_FORMS = {
+    "r2": "r2://BUCKET@ACCOUNT.r2.cloudflarestorage.com/path/of/the/model",
+    "b2": "b2://BUCKET@s3.REGION.backblazeb2.com/path/of/the/model",
+}
 
 _ENDPOINTS = (
     "MLFLOW_S3_ENDPOINT_URL",
@@ -132,7 +139,7 @@ def endpoint() -> str:
 
 
 def open_object_store(uri: str) -> ObjectStore:
-    """Return the store for an `s3:`, `gs:`, `az:` or `abfs:` URI.
+    """Return the store for an `s3:`, `r2:`, `b2:`, `gs:`, `az:` or `abfs:` URI.
 
     :raises ModelURIError: its package is not installed.
     """
@@ -147,16 +154,19 @@ def open_object_store(uri: str) -> ObjectStore:
             f"{parts.scheme}: URIs need the package {package}, which is not installed.",
             f"Install it: {how_to_install(extra)}",
         ) from None
-    if not parts.netloc:
-        raise ModelURIError(
-            f"{uri!r} names no bucket.", f"Write {parts.scheme}://BUCKET/path/of/the/model."
-        )
+    scheme = parts.scheme.lower()
+    bucket, _, host = parts.netloc.partition("@")
+    if not bucket or (scheme in _FORMS and (not host or ":" in bucket)):
+        form = _FORMS.get(scheme, f"{scheme}://BUCKET/path/of/the/model")
+        raise ModelURIError(f"{redact(uri)!r} names no bucket.", f"Write {form}.")
     options: dict[str, Any] = {}
-    if protocol == "s3":
+    if scheme in _FORMS:
+        options = _s3_like_options(scheme, host)
+    elif protocol == "s3":
         options = _s3_options()
     elif protocol == "abfs":
         options = _azure_options(parts.netloc)
-    container = parts.netloc.partition("@")[0] if protocol == "abfs" else parts.netloc
+    container = bucket if protocol == "abfs" or scheme in _FORMS else parts.netloc
     # Not urlsplit's path: '#' and '?' are ordinary in the names of objects.
     path = uri.partition("://")[2].partition("/")[2].strip("/")
     location = f"{parts.scheme}://{parts.netloc}/{path}".rstrip("/")
@@ -177,6 +187,25 @@ def _s3_options() -> dict[str, Any]:
     if flag("MLFLOW_S3_IGNORE_TLS"):
         options["client_kwargs"] = {"verify": False}
     return options
+
+
+def _s3_like_options(scheme: str, host: str) -> dict[str, Any]:
+    """Return s3fs' options for Cloudflare's R2 and Backblaze's B2, whose URIs name the server.
+
+    R2 has one region, B2's is part of the server's name.
+    https://developers.cloudflare.com/r2/api/s3/api/
+    """
+    found = re.fullmatch(r"s3\.([a-z0-9-]+)\.backblazeb2\.com", host)
+    region = "auto" if scheme == "r2" else found and found[1]
+    client: dict[str, Any] = {"region_name": region} if region else {}
+    if flag("MLFLOW_S3_IGNORE_TLS"):
+        client["verify"] = False
+    style = "virtual" if scheme == "r2" else "path"
+    return {
+        "endpoint_url": f"https://{host}",
+        "client_kwargs": client,
+        "config_kwargs": {"s3": {"addressing_style": style}},
+    }
 
 
 def _azure_options(netloc: str) -> dict[str, Any]:

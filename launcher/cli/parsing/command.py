@@ -167,14 +167,15 @@ class Command(_Options):
         super().__init__(*args, **kwargs)
         # Not where words are another command's, nor where the name has long meant something else.
         is_free = all("--config" not in param.opts for param in self.params)
-        if is_free and not self.context_settings.get("ignore_unknown_options"):
+        self._takes_file = is_free and not self.context_settings.get("ignore_unknown_options")
+        if self._takes_file:
             text = "A configuration file, as before the command."
             option = click.Option(["--config"], metavar="FILE", expose_value=False, help=text)
             self.params.append(option)
 
     def _in_file(self, ctx: click.Context, args: Sequence[str]) -> dict[str, Found]:
         named = ctx.find_root().params.get("config")
-        if any(each.startswith("--config") for each in args):
+        if self._takes_file and any(each.startswith("--config") for each in args):
             own = self.on_command_line(ctx, args).get("config")
             named = Path(own) if own else named
         here = [] if named else [name for name in FILES if Path(name).is_file()]

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,28 +104,34 @@ def _read(path: Path) -> Any:
 
 def _section(path: Path, content: Any, ctx: click.Context) -> tuple[str, dict[str, Any]]:
     """The name and the content of the section of a command."""
-    content = {} if content is None else content
-    root = ctx.find_root()
-    names = ctx.command_path.split()[1:]
-    for depth, name in enumerate(names):
-        above = root if depth == 0 else ctx.parent
-        assert above is not None
+    contexts = [ctx]
+    while contexts[0].parent is not None:
+        contexts.insert(0, contexts[0].parent)
+    names: list[str] = []
+    for above, below in pairwise(contexts):
         assert isinstance(above.command, click.Group)
-        title = ".".join(names[:depth])
-        if not isinstance(content, dict):
-            what = f"[{title}]" if title else "the file"
-            raise UsageError(f"{path}: {what} has no keys.", "Write [serve], then port = 5000.")
         known = above.command.list_commands(above)
+        content = _keys(path, names, content)
         for each, value in content.items():
-            if each in known and (value is None or isinstance(value, dict)):
-                continue
-            inside = f" in [{title}]" if title else ""
-            raise UsageError(
-                f"{path}: {each}{inside} is no section of a command.{_near(str(each), known)}",
-                "Options stand in a section with their command's name: [serve], then port = 5000.",
-            )
-        content = content.get(name) or {}
-    return f"[{'.'.join(names)}]", content
+            if each not in known:
+                inside = f" in [{'.'.join(names)}]" if names else ""
+                raise UsageError(
+                    f"{path}: {each}{inside} is no section of a command.{_near(str(each), known)}",
+                    "Options stand in a section with their command's name: [serve], then "
+                    "port = 5000.",
+                )
+            _keys(path, [*names, each], value)
+        names.append(str(below.info_name))
+        content = content.get(names[-1])
+    return f"[{'.'.join(names)}]", _keys(path, names, content)
+
+
+def _keys(path: Path, names: list[str], content: Any) -> dict[str, Any]:
+    """What a section of these names has; one that is empty has nothing."""
+    if content is not None and not isinstance(content, dict):
+        what = f"[{'.'.join(names)}]" if names else "the file"
+        raise UsageError(f"{path}: {what} has no keys.", "Write [serve], then port = 5000.")
+    return content or {}
 
 
 def _value(option: click.Option, value: Any, path: Path, where: str) -> Any:

@@ -16,17 +16,21 @@ if TYPE_CHECKING:
 
 
 class _Quantity(click.ParamType[float]):
-    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+    def __init__(self, name: str, parse: Callable[[str], float], least: float = 0) -> None:
         self.name = name
         self._parse = parse
+        self._least = least
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         try:
-            return self._parse(str(value))
+            found = self._parse(str(value))
         except ValueError as error:
             return self.fail(str(error), param, ctx)
+        if found < self._least:
+            self.fail(f"{value} is less than {self._least:g}.", param, ctx)
+        return found
 
 
 class _EnvManager(click.ParamType[str]):
@@ -52,6 +56,18 @@ class _EnvManager(click.ParamType[str]):
         from envs.managers.registry import choices
 
         return click.Choice(choices())
+
+
+class _Platform(click.Choice[str]):
+    """A platform by conda's name (those of `envs.pip.platforms`)."""
+
+    def __init__(self) -> None:
+        super().__init__(["linux-64", "linux-aarch64", "osx-64", "osx-arm64"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if str(value).lower().startswith("win"):
+            self.fail("Models are served on Linux and macOS, not on Windows.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class _ModelUri(click.ParamType[str]):
@@ -102,9 +118,11 @@ DATA_PATH = DataPath()
 FORMATS = ["csv", "json", "jsonl", "parquet"]
 ENV_MANAGER = _EnvManager()
 MODEL_URI = _ModelUri()
+PLATFORM = _Platform()
 PORT = click.IntRange(0, 65535)
 AGE = _Quantity("age", parse_age)
 SIZE = _Quantity("size", parse_size)
+BODY_SIZE = _Quantity("size", parse_size, least=1)
 
 
 class _File(click.Path):

@@ -92,8 +92,8 @@ offline_option = click.option(
     is_flag=True,
     flag_value=True,
     default=None,
-    help="Never touch a network: only what is cached. The variable LAUNCHER_OFFLINE says so "
-    "for all commands.",
+    envvar="LAUNCHER_OFFLINE",
+    help="Never touch a network: only what is cached.",
 )
 
 

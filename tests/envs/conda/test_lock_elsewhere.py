@@ -12,9 +12,8 @@ import pytest
 import uv
 import yaml
 
-from envs import EnvStore
+from envs import EnvError, EnvStore
 from envs.locking import write_lockfile
-from envs.managers.conda.lockfile import read_conda_lockfile
 from envs.managers.manager import WrittenLockfile
 from tests.envs.conda.channel import Channel, Package, conda_spec, library, subdir
 
@@ -74,21 +73,20 @@ def rows(path: Path, platform: str, manager: str) -> dict[str, dict[str, Any]]:
     }
 
 
+def content_of(path: Path) -> dict[str, Any]:
+    """What a file says, whatever the order of its packages."""
+    document = yaml.safe_load(path.read_text())
+    document["package"].sort(key=lambda row: (row["platform"], row["manager"], row["name"]))
+    return dict(document)
+
+
 READ_BACK = """
 import pathlib, sys
 from conda_lock.lockfile import parse_conda_lock_file, write_conda_lock_file
-from conda_lock.conda_lock import render_lockfile_for_platform
 
 ours, rewritten, *platforms = sys.argv[1:]
 content = parse_conda_lock_file(pathlib.Path(ours))
 assert content.metadata.platforms == platforms, content.metadata
-for platform in platforms:
-    lines = render_lockfile_for_platform(
-        lockfile=content, platform=platform, kind="explicit",
-        include_dev_dependencies=False, extras=set(),
-    )
-    print("platform", platform)
-    print("\\n".join(lines))
 write_conda_lock_file(content, pathlib.Path(rewritten), metadata_choices=set())
 """
 
@@ -123,27 +121,25 @@ def test_one_file_for_all_that_conda_lock_reads_renders_and_writes_back(
     python = oracle / "bin" / "python"
     install = [uv.find_uv_bin(), "pip", "install", "-q", "--python", python, "conda-lock>=3"]
     subprocess.run(install, check=True)
-    done = subprocess.run(
-        [python, "-c", READ_BACK, written.path, rewritten, *PLATFORMS],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [python, "-c", READ_BACK, written.path, rewritten, *PLATFORMS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for platform, part in zip(PLATFORMS, done.stdout.split("platform ")[1:], strict=True):
-        assert part.startswith(platform)
-        urls = {line.partition("#")[0] for line in part.splitlines() if line.startswith("file:")}
-        assert urls == {row["url"] for row in rows(written.path, platform, "conda").values()}
-        assert "# pip python-dateutil @ https://" in part
-    for platform in PLATFORMS:
-        assert read_conda_lockfile(rewritten, platform).conda
-        ours, theirs = (read_conda_lockfile(each, platform) for each in (written.path, rewritten))
-        assert {(p.name, p.url, p.sha256) for p in ours.conda} == {
-            (p.name, p.url, p.sha256) for p in theirs.conda
-        }
-        assert {(p.name, p.url, p.sha256) for p in ours.pip} == {
-            (p.name, p.url, p.sha256) for p in theirs.pip
-        }
+    assert content_of(rewritten) == content_of(written.path)
+    for name, source in (("ours", written.path), ("theirs", rewritten)):
+        folder = tmp_path / name
+        folder.mkdir()
+        command = [oracle / "bin" / "conda-lock", "render", "--kind", "explicit"]
+        command += [*(f"--platform={each}" for each in PLATFORMS), source]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        for platform in PLATFORMS:
+            lines = (folder / f"conda-{platform}.lock").read_text().splitlines()
+            urls = {line.partition("#")[0] for line in lines if line.startswith("file:")}
+            assert urls == {row["url"] for row in rows(written.path, platform, "conda").values()}
+            of_pip = [line for line in lines if line.startswith("# pip ")]
+            assert {line.split()[2] for line in of_pip} == {*rows(written.path, platform, "pip")}
+            assert all("@ https://" in line and "sha256=" in line for line in of_pip)
+    assert (tmp_path / "ours" / "conda-osx-arm64.lock").read_text().count("@EXPLICIT") == 1
     built = build(channel.url, "tiny=1", requirements=PIP, lockfile=rewritten, store=fresh_store)
     assert built.versions["greenlet"] == "3.2.4"
     assert not any("resolving" in line for line in built.said)
@@ -157,3 +153,16 @@ def test_what_the_machine_has_is_said_by_condas_own_variables(
     spec = conda_spec(channel.url, "gpu")
     written = write_lockfile(spec, tmp_path, store=store, platforms=(subdir(),))
     assert rows(written.path, subdir(), "conda")["gpu"]["version"] == "2.0"
+
+
+def test_a_package_that_a_platform_has_not_is_named_with_it(
+    channel: Channel, python: Package, store: EnvStore, tmp_path: Path
+) -> None:
+    elsewhere(python, "osx-arm64").write(channel.folder)
+    channel.add(Package("lonely", "1.0", noarch=None, subdir=subdir(), built="2019-01-01"))
+    spec = conda_spec(channel.url, "lonely")
+    with pytest.raises(EnvError) as raised:
+        write_lockfile(spec, tmp_path, store=store, platforms=(subdir(), "osx-arm64"))
+    assert "osx-arm64" in raised.value.message
+    assert "lonely" in raised.value.message
+    assert not (tmp_path / "conda-lock.yml").exists()

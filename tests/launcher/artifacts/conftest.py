@@ -69,7 +69,7 @@ def guarded_server(
 def stores_python(launcher_home: Path) -> Path:
     """The Python of an environment with this project, all its store extras, and emulators."""
     emulators = ["moto[server]", "gcp-storage-emulator"]
-    return Path(build(launcher_home, None, ["-e", f"{ROOT}[s3,gcs,azure]", *emulators]))
+    return Path(build(launcher_home, None, ["-e", f"{ROOT}[s3,gcs,azure,hdfs]", *emulators]))
 
 
 @pytest.fixture

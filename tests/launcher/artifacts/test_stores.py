@@ -199,3 +199,97 @@ def test_a_store_that_is_down_or_refuses(stores_python: Path, s3: dict[str, str]
     (found,) = resolve(stores_python, nobody, "s3://bucket/m")
     assert "no credentials" in found["message"]
     assert "FSSPEC_S3_ANON" in found["hint"]
+
+
+@pytest.fixture(scope="module")
+def s3_over_tls(
+    stores_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Moto's S3 as R2 and B2 are reached: over TLS, at the host that the URI names."""
+    port = servers.free_port()
+    command = [str(stores_python.parent / "moto_server"), "-H", "127.0.0.1", "-p", str(port), "-s"]
+    with serving(command, port, tmp_path_factory.mktemp("moto-tls"), {}):
+        yield (
+            f"127.0.0.1:{port}",
+            {
+                # It is another store's, and must not count.
+                "MLFLOW_S3_ENDPOINT_URL": "http://127.0.0.1:9",
+                "MLFLOW_S3_IGNORE_TLS": "true",
+                "AWS_ACCESS_KEY_ID": "an-id",
+                "AWS_SECRET_ACCESS_KEY": SECRET,
+                "AWS_EC2_METADATA_DISABLED": "true",
+            },
+        )
+
+
+@pytest.mark.parametrize("scheme", ["r2", "b2"])
+def test_a_model_at_a_host_that_speaks_s3(
+    scheme: str, s3_over_tls: tuple[str, dict[str, str]], model: Path, stores_python: Path
+) -> None:
+    host, store = s3_over_tls
+    uri = f"{scheme}://{scheme}-models@{host}/some models/of {scheme}"
+    run(stores_python, store, "fill", uri, str(model))
+    first, again, above, unnamed, secret = resolve(
+        *(stores_python, store, uri, uri, uri.rpartition("/")[0]),
+        *(f"{scheme}://{host}/m", f"{scheme}://key:{SECRET}@{host}/m"),
+    )
+    assert first["files"] == hashes(model)
+    assert (first["fetched"], again["fetched"]) == (True, False)
+    assert f"of {scheme}" in above["hint"]
+    for wrong in (unnamed, secret):
+        assert "names no bucket" in wrong["message"]
+        assert f"Write {scheme}://BUCKET@" in wrong["hint"]
+    # As everywhere, certificates are checked unless that is switched off.
+    (untrusted,) = resolve(stores_python, {**store, "MLFLOW_S3_IGNORE_TLS": ""}, uri)
+    assert "cannot be read" in untrusted["message"]
+
+
+HADOOP = """
+import json, sys, pyarrow.fs
+given = []
+
+def local(**options):
+    given.append(options)
+    return pyarrow.fs.LocalFileSystem()
+
+# Hadoop's own library is in no package index: this stands in for its file system, all else is real.
+pyarrow.fs.HadoopFileSystem = local
+from launcher.artifacts import resolve_model
+paths = [str(resolve_model(uri).path) for uri in sys.argv[1:]]
+print(json.dumps({"given": given, "paths": paths}))
+"""
+
+
+def test_hadoop_gets_what_mlflow_gives_it(model: Path, stores_python: Path) -> None:
+    with zipfile.ZipFile(model.parent / "m.zip", "w") as archive:
+        archive.write(model / "MLmodel", "MLmodel")
+    uris = [f"hdfs://mia@namenode:8020{model}", f"viewfs://{model}"]
+    uris.append(f"hdfs://{model.parent}/m.zip")
+    settings = {
+        "MLFLOW_KERBEROS_USER": "mia",
+        "MLFLOW_KERBEROS_TICKET_CACHE": "/tmp/krb5cc",
+        "MLFLOW_PYARROW_EXTRA_CONF": "dfs.replication=2,a.b=c=d",
+    }
+    done = subprocess.run(
+        [str(stores_python), "-c", HADOOP, *uris],
+        env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    common = {
+        "user": "mia", "kerb_ticket": "/tmp/krb5cc",
+        "extra_conf": {"dfs.replication": "2", "a.b": "c=d"},
+    }  # fmt: skip
+    named, default = {"host": "hdfs://namenode", "port": 8020}, {"host": "default", "port": 0}
+    assert found["given"][0] == {**named, **common}
+    assert found["given"][-1] == {**default, **common}
+    assert [hashes(Path(path)) for path in found["paths"][:2]] == [hashes(model)] * 2
+    assert list(hashes(Path(found["paths"][2]))) == ["MLmodel"]
+
+
+def test_hadoop_s_library_is_asked_for(stores_python: Path) -> None:
+    # Neither Hadoop nor, perhaps, Java is there.
+    without = {"HADOOP_HOME": "", "JAVA_HOME": "", "ARROW_LIBHDFS_DIR": "/nonexistent"}
+    missing, relative = resolve(stores_python, without, "hdfs://h:1/m", "hdfs:m")
+    assert "Hadoop's client library cannot be used (Unable to load lib" in missing["message"]
+    assert "CLASSPATH" in missing["hint"]
+    assert "is not a hdfs: URI" in relative["message"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def test_the_plan_for_people_names_each_setting(tmp_path: Path) -> None:
     (tmp_path / "launcher.yaml").write_text(
         "serve:\n  page: false\n  max_body: 100\n  cors-origin: [https://a.example]\n"
     )
-    result = run("serve", "-m", "tiny", "--dry-run", "--offline", env={"PORT": "0"})
+    result = run("serve", "-m", "tiny", "--dry-run", env={"PORT": "0", "LAUNCHER_OFFLINE": "1"})
     assert result.exit_code == 0, result.output
     assert result.stderr.startswith(f"configuration: {tmp_path / 'launcher.yaml'}\n")
     said = [line.split(None, 1)[1] for line in result.stdout.splitlines() if "setting" in line]
@@ -82,7 +83,7 @@ def test_the_plan_for_people_names_each_setting(tmp_path: Path) -> None:
         "--max-body 100  (max_body in [serve] of launcher.yaml)",
         "--no-page  (page in [serve] of launcher.yaml)",
         "--env-manager local  (the variable LAUNCHER_SERVE_ENV_MANAGER)",
-        "--offline  (the command line)",
+        "--offline  (the variable LAUNCHER_OFFLINE)",
         "--cors-origin https://a.example  (cors-origin in [serve] of launcher.yaml)",
     ]
 
@@ -121,7 +122,8 @@ def test_a_file_is_named_where_people_write_it(place: str, tmp_path: Path) -> No
         ("a.toml", "[serve]\nport = [1]\n", "port in [serve] of a.toml is a text or a number"),
         ("a.toml", "[serve]\npage = 'x'\n", "page in [serve] of a.toml is true or false, not 'x'."),
         ("a.toml", "[serve\n", "a.toml is not TOML: "),
-        ("a.yaml", "serve: [1]\n", "serve is no section of a command."),
+        ("a.yaml", "serve: [1]\n", "a.yaml: [serve] has no keys."),
+        ("a.yaml", "ps: 1\n", "a.yaml: [ps] has no keys."),
         ("a.yaml", "- 1\n", "a.yaml: the file has no keys."),
         ("a.yaml", "serve: {port: 1\n", "a.yaml"),
         ("a.ini", "[serve]\n", "a.ini is neither TOML nor YAML by its extension."),
@@ -144,6 +146,13 @@ def test_a_variable_that_is_wrong_is_named() -> None:
     assert result.exit_code == 2
     assert "'--backlog': 'many'" in result.stderr
     assert "It comes from the variable LAUNCHER_SERVE_BACKLOG." in result.stderr
+
+
+def test_a_size_has_units_everywhere() -> None:
+    """A container's variable has the option's units, whichever program reads it."""
+    assert setting(plan(env={"LAUNCHER_SERVE_MAX_BODY": "1MB"}), "--max-body") is not None
+    result = run("serve", "-m", "tiny", "--dry-run", "--max-body", "0")
+    assert (result.exit_code, "0 is less than 1." in result.stderr) == (2, True)
 
 
 def test_a_section_within_another_command(tmp_path: Path) -> None:
@@ -184,7 +193,9 @@ def test_help_is_there_whatever_a_file_says(tmp_path: Path) -> None:
 
 def test_the_old_name_of_prepare_env_is_not_taken_for_a_configuration_file(tmp_path: Path) -> None:
     (tmp_path / "launcher.toml").touch()
-    result = run("prepare-env", "-m", "tiny", "--install-mlflow", "--config", "launcher.toml")
+    words = ("prepare-env", "-m", "tiny", "--offline", "--config")
+    assert "--server-config needs --install-mlflow" in run(*words, "server.json").stderr
+    result = run(*words, "launcher.toml")
     assert result.exit_code == 2
     assert "launcher --config launcher.toml prepare-env" in result.stderr
 
@@ -212,6 +223,18 @@ def test_options_stand_in_groups_where_there_are_many() -> None:
         groups = {getattr(each, "group", None) for each in options if not each.hidden}
         if len(options) > 10:
             assert len(groups) > 2, context.command_path
+
+
+def test_the_files_of_the_page_are_accepted(tmp_path: Path) -> None:
+    text = PAGE.with_name("configuration.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```(toml|yaml)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert [kind for kind, _ in examples] == ["toml", "yaml"]
+    for kind, content in examples:
+        (tmp_path / f"example.{kind}").write_text(content)
+        told = plan("--config", f"example.{kind}")
+        assert setting(told, "--port") == ("5001", f"port in [serve] of example.{kind}")
+    home = {"LAUNCHER_HOME": str(tmp_path / "home")}
+    assert run("envs", "prune", "--dry-run", "--config", "example.toml", env=home).exit_code == 0
 
 
 def test_the_page_of_commands_is_what_the_options_say() -> None:

@@ -85,6 +85,31 @@ def test_what_a_model_lacks_is_named(run: Run, tmp_path: Path) -> None:
     assert found["model"]["findings"][-1]["text"] == "would fail: model"
 
 
+def test_requirements_that_cannot_be_read_are_told(run: Run, tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "tiny", requirements="-r elsewhere.txt\n")
+    code, found = doctor(run, "-m", model, "--offline")
+    lines = by_name(found["model"]["findings"])
+    assert (code, lines["serve"]["text"]) == (1, "would fail: requirements")
+    assert "elsewhere.txt" in lines["requirements"]["text"]
+
+
+def test_what_the_machine_lacks_counts_for_the_model(run: Run, tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "tiny")
+    not_a_folder = tmp_path / "file"
+    not_a_folder.touch()
+    index = "http://127.0.0.1:9/simple"
+    environ = {"LAUNCHER_HOME": str(not_a_folder), "PIP_INDEX_URL": index}
+    code, found = doctor(run, "-m", model, **environ)
+    lines = by_name(found["machine"])
+    assert lines["home"]["text"] == f"{not_a_folder}: cannot be written to (Not a directory)"
+    assert (code, found["ok"]) == (1, False)
+    assert found["model"]["findings"][-1]["text"] == "would fail: index, home"
+    # Where nothing has to be installed, nobody asks an index.
+    code, found = doctor(run, "-m", model, "--env-manager", "local", PIP_INDEX_URL=index)
+    assert (code, found["ok"]) == (0, True)
+    assert by_name(found["machine"])["index"]["state"] == "missing"
+
+
 def test_the_page_fits_a_terminal_and_tells_how_to_get_what_is_missing(run: Run) -> None:
     done = run("doctor", "--offline", env={**os.environ, "RSCRIPT": "/nowhere/Rscript"})
     assert done.returncode == 0, done.stdout

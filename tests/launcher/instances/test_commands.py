@@ -177,6 +177,17 @@ def test_detach_fails_with_the_reason(run: Run, obedient: ObedientModel) -> None
 
 
 @pytest.mark.usefixtures("own_home")
+def test_a_variable_puts_one_launcher_in_the_background(run: Run, obedient: ObedientModel) -> None:
+    """It has the same variables, and serves itself."""
+    variables = {"MODEL_URI": str(obedient.path), "PORT": "0", "DETACH": "yes", "NAME": "mine"}
+    given = {f"LAUNCHER_SERVE_{name}": value for name, value in variables.items()}
+    done = run_with("serve", "--env-manager", "local", **given)
+    assert done.returncode == 0, done.stderr
+    assert [each["name"] for each in listed(run)] == ["mine"]
+    assert run("stop", "mine").returncode == 0
+
+
+@pytest.mark.usefixtures("own_home")
 def test_names_are_made_from_the_model_and_requests_are_counted(
     launch: Launch, run: Run, obedient: ObedientModel
 ) -> None:

@@ -1,0 +1,1 @@
+"""The launcher from Python: servers, predictions and environments, each in a process of its own."""
