@@ -107,10 +107,6 @@ def load_model(config: ServerConfig) -> LoadedModel:
     flavor = python_function_flavor(model)
     # MLflow sets this while serving; models with type hints read times and bytes from text then.
     os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"
-    if config.server.traces is not None:
-        # Else MLflow (3.17.2, mlflow/tracing/processor/base_mlflow.py) hands a span on some seconds
-        # after it ends; by then it has forgotten a trace that began elsewhere, and drops the span.
-        os.environ.setdefault("MLFLOW_USE_BATCH_SPAN_PROCESSOR", "false")
     add_code_to_path(model.path, flavor)
     try:
         implementation = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import os
 import sys
 from typing import Any, ContextManager, Dict
 
@@ -16,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 _CARRIED = ("traceparent", "tracestate")
 _SET_BY_MLFLOW = "set_tracing_context_from_http_request_headers"
+# In the metadata of a trace that MLflow has.
+_TRACE_ID = "launcher.trace_id"
 _failures = 0
 
 
@@ -42,13 +45,30 @@ def joined(carrier: Dict[str, str]) -> ContextManager[Any]:
 def _enter(entered: contextlib.ExitStack, carrier: Dict[str, str]) -> None:
     tracing = sys.modules.get("mlflow.tracing")
     if tracing is not None:
-        # MLflow has a context of its own. Before it had this (3.9), a parent from elsewhere made
-        # it lose its traces: such a one is left alone.
+        if not _is_exported_by_otlp() and not _is_exported_at_once():
+            # On the way to its server MLflow loses spans whose parent is elsewhere (3.17): its
+            # traces stay its own, and carry the request's.
+            noting = getattr(tracing, "context", None)
+            if callable(noting):
+                trace_id = carrier["traceparent"].split("-")[1]
+                entered.enter_context(noting(metadata={_TRACE_ID: trace_id}))
+            return
         enter = getattr(tracing, _SET_BY_MLFLOW, None)
         if enter is None:
             return
+        # MLflow has a context of its own.
         entered.enter_context(enter(dict(carrier)))
     context = importlib.import_module("opentelemetry.context")
     propagation = importlib.import_module("opentelemetry.trace.propagation.tracecontext")
     token = context.attach(propagation.TraceContextTextMapPropagator().extract(carrier))
     entered.callback(context.detach, token)
+
+
+def _is_exported_at_once() -> bool:
+    """Whether MLflow hands spans on as they end; by the end of a batch it has left the trace."""
+    return os.environ.get("MLFLOW_USE_BATCH_SPAN_PROCESSOR", "").lower() in ("false", "0")
+
+
+def _is_exported_by_otlp() -> bool:
+    module = sys.modules.get("mlflow.tracing.utils.otlp")
+    return module is not None and bool(module.should_use_otlp_exporter())
