@@ -180,8 +180,9 @@ def _input(document: Dict[str, Any]) -> Union[Column, Tensor]:
         except (KeyError, TypeError) as error:
             raise SignatureError("A tensor has no usable dtype and shape.") from error
         return Tensor(document.get("name"), dtype, shape)
-    # A nested type without `required` is optional in MLflow, a scalar one is required.
-    required = document.get("required", kind in DATA_TYPES)
+    # A nested type without `required` is optional in MLflow, a scalar one is required. Before 2.10,
+    # which knew no nested types, a scalar one was marked where it is `optional`.
+    required = document.get("required", kind in DATA_TYPES and not document.get("optional"))
     return Column(document.get("name"), read_type(document), bool(required))
 
 

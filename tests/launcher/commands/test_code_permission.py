@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from scoring_server.config import ServerConfig
+from scoring_server.errors import ModelLoadError
+from scoring_server.model.loading import load_model
 from tests.launcher.launcher_process import ObedientModel
-from tests.scoring_server.serving_process import ROOT, write_config
+from tests.scoring_server.serving_process import write_config
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -21,8 +23,9 @@ SWITCH = "MLFLOW_ALLOW_MODEL_CODE_EXECUTION"
 
 @pytest.mark.parametrize(
     "command",
-    [("serve",), ("serve", "--dry-run"), ("serve", "--detach"), ("serve", "--enable-mlserver"),
-     ("predict",)],
+    [("serve", "--enable-mlserver"), ("predict",),
+     *(pytest.param(("serve", *more), marks=pytest.mark.slow)
+       for more in ((), ("--dry-run",), ("--detach",)))],
     ids=" ".join,
 )  # fmt: skip
 def test_it_is_refused_before_anything_is_fetched_or_built(
@@ -56,26 +59,22 @@ def test_the_variables_of_the_model_s_process_count(run: Run, obedient: Obedient
 
 
 @pytest.mark.parametrize("flavor", ["python_function", "crate"])
-def test_a_server_without_a_launcher_looks_too(tmp_path: Path, flavor: str) -> None:
-    config = write_config(tmp_path / "m")
-    content = json.loads(config.read_text())
+def test_who_loads_the_model_looks_too(
+    tmp_path: Path, flavor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_config(tmp_path / "m")
+    content = json.loads(path.read_text())
     content["model"]["flavor"] = flavor
-    config.write_text(json.dumps(content))
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scoring_server"), str(config), "--predict"],
-        env={**os.environ, SWITCH: "false"}, input="a\n1\n", capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert f"{SWITCH} forbids models" in done.stderr
-    assert f"Set {SWITCH}=true" in done.stderr
+    path.write_text(json.dumps(content))
+    monkeypatch.setenv(SWITCH, "false")
+    with pytest.raises(ModelLoadError, match=f"{SWITCH} forbids models") as refused:
+        load_model(ServerConfig.read(str(path)))
+    assert refused.value.hint == f"Set {SWITCH}=true if you trust the model."
 
 
-def test_the_deprecated_one_is_named_in_the_log(run: Run, obedient: ObedientModel) -> None:
-    done = run(
-        *("predict", "-m", obedient.path, "--env-manager", "local", "-t", "csv"),
-        env={**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
-        input="command\nhello\n",
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"deprecated by MLflow 3.18 for {SWITCH}" in done.stderr
+def test_the_deprecated_one_is_named_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    load_model(ServerConfig.read(str(write_config(tmp_path / "m"))))
+    assert f"deprecated by MLflow 3.18 for {SWITCH}" in caplog.text

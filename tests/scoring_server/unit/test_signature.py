@@ -224,6 +224,14 @@ def test_named_tensors():
         apply(sig, {"inputs": {"left": [[1, 2]]}})
 
 
+@pytest.mark.parametrize("mark", [{"required": False}, {"optional": True}])  # MLflow 2.10; 2.6
+def test_an_optional_column_may_be_left_out(mark):
+    enforced = signature(column("double", name="a"), column("double", name="b", **mark)).enforce(
+        pd.DataFrame({"a": [1.0]})
+    )
+    assert list(enforced.columns) == ["a"]
+
+
 @pytest.mark.parametrize(
     "inputs",
     [
