@@ -70,6 +70,7 @@ class ServeKeywords(ModelKeywords, total=False):
     max_requests_jitter: int
     max_restarts: int
     name: str
+    otlp_endpoint: str
     page: bool
     port: int
     preload: bool
