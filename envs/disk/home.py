@@ -71,8 +71,11 @@ def make_private_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
-        if not folder.is_dir():
+        if folder.is_dir():
+            return
+        if os.path.lexists(folder):
             raise
+        make_private_folder(folder)  # it has been removed meanwhile
     except FileNotFoundError:
         make_private_folder(folder.parent)
         make_private_folder(folder)

@@ -80,7 +80,10 @@ def remove_lock_file(path: Path) -> None:
 def _open_locked(path: Path, operation: int) -> int | None:
     """Return a locked descriptor, None where another holds the lock or has removed the file."""
     make_private_folder(path.parent)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+    except FileNotFoundError:  # its folder has been removed meanwhile
+        return None
     try:
         fcntl.flock(descriptor, operation)
         if os.path.samestat(os.fstat(descriptor), path.stat()):

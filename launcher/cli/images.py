@@ -75,7 +75,8 @@ _image_options = together(
             help="Put a bill of materials (CycloneDX) into the image.",
         ),
         click.option(
-            "--extra", "extras", multiple=True, type=click.Choice(["conda", "s3", "gcs", "azure"]),
+            "--extra", "extras", multiple=True,
+            type=click.Choice(["conda", "s3", "gcs", "azure", "sftp"]),
             help="Without -m: put what these models need into the image, too; repeatable.",
         ),
     ),

@@ -34,7 +34,8 @@ def launcher_context(
 
     Its Python is the one that runs this launcher: the packages are resolved for that.
 
-    :param extras: of the launcher's own optional packages: "conda", "s3", "gcs", "azure".
+    :param extras: of the launcher's own optional packages: "conda", "s3", "gcs", "azure",
+        "sftp".
     :param mlserver: whether it serves with MLServer.
     :raises EnvironmentBuildError: they cannot be resolved.
     """

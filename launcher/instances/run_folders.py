@@ -34,14 +34,17 @@ def run_folder() -> Iterator[Path]:
     try:
         make_private_folder(parent)
         path = parent / f"{os.getpid()}-{os.urandom(4).hex()}"
-        path.mkdir(mode=0o700)
+        new = path.with_name(f".{path.name}")
+        new.mkdir(mode=0o700)
     except OSError as error:
         raise LauncherError(
             f"No folder can be made in {parent}: {error.strerror}.",
             "Set LAUNCHER_HOME to another folder.",
         ) from error
     try:
-        with exclusive(path / _LOCK):
+        # Nobody finds it before it is locked, and takes it for one that was left.
+        with exclusive(new / _LOCK):
+            new.rename(path)
             yield path
     finally:
         _remove(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -113,3 +114,22 @@ def test_a_mark_that_cannot_be_removed_is_released(tmp_path: Path) -> None:
     mark.release()
     with pytest.raises(ValueError, match="released"):
         mark.fileno()
+
+
+def test_a_folder_that_is_removed_meanwhile_has_no_lock_to_take(tmp_path: Path) -> None:
+    """As when several look after what dead processes have left."""
+    folder, ended = tmp_path / "left", threading.Event()
+
+    def remove() -> None:
+        while not ended.is_set():
+            shutil.rmtree(folder, ignore_errors=True)
+
+    remover = threading.Thread(target=remove)
+    remover.start()
+    try:
+        for _ in range(500):
+            with try_exclusive(folder / "lock"):
+                pass
+    finally:
+        ended.set()
+        remover.join()
