@@ -118,6 +118,8 @@ def test_what_came_last_is_delivered_at_the_stop_and_nothing_of_strangers(
 def test_the_channel_outlives_a_server_a_worker_and_a_reload(
     launch: Launch, obedient: ObedientModel, collector: Collector
 ) -> None:
+    # With threads it is loaded in each worker: the server's process starts itself over.
+    obedient.mark("load.thread")
     launcher = start(launch, obedient.path, collector.url)
     url = launcher.ready()
     # The worker dies with the request: its span says so.
@@ -227,6 +229,7 @@ def test_each_request_of_a_batch_and_of_each_worker_has_its_own_span(
     assert launcher.stop() == 0
 
 
+@pytest.mark.slow
 def test_the_sampler_of_the_standard_variables(
     launch: Launch, obedient: ObedientModel, collector: Collector
 ) -> None:
