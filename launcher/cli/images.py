@@ -76,8 +76,9 @@ _image_options = together(
         ),
         click.option(
             "--extra", "extras", multiple=True,
-            type=click.Choice(["conda", "s3", "gcs", "azure", "sftp"]),
-            help="Without -m: put what these models need into the image, too; repeatable.",
+            type=click.Choice(["conda", "s3", "gcs", "azure", "sftp", "otel"]),
+            help="Without -m: put what these models need into the image, too, or what exports "
+            "traces (otel); repeatable.",
         ),
     ),
 )  # fmt: skip

@@ -35,7 +35,7 @@ def launcher_context(
     Its Python is the one that runs this launcher: the packages are resolved for that.
 
     :param extras: of the launcher's own optional packages: "conda", "s3", "gcs", "azure",
-        "sftp".
+        "sftp", "otel".
     :param mlserver: whether it serves with MLServer.
     :raises EnvironmentBuildError: they cannot be resolved.
     """

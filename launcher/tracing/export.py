@@ -72,6 +72,8 @@ class SpanExport:
             **({"http.route": record.route} if record.route else {}),
             **({"client.address": record.client} if record.client else {}),
             **({"mlflow.model.version": record.version} if record.version else {}),
+            **({"mlflow.model.uri": record.uri} if record.uri else {}),
+            **_server(record.host),
             **({"error.type": str(record.status)} if has_failed else {}),
         }
         self._processor.on_end(
@@ -105,6 +107,14 @@ class SpanExport:
     def close(self) -> None:
         """Export what is left; may take long where the collector does not answer."""
         self._processor.shutdown()  # type: ignore[no-untyped-call, unused-ignore]
+
+
+def _server(host: str) -> dict[str, str | int]:
+    """What `Host` says of the server: a name, or an address, and perhaps a port."""
+    name, colon, port = host.rpartition(":")
+    if not colon or not port.isdigit():
+        return {"server.address": host} if host else {}
+    return {"server.address": name.strip("[]"), "server.port": int(port)}
 
 
 def _context(

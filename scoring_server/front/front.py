@@ -216,12 +216,12 @@ class Front(RequestHandler, Vitals):
         # What has no head has no route, whichever path the log gives it.
         asked = ("", "") if head is None else (head.method, head.path)
         match = self._service.table.find(*asked)
-        has_head = head is not None
         head = head or Head("GET", "/", "1.1", {})
         head.keep_alive = False
         request = PendingRequest(client, head, match, b"", time.monotonic())
         request.is_known = is_known
-        if has_head and self._tracer is not None:
+        # Strangers fill nobody's collector.
+        if is_known and self._tracer is not None:
             self._trace(request, self._tracer)
         self._dispatcher.answer_error(request, error.status, error.message)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import os
 import sys
 from typing import Any, ContextManager, Dict
 
@@ -44,7 +45,7 @@ def joined(carrier: Dict[str, str]) -> ContextManager[Any]:
 def _enter(entered: contextlib.ExitStack, carrier: Dict[str, str]) -> None:
     tracing = sys.modules.get("mlflow.tracing")
     if tracing is not None:
-        if not _is_exported_by_otlp():
+        if not _is_exported_by_otlp() and not _is_exported_at_once():
             # On the way to its server MLflow loses spans whose parent is elsewhere (3.17): its
             # traces stay its own, and carry the request's.
             noting = getattr(tracing, "context", None)
@@ -61,6 +62,11 @@ def _enter(entered: contextlib.ExitStack, carrier: Dict[str, str]) -> None:
     propagation = importlib.import_module("opentelemetry.trace.propagation.tracecontext")
     token = context.attach(propagation.TraceContextTextMapPropagator().extract(carrier))
     entered.callback(context.detach, token)
+
+
+def _is_exported_at_once() -> bool:
+    """Whether MLflow hands spans on as they end; by the end of a batch it has left the trace."""
+    return os.environ.get("MLFLOW_USE_BATCH_SPAN_PROCESSOR", "").lower() in ("false", "0")
 
 
 def _is_exported_by_otlp() -> bool:

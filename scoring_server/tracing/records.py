@@ -24,6 +24,8 @@ class RequestRecord(NamedTuple):
     :param route: the route's path, "" where there is none.
     :param status: 499 where its client has gone.
     :param stages: name, start and end of each.
+    :param uri: the model's, without credentials.
+    :param host: whom the client asked, and at which port: its `Host`.
     """
 
     trace_id: str
@@ -43,9 +45,11 @@ class RequestRecord(NamedTuple):
     sent: int
     model: str
     version: str
+    uri: str
+    host: str
 
 
-_TYPES = [*[str] * 7, int, int, int, list, *[str] * 3, int, str, str]
+_TYPES = [*[str] * 7, int, int, int, list, *[str] * 3, int, *[str] * 4]
 
 
 def encode(record: RequestRecord) -> bytes:
@@ -53,7 +57,7 @@ def encode(record: RequestRecord) -> bytes:
     line = json.dumps(record).encode("ascii") + b"\n"
     if len(line) > LONGEST:
         # What a client can make long is its path, by characters that are escaped.
-        record = record._replace(path=record.path[:100], state="")
+        record = record._replace(path=record.path[:100], state="", uri=record.uri[:100])
         line = json.dumps(record).encode("ascii") + b"\n"
     return line
 

@@ -60,6 +60,7 @@ class Tracer:
         self._random = random.Random(os.urandom(16))
         self._model = config.model.served_names[0][:200]
         self._version = (config.model.version or "")[:200]
+        self._uri = (config.model.uri or "")[:500]
         self._lines: List[bytes] = []
         self._timer: Optional[asyncio.TimerHandle] = None
         self.dropped = 0
@@ -108,7 +109,7 @@ class Tracer:
                     head.method[:32], head.path[:500], "" if route is None else route.path,
                     request.status, at(request.began), at(now), stages,
                     request.request_id, request.client.peer[0], head.version, request.sent,
-                    self._model, self._version,
+                    self._model, self._version, self._uri, head.headers.get("host", "")[:200],
                 )
             )
         )  # fmt: skip

@@ -170,3 +170,25 @@ def test_where_mlflow_exports_to_its_server_its_trace_names_the_request_s(
     assert own != trace
     spans_of(receiver, own, "in the model")
     assert launcher.stop() == 0, launcher.output
+
+
+def test_where_mlflow_hands_spans_on_at_once_they_join_on_its_server(
+    launch: Launch, model: Path, receiver: str
+) -> None:
+    launcher = launch(
+        *("serve", "-m", model, "-p", "0", "--name", "traced-at-once"),
+        *("--otlp-endpoint", receiver),
+        environ={
+            **SOON,
+            "OTEL_EXPORTER_OTLP_HEADERS": "x-mlflow-experiment-id=0",
+            "MLFLOW_TRACKING_URI": receiver,
+            "MLFLOW_USE_BATCH_SPAN_PROCESSOR": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        },
+    )
+    url = launcher.ready()
+    trace, header = traceparent(72)
+    assert post(url, BODY, traceparent=header).json() == {"predictions": [1.0]}
+    spans = spans_of(receiver, trace, "POST /invocations", "in the model")
+    assert spans["in the model"][1] == spans["POST /invocations"][0]
+    assert launcher.stop() == 0, launcher.output

@@ -71,9 +71,11 @@ def test_a_request_is_a_span_below_its_sender_s_with_the_stages(
         "http.request.method": "POST", "url.path": "/invocations", "url.scheme": "http",
         "http.route": "/invocations", "http.response.status_code": 200,
         "launcher.request_id": "of-the-test", "mlflow.model.name": "traced-one",
-        "client.address": "127.0.0.1",
+        "client.address": "127.0.0.1", "server.address": "127.0.0.1",
+        "server.port": int(url.rpartition(":")[2]),
     }  # fmt: skip
     assert expected.items() <= span.attributes.items()
+    assert span.attributes["mlflow.model.uri"].endswith("/obedient")
     assert span.resource["service.name"] == "traced-one"
     assert span.resource["deployment.environment.name"] == "tests"
     assert collector.paths[-1] == "/v1/traces"

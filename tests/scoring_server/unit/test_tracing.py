@@ -15,6 +15,7 @@ from scoring_server.tracing.tracer import Tracer
 RECORD = RequestRecord(
     "1" * 32, "2" * 16, "", "vendor=1", "POST", "/invocations", "/invocations", 200, 5, 9,
     [("queue", 5, 6)], "id", "127.0.0.1", "1.1", 12, "iris", "3",
+    "models:/iris/3", "localhost:5000",
 )  # fmt: skip
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
