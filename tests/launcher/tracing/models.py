@@ -7,7 +7,7 @@ from pathlib import Path
 
 # Streams, and takes as long as a row says.
 STREAMING = """
-import time
+import os, time
 
 class Model:
     def predict(self, data):
@@ -17,6 +17,8 @@ class Model:
     def predict_stream(self, data):
         yield {"content": "first"}
         time.sleep(0.3)
+        if data["seconds"] < 0:
+            os._exit(9)
         yield {"content": "last"}
 
 def _load_pyfunc(path):

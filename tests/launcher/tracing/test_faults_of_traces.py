@@ -188,7 +188,7 @@ def test_a_stream_is_one_span_from_its_request_to_its_last_piece(
     launcher = start(launch, model, collector.url)
     url = launcher.ready()
     trace, header = traceparent(50)
-    body = {"dataframe_split": {"columns": ["seconds"], "data": [[0.0]]}}
+    body: Any = {"dataframe_split": {"columns": ["seconds"], "data": [[0.0]]}}
     answer = post(url, body, traceparent=header, Accept="text/event-stream")
     assert "last" in answer.text
     span, inner = collector.tree(trace)
@@ -196,6 +196,16 @@ def test_a_stream_is_one_span_from_its_request_to_its_last_piece(
     assert set(inner) == {"queue", "parse", "stream"}
     assert inner["stream"].end - inner["stream"].start >= 0.3e9
     assert span.end >= inner["stream"].end
+    # Its worker dies in the middle of a stream.
+    broken, header = traceparent(51)
+    body["dataframe_split"]["data"] = [[-1.0]]
+    with pytest.raises(requests.RequestException):
+        post(url, body, traceparent=header, Accept="text/event-stream")
+    span, inner = collector.tree(broken)
+    assert (span.status, span.attributes["http.response.status_code"]) == (2, 500)
+    assert "stream" in inner
+    counted = 'launcher_requests_total{route="/invocations",status="500"} 1'
+    assert counted in requests.get(f"{url}/metrics", timeout=60).text
     assert launcher.stop() == 0
 
 
