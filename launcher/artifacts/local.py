@@ -163,7 +163,9 @@ def model_folders(folder: Path) -> Iterator[str]:
 def _subfolders(parent: Path) -> list[Path]:
     try:
         children = sorted(parent.iterdir())
-    except PermissionError:  # Only a search for a hint: what cannot be read is not offered.
+    # Only a search for a hint: what cannot be read is not offered. A run whose models are all
+    # logged models, of MLflow 3, has no folder of its own.
+    except (PermissionError, FileNotFoundError):
         return []
     return [
         child

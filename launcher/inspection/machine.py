@@ -111,9 +111,12 @@ def _index(*, offline: bool) -> Finding:
         return Finding("index", MISSING, f"{shown}: no such folder", purpose, hint, needed=True)
     import requests
 
+    # As uv is told of it, which reads no variable of requests.
+    trusted = os.environ.get("SSL_CERT_FILE") or os.environ.get("PIP_CERT") or True
+    page = f"{url.rstrip('/')}/pip/"  # of a package that every index has
     try:
-        # The page of a package that every index has; of its content nothing is read.
-        with requests.get(f"{url.rstrip('/')}/pip/", timeout=(4, 4), stream=True) as answer:
+        # Of its content nothing is read.
+        with requests.get(page, timeout=(4, 4), stream=True, verify=trusted) as answer:
             status, took = answer.status_code, answer.elapsed.total_seconds()
     except requests.RequestException as error:
         reason = type(error).__name__

@@ -7,6 +7,8 @@ import http.client
 import random
 import socket
 import socketserver
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, Thread
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import pytest
 
 
 class Counted(ThreadingHTTPServer):
@@ -270,3 +274,30 @@ def wait_for_port(port: int, alive: Callable[[], bool], seconds: float = 240) ->
             assert alive(), "the server ended"
             assert time.monotonic() < deadline, f"nothing listens on {port}"
             time.sleep(0.1)
+
+
+def self_signed(folder: Path) -> Path:
+    """A new self-signed certificate for 127.0.0.1, with its key in the same file."""
+    path = folder / "server.pem"
+    try:
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
+             "-keyout", str(folder / "key.pem"), "-out", str(path)],
+            check=True,
+            capture_output=True,
+        )  # fmt: skip
+    except FileNotFoundError:
+        pytest.skip("openssl is not here: apt-get install openssl")
+    path.write_text(path.read_text() + (folder / "key.pem").read_text())
+    return path
+
+
+@contextlib.contextmanager
+def over_tls(running: Any, certificate: Path) -> Iterator[str]:
+    """Run a server of this module over TLS; yield its address."""
+    with running as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        yield server.url.replace("http", "https")

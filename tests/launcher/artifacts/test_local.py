@@ -166,3 +166,19 @@ def test_a_link_in_a_circle_is_said(tmp_path: Path) -> None:
     (tmp_path / "l").symlink_to("l")
     with pytest.raises(ModelURIError, match="no folder"):
         resolve_model(str(tmp_path / "l"))
+
+
+def test_a_run_without_a_folder_of_its_own_has_no_such_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a run of MLflow 3 whose models are all logged models."""
+    run = tmp_path / "mlruns" / "0" / ("5" * 32)
+    run.mkdir(parents=True)
+    (run.parent / "meta.yaml").write_text("experiment_id: '0'\nname: Default\n")
+    artifacts = run / "artifacts"
+    (run / "meta.yaml").write_text(f"run_id: '{run.name}'\nartifact_uri: {artifacts}\nstatus: 3\n")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", str(run.parents[1]))
+    with pytest.raises(ModelURIError) as error:
+        resolve_model(f"runs:/{run.name}/iris")
+    assert "iris" in error.value.message
+    assert error.value.hint == "The run has no models."

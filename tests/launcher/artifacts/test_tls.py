@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import ssl
-import subprocess
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,30 +18,8 @@ pytestmark = pytest.mark.usefixtures("home")
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A new self-signed certificate for 127.0.0.1, with its key in the same file."""
-    path = tmp_path / "server.pem"
-    try:
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-             "-nodes", "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
-             "-keyout", str(tmp_path / "key.pem"), "-out", str(path)],
-            check=True,
-            capture_output=True,
-        )  # fmt: skip
-    except FileNotFoundError:
-        pytest.skip("openssl, which makes the certificate, is not installed")
-    path.write_text(path.read_text() + (tmp_path / "key.pem").read_text())
-    return path
-
-
-@contextlib.contextmanager
-def over_tls(running: Any, certificate: Path) -> Iterator[str]:
-    """Run a server of the module `servers` over TLS; yield its address."""
-    with running as server:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        yield server.url.replace("http", "https")
+    """A certificate that nobody knows."""
+    return servers.self_signed(tmp_path)
 
 
 @pytest.fixture
@@ -54,7 +29,7 @@ def address(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
     answering = servers.answering(
         lambda handler: servers.reply(handler, 404, body, "application/json")
     )
-    with over_tls(answering, certificate) as address:
+    with servers.over_tls(answering, certificate) as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         yield address
 
@@ -101,7 +76,7 @@ def test_a_redirect_from_https_to_http_is_refused(
             handler.send_header("Content-Length", "0")
             handler.end_headers()
 
-        with over_tls(servers.answering(redirect), certificate) as address:
+        with servers.over_tls(servers.answering(redirect), certificate) as address:
             monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
             with pytest.raises(ModelURIError, match=r"^Refused: .* redirects to") as error:
                 resolve_model(f"{address}/m.zip" if uri == "web" else uri)
@@ -115,7 +90,7 @@ def test_other_redirects_are_followed(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
         archive.writestr("MLmodel", "flavors: {}")
-    with over_tls(servers.serve_files(tmp_path), certificate) as address:
+    with servers.over_tls(servers.serve_files(tmp_path), certificate) as address:
 
         def redirect(handler: BaseHTTPRequestHandler) -> None:
             handler.send_response(302)

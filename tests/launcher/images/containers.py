@@ -19,21 +19,17 @@ from typing import Any
 
 import pytest
 import requests
-from filelock import FileLock
+
+from tests.bare_system import bare_system
 
 BASE = "localhost/python:3.11-slim"
 PROGRAMS = ("buildah", "podman", "runc", "debootstrap")
-# Of Debian 12, whose Python is 3.11; what a copied Python of another version needs comes with it.
-_SUITE = "bookworm"
-_PACKAGES = (
-    "python3", "python3-pip", "ca-certificates", "libssl3", "libffi8", "libsqlite3-0",
-    "libbz2-1.0", "liblzma5", "zlib1g", "libgomp1",
-)  # fmt: skip
 LONGEST = 120.0
 
 _MISSING = [each for each in PROGRAMS if shutil.which(each) is None]
 needs_builders = pytest.mark.skipif(
-    bool(_MISSING) or os.geteuid() != 0, reason=f"as root, with {', '.join(PROGRAMS)} ({_MISSING})"
+    bool(_MISSING) or os.geteuid() != 0,
+    reason=f"run as root; apt-get install {' '.join(_MISSING or PROGRAMS)}",
 )
 
 
@@ -76,17 +72,7 @@ class Images:
 
         :param kept: a folder for its files, so that they are fetched once for all storages.
         """
-        files = kept / "image-base.tar"
-        with FileLock(f"{files}.lock"):
-            if not files.exists():
-                root = self.folder / "root"
-                include = f"--include={','.join(_PACKAGES)}"
-                self.run("debootstrap", "--variant=minbase", include, _SUITE, root)
-                for cache in ("var/cache/apt", "var/lib/apt/lists"):
-                    shutil.rmtree(root / cache)
-                self.run("tar", "-C", root, "-cf", f"{files}.part", ".")
-                shutil.rmtree(root)
-                Path(f"{files}.part").rename(files)
+        files = bare_system(kept, self.folder / "root")
         return self.add("scratch", files, "/", BASE)
 
     def make_base_of(self, python: Path, base: str, name: str) -> str:

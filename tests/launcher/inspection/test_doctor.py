@@ -11,7 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from launcher.inspection.findings import OK, WARNING, Finding, Probe, run_probes
+from tests.launcher.artifacts import servers
 from tests.launcher.images.tiny_model import tiny_model
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -64,6 +67,21 @@ def test_an_index_that_does_not_answer_is_told_without_its_credentials(run: Run)
     assert (code, index["state"], index["needed"]) == (1, "missing", True)
     assert "127.0.0.1:9/simple does not answer" in index["text"]
     assert "s3cret" not in json.dumps(found)
+
+
+def test_an_index_is_trusted_by_the_certificate_that_uv_is_given(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    own = servers.self_signed(tmp_path)
+    answering = servers.answering(lambda handler: servers.reply(handler, 200, b"", "text/html"))
+    with servers.over_tls(answering, own) as address:
+        states = []
+        for variables in ({}, {"PIP_CERT": str(own)}, {"SSL_CERT_FILE": str(own)}):
+            _, found = doctor(run, PIP_INDEX_URL=f"{address}/simple", **variables)
+            states.append(by_name(found["machine"])["index"]["state"])
+    assert states == ["missing", "ok", "ok"]
 
 
 def test_what_a_model_lacks_is_named(run: Run, tmp_path: Path) -> None:
