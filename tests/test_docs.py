@@ -93,9 +93,8 @@ def test_each_variable_that_is_read_is_described() -> None:
 
 
 def test_each_metric_is_described() -> None:
-    metrics = (
-        Metrics(ServerConfig().server).render(Figures(0, 0, 0, 0.0, [], {}, untraced=0)).decode()
-    )
+    figures = Figures(0, 0, 0, 0.0, [], {}, untraced=0)
+    metrics = Metrics(ServerConfig().server).render(figures).decode()
     page = (ROOT / "docs" / "metrics.md").read_text()
     described = re.findall(r"^\| `([a-z_]+)(?:{[a-z,]+})?` \| ([a-z]+) \|", page, re.MULTILINE)
     assert described == re.findall(r"^# TYPE (\S+) (\S+)$", metrics, re.MULTILINE)
