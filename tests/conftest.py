@@ -107,11 +107,11 @@ def real_models() -> Path:
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 24 MB."""
     if os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root")
+        pytest.skip("mounting a small file system needs root: run as root")
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
     if subprocess.run(mount, check=False).returncode != 0:
-        pytest.skip("no file system can be mounted here")
+        pytest.skip("no file system can be mounted here: run as root, with CAP_SYS_ADMIN")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)

@@ -44,7 +44,7 @@ def test_load_counts_answers_other_than_200_as_errors(
     drive: Callable[..., Load], half_wrong: str, tmp_path: Path
 ) -> None:
     if drive is post and shutil.which("wrk") is None:
-        pytest.skip("wrk is not installed")
+        pytest.skip("wrk is not here: apt-get install wrk")
     body = tmp_path / "body.json"
     body.write_text('{"a": 1}')
     load = drive(half_wrong, body, "application/json", 2, 1)

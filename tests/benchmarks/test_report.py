@@ -64,7 +64,7 @@ def test_the_floor_is_compared_with_what_was_measured_beside_it() -> None:
 
 @pytest.mark.slow
 def test_the_chart_is_an_svg_with_a_line_for_each_peer() -> None:
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="no matplotlib: pip install matplotlib")
     samples = [sample(peer, c, 100 * c, c / 2) for peer in ("launcher", "mlflow") for c in (1, 16)]
     chart = report.chart(samples)
     assert chart is not None

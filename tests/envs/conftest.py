@@ -216,7 +216,7 @@ def interpreter(launcher_home: Path) -> Callable[[str], Interpreter]:
                 version, Context(home=launcher_home, log=log, python_downloads=False)
             )
         except EnvError:
-            pytest.skip(f"no Python {version} on this machine")
+            pytest.skip(f"no Python {version} on this machine: uv python install {version}")
 
     return find
 

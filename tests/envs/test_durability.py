@@ -109,7 +109,7 @@ def test_a_build_that_was_ended_leaves_no_process_and_is_done_again(
 def in_small_disk(megabytes: int, folder: Path, code: str) -> subprocess.CompletedProcess[str]:
     """Run Python with ``folder`` being a disk of so many megabytes, seen by that process alone."""
     if shutil.which("unshare") is None:
-        pytest.skip("no unshare on this machine: no small disk can be made")
+        pytest.skip("no unshare on this machine: apt-get install util-linux")
     folder.mkdir()
     mount = f'mount -t tmpfs -o size={megabytes}m tmpfs "{folder}"'
     script = f'{mount} && exec "{sys.executable}" -c "$0"'
@@ -120,7 +120,7 @@ def in_small_disk(megabytes: int, folder: Path, code: str) -> subprocess.Complet
         check=False,
     )
     if "unshare failed" in done.stderr or "permission denied" in done.stderr:
-        pytest.skip(f"no private mounts on this machine: {done.stderr.strip()}")
+        pytest.skip(f"no private mounts on this machine, run as root: {done.stderr.strip()}")
     return done
 
 

@@ -144,7 +144,7 @@ def test_what_is_not_ours_alone_stays_open(tmp_path: Path, told: Callable[[], li
     assert line.startswith(f"anybody may write to {home}")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away: run as root")
 def test_a_home_of_another_user_is_told_of_and_left(
     tmp_path: Path, told: Callable[[], list[str]]
 ) -> None:
@@ -157,7 +157,7 @@ def test_a_home_of_another_user_is_told_of_and_left(
     assert modes(home) == [0o755]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user: run as root")
 def test_a_home_that_root_shares_is_nothing_to_tell(
     told: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

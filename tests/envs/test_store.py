@@ -377,10 +377,10 @@ def test_a_read_only_cache_is_used_and_a_missing_environment_named(
     script = f'{mounted} && exec "{sys.executable}" -c "$0"'
     command = ["unshare", "--map-root-user", "--mount", "sh", "-c", script, code]
     if shutil.which("unshare") is None:
-        pytest.skip("no unshare on this machine: no read-only mount can be made")
+        pytest.skip("no unshare on this machine: apt-get install util-linux")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if "unshare failed" in done.stderr or "permission denied" in done.stderr.lower():
-        pytest.skip(f"no private mounts on this machine: {done.stderr.strip()}")
+        pytest.skip(f"no private mounts on this machine, run as root: {done.stderr.strip()}")
     first, second = done.stdout.splitlines()
     assert first == f"{built.key} True None"
     assert second.endswith("which cannot be written to.")
@@ -391,7 +391,7 @@ def test_read_only_folders_in_an_environment_do_not_keep_it_from_being_removed(
 ) -> None:
     """In a user namespace, where root has lost the right to pass over permissions."""
     if shutil.which("unshare") is None:
-        pytest.skip("no unshare on this machine")
+        pytest.skip("no unshare on this machine: apt-get install util-linux")
     locked = store.folder("0123456789abcdef0123") / "env" / "locked"
     locked.mkdir(parents=True)
     (locked / "file").touch()
@@ -413,7 +413,7 @@ def test_read_only_folders_in_an_environment_do_not_keep_it_from_being_removed(
         check=False,
     )
     if "unshare failed" in done.stderr:
-        pytest.skip(f"no user namespaces on this machine: {done.stderr.strip()}")
+        pytest.skip(f"no user namespaces on this machine, run as root: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
     assert not store.root.exists()
 

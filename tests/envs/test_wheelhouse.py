@@ -121,7 +121,7 @@ def test_a_machine_without_a_network_builds_from_the_wheelhouse(
         print(built.python, built.packages["tabulate"])
     """
     if shutil.which("unshare") is None:
-        pytest.skip("no unshare on this machine")
+        pytest.skip("no unshare on this machine: apt-get install util-linux")
     done = subprocess.run(
         ["unshare", "--map-root-user", "--net", sys.executable, "-c", code],
         capture_output=True,
@@ -130,7 +130,7 @@ def test_a_machine_without_a_network_builds_from_the_wheelhouse(
         env={**__import__("os").environ, "UV_CACHE_DIR": str(tmp_path / "empty-cache")},
     )
     if "unshare failed" in done.stderr:
-        pytest.skip(f"no network namespaces on this machine: {done.stderr.strip()}")
+        pytest.skip(f"no network namespaces on this machine, run as root: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
     built_python, version = done.stdout.split()
     assert version == "0.8.9"

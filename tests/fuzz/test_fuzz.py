@@ -19,8 +19,13 @@ import pytest
 from tests.scoring_server.environments import build
 
 pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="atheris has wheels for Linux only"),
-    pytest.mark.skipif(sys.version_info >= (3, 14), reason="atheris has no wheel for this Python"),
+    pytest.mark.skipif(
+        sys.platform != "linux", reason="atheris has wheels for Linux only: run on Linux"
+    ),
+    pytest.mark.skipif(
+        sys.version_info >= (3, 14),
+        reason="atheris has no wheel for this Python: run on Python 3.13 or older",
+    ),
 ]
 
 HERE = Path(__file__).parent

@@ -50,7 +50,7 @@ def build(home: Path, version: str | None, requirements: list[str], *options: st
     try:
         interpreter = find_interpreter(version, Context(python_downloads=False))
     except EnvError as error:
-        pytest.skip(f"no Python {version} here: {error}")
+        pytest.skip(f"no Python {version} here: uv python install {version} ({error})")
     described = repr((interpreter.path, requirements, *options))
     folder = home / "test-environments" / hashlib.sha256(described.encode()).hexdigest()[:12]
     python, complete = folder / "bin" / "python", folder / "complete"
@@ -76,7 +76,7 @@ def older_python(below: tuple[int, int]) -> str:
         with contextlib.suppress(EnvError):
             find_interpreter(version, Context(python_downloads=False))
             return version
-    pytest.skip(f"no Python below {below} here")
+    pytest.skip(f"no Python below {below} here: uv python install 3.9")
 
 
 def newest_mlflow(python: str, home: Path) -> Path:

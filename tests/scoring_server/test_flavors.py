@@ -59,7 +59,9 @@ def pytorch_wheel(folder: Path) -> Path:
         subprocess.run([interpreter, "-m", "pip", *arguments], check=False)
     wheels = list(folder.glob("torch-*.whl"))
     if not wheels:
-        pytest.skip("no CPU build of PyTorch among pip's find-links; the index's is several GB")
+        pytest.skip(
+            "no CPU build of PyTorch among pip's find-links (the index's is several GB): set PIP_FIND_LINKS"
+        )
     return wheels[0]
 
 

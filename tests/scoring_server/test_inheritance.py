@@ -19,7 +19,9 @@ import pytest
 from tests.scoring_server.serving_process import ROOT, serving, write_config
 from tests.scoring_server.test_survival import command, replaced
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="there is no /proc: run on Linux"
+)
 
 # Each row starts daemons that outlive what started them, one by exec and one by fork alone.
 DAEMONS = """

@@ -23,7 +23,7 @@ from tests.scoring_server.serving_process import serving
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not here: apt-get install chromium"),
 ]
 TOKEN = "sesame"
 PHONE = {"width": 390, "height": 844}
@@ -230,7 +230,7 @@ def test_a_file_comes_back_as_a_table_and_a_download(
     if kind == "csv":
         table.to_csv(file, index=False)
     else:
-        pytest.importorskip("pyarrow", reason="pyarrow, which reads Parquet, is not installed")
+        pytest.importorskip("pyarrow", reason="no pyarrow: pip install pyarrow")
         table.to_parquet(file)
     page = open_table(visit, table_url)
     page.get_by_role("tab", name="File").click()

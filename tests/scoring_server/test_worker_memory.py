@@ -13,7 +13,9 @@ from tests.scoring_server.test_survival import command, replaced
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_DATA counts"),
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux"), reason="RLIMIT_DATA counts on Linux: run on Linux"
+    ),
 ]
 
 GREEDY = """

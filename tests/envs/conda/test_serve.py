@@ -224,7 +224,7 @@ def test_a_real_model_of_2020_on_python_3_7(real_models: Path, tmp_path: Path) -
     try:
         old = python_package("3.7")
     except EnvError:
-        pytest.skip("no Python 3.7 on this machine")
+        pytest.skip("no Python 3.7 on this machine: uv python install 3.7")
     channel = Channel(tmp_path / "channel")
     old.write(channel.folder)
     channel.add(pip_package(old))

@@ -90,7 +90,7 @@ launcher.predict("iris", [1], workers=2)
 
 @pytest.mark.slow
 def test_type_checkers_see_what_the_package_has(tmp_path: Path) -> None:
-    pytest.importorskip("mypy", reason="mypy is of the extra dev")
+    pytest.importorskip("mypy", reason="mypy is of the extra dev: pip install -e '.[dev]'")
     (tmp_path / "uses.py").write_text(USES)
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--config-file=", "uses.py"],

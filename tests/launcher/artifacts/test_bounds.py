@@ -49,7 +49,7 @@ def measured(uri: str, *limit: int) -> tuple[str, int]:
         print(next(line.split()[1] for line in status.splitlines() if "VmHWM" in line))
     """
     if not Path("/proc/self/status").exists():
-        pytest.skip("this system does not tell the most memory that a process had")
+        pytest.skip("this system does not tell the most memory that a process had: run on Linux")
     command = [sys.executable, "-c", code, uri, *map(str, limit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -276,6 +276,8 @@ def test_a_disk_that_is_read_only_or_full(mount: str, message: str, tmp_path: Pa
         check=False,
     )
     if "unshare" in done.stderr or "mount" in done.stderr:
-        pytest.skip(f"no file system of its own can be had here: {done.stderr.strip()}")
+        pytest.skip(
+            f"no file system of its own can be had here, run as root: {done.stderr.strip()}"
+        )
     assert message in done.stdout, done.stderr
     assert not list((tmp_path / "home").iterdir())

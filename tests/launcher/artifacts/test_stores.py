@@ -104,7 +104,7 @@ def azure(
 ) -> Iterator[dict[str, str]]:
     """The environment variables that lead to Azurite, Microsoft's emulator of Blob Storage."""
     if shutil.which("npm") is None:
-        pytest.skip("Azurite, the emulator of Azure's storage, needs Node.js and npm")
+        pytest.skip("Azurite, the emulator of Azure's storage, needs npm: apt-get install npm")
     azurite = build_node_package(launcher_home / "oracles" / "azurite", "azurite", "azurite-blob")
     port = servers.free_port()
     command = [str(azurite), "--blobPort", str(port), "--inMemoryPersistence"]

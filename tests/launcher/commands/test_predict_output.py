@@ -41,7 +41,7 @@ def test_a_device_stays_a_device(predict: Predict, tmp_path: Path) -> None:
         os.mknod(null, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
         null.write_bytes(b"")
     except OSError as error:
-        pytest.skip(f"no device can be made and used here: {error.strerror}")
+        pytest.skip(f"no device can be made and used here, run as root: {error.strerror}")
     done = predict(null)
     assert done.returncode == 0, done.stderr
     assert stat.S_ISCHR(null.stat().st_mode)

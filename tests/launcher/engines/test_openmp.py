@@ -46,7 +46,7 @@ def _load_pyfunc(path):
 @pytest.fixture
 def parallel_model(obedient: ObedientModel) -> Path:
     if shutil.which("gcc") is None:
-        pytest.skip("there is no compiler here to make a library that uses OpenMP")
+        pytest.skip("no compiler to make a library that uses OpenMP: apt-get install gcc")
     code = obedient.path / "code"
     (code / "team.c").write_text(SUM)
     built = subprocess.run(
@@ -54,7 +54,7 @@ def parallel_model(obedient: ObedientModel) -> Path:
         check=False,
     )
     if built.returncode != 0:
-        pytest.skip("the compiler here has no OpenMP")
+        pytest.skip("the compiler here has no OpenMP: apt-get install gcc")
     (code / "obedient_model.py").write_text(LOADER)
     return obedient.path
 

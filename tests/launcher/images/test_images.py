@@ -257,7 +257,7 @@ def test_an_old_model_on_an_old_python(
         Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser().glob("versions/3.8*")
     )
     if not found:
-        pytest.skip("pyenv has no Python 3.8")
+        pytest.skip("pyenv has no Python 3.8: pyenv install 3.8")
     old = images.make_base_of(found[-1], base, "localhost/python:3.8-slim")
     model = tiny_model(tmp_path / "old", python="3.8.18", requirements="pandas==1.1.5\nflask<2\n")
     text = (model / "MLmodel").read_text()

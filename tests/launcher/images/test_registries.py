@@ -20,7 +20,10 @@ from tests.launcher.images.tiny_model import tiny_model
 pytestmark = [
     pytest.mark.slow,
     needs_builders,
-    pytest.mark.skipif(shutil.which("docker-registry") is None, reason="without docker-registry"),
+    pytest.mark.skipif(
+        shutil.which("docker-registry") is None,
+        reason="docker-registry is not here: apt-get install docker-registry",
+    ),
 ]
 # The user `me` with PASSWORD, as htpasswd writes it: bcrypt is no part of the standard library.
 USERS = "me:$2b$04$JoGO/pFOusEUcrsxcAUjp.LWCbQbWjM5P8d9RyrBdoXP76tI7UzCe\n"

@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         (sys.platform, platform.machine()) != ("linux", "x86_64"),
-        reason="the page was written on linux-64",
+        reason="the page was written on linux-64: run on Linux on x86-64",
     ),
 ]
 

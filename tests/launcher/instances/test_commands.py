@@ -237,7 +237,7 @@ def test_launchers_with_the_same_pid_are_not_in_each_other_s_way(
     try:
         subprocess.run([*container, "true"], check=True, capture_output=True)
     except (FileNotFoundError, subprocess.CalledProcessError):
-        pytest.skip("no process namespaces can be made here")
+        pytest.skip("no process namespaces can be made here: run as root")
     arguments = ("serve", "-m", obedient.path, "-p", "0", "--env-manager", "local")
     first = launch(*arguments, "--name", "mine", through=container)
     first.ready()

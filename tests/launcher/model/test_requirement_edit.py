@@ -276,7 +276,7 @@ def test_a_read_only_model_is_said(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if "unshare" in done.stderr or "mount:" in done.stderr:
-        pytest.skip(f"no mounts of one's own here: {done.stderr}")
+        pytest.skip(f"no mounts of one's own here, run as root: {done.stderr}")
     assert done.returncode == 2
     assert "cannot be written: Read-only file system." in done.stderr
     assert "change the copy" in done.stderr

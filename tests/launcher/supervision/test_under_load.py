@@ -111,7 +111,7 @@ def test_the_disk_of_the_log_is_full(served: Callable[..., Launcher], tmp_path: 
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("a small file system cannot be mounted here")
+        pytest.skip("a small file system cannot be mounted here: run as root")
     try:
         launcher = served("--access-log", environ={"LAUNCHER_HOME": str(disk)})
         with under_load(launcher, "the disk of the log is full") as (_, load):
@@ -228,7 +228,7 @@ def _load_pyfunc(path):
 def test_workers_share_a_large_model(launch: Launch, obedient: ObedientModel) -> None:
     (obedient.path / "code" / "obedient_model.py").write_text(LARGE_LOADER)
     if psutil.virtual_memory().available < 2 * 2**30:
-        pytest.skip("not enough memory for a model of 500 MB")
+        pytest.skip("not enough memory for a model of 500 MB: run with 4 GB free")
     sizes = {}
     for workers in (1, 2, 4):
         launcher = launch(

@@ -12,7 +12,7 @@ import pytest
 
 RSCRIPT = shutil.which("Rscript")
 needs_r = pytest.mark.skipif(
-    RSCRIPT is None, reason="R is not installed (Debian: r-base-core and r-cran-jsonlite)"
+    RSCRIPT is None, reason="R is not here: apt-get install r-base-core r-cran-jsonlite"
 )
 
 

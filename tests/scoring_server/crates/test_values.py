@@ -296,7 +296,7 @@ def test_params_are_arguments(loaded: Callable[..., Any]) -> None:
 
 
 def test_a_parquet_table(loaded: Callable[..., Any]) -> None:
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="no pyarrow: pip install pyarrow")
     moment = datetime.datetime(2024, 1, 31, 12, tzinfo=datetime.timezone.utc)
     frame = pd.DataFrame(
         {

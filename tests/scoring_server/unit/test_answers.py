@@ -19,7 +19,7 @@ def encoder(request, monkeypatch):
     if request.param == "json":
         monkeypatch.setattr(json_body, "orjson", None)
     elif json_body.orjson is None:
-        pytest.skip("orjson is not installed")
+        pytest.skip("no orjson: pip install orjson")
 
 
 def encode(value):
@@ -101,13 +101,13 @@ def test_frame_with_missing_times_and_categories():
 
 def test_integers_with_missing_values():
     if not hasattr(pd, "NA"):
-        pytest.skip("this pandas has no NA")
+        pytest.skip("this pandas has no NA: pip install 'pandas>=1'")
     frame = pd.DataFrame({"n": pd.array([1, None], dtype="Int64")})
     assert encode(frame) == [{"n": 1}, {"n": None}]
 
 
 def test_sparse_matrix():
-    sparse = pytest.importorskip("scipy.sparse")
+    sparse = pytest.importorskip("scipy.sparse", reason="no scipy: pip install scipy")
     assert encode(sparse.csr_matrix([[0, 1], [2, 0]])) == [[0, 1], [2, 0]]
     assert encode({"m": sparse.csr_matrix([[0.5]])}) == {"m": [[0.5]]}
 

@@ -92,7 +92,7 @@ def test_csv_output(run):
 
 
 def test_parquet(run, small_chunks):
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="no pyarrow: pip install pyarrow")
     buffer = io.BytesIO()
     pd.DataFrame(ROWS, columns=["a", "b"]).to_parquet(buffer, row_group_size=1)
     rows, output = run(buffer.getvalue(), "parquet", "parquet")

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the bound is Linux's")
+LINUX = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="the bound is Linux's: run on Linux"
+)
 
 # Scores one body in a process of its own: what the client gets, and by how many MB it grew.
 SCORE = """
@@ -124,8 +126,8 @@ def lying(body, size):
 @LINUX
 @pytest.mark.parametrize("kind", ["text", "list"])
 def test_parquet_that_lies_in_its_footer_is_bounded(kind):
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow", reason="no pyarrow: pip install pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="no pyarrow: pip install pyarrow")
     value = "x" * 1000000 if kind == "text" else [1] * 500000
     table = pyarrow.table({"a": pyarrow.array([value]).take(pyarrow.array([0] * 2000))})
     buffer = io.BytesIO()

@@ -159,7 +159,8 @@ def test_the_servers_exit_code_is_the_containers(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("unshare") is None, reason="a namespace needs root"
+    os.geteuid() != 0 or shutil.which("unshare") is None,
+    reason="a namespace needs root: run as root, with util-linux",
 )
 def test_as_process_1_it_reaps_what_others_leave(tmp_path: Path) -> None:
     process = container(

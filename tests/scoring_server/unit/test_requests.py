@@ -202,7 +202,7 @@ def test_signature_from_type_hints_gets_inputs_unread(models):
 
 
 def test_parquet(doubles):
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="no pyarrow: pip install pyarrow")
     import io
 
     import pandas as pd
@@ -217,8 +217,8 @@ def test_parquet(doubles):
 
 
 def test_parquet_that_grows_too_large_is_refused(models):
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow", reason="no pyarrow: pip install pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="no pyarrow: pip install pyarrow")
     import io
 
     def packed(values):
@@ -239,7 +239,7 @@ def test_parquet_that_grows_too_large_is_refused(models):
 
 
 def test_parquet_keeps_what_pandas_noted(models):
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="no pyarrow: pip install pyarrow")
     import io
 
     import pandas as pd
@@ -263,7 +263,7 @@ def test_same_answer_with_and_without_orjson(plain, monkeypatch):
     from scoring_server.formats import json_body
 
     if json_body.orjson is None:
-        pytest.skip("orjson is not installed, or too old to be used")
+        pytest.skip("no orjson, or too old a one: pip install -U orjson")
 
     body = '{"inputs": {"a": [1, 2.5, -0.0, 1e300, "\\u00e4", null, true, 12345678901234567]}}'
     with_orjson = answer(post(plain, body))
@@ -273,8 +273,8 @@ def test_same_answer_with_and_without_orjson(plain, monkeypatch):
 
 
 def test_half_a_surrogate_pair_in_a_column_name_is_refused(models):
-    pytest.importorskip("pyarrow")
-    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow", reason="no pyarrow: pip install pyarrow")
+    pd = pytest.importorskip("pandas", reason="no pandas: pip install pandas")
     tensor = [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]
     columns = ["a", "\ud800", "a", "b", 1.5]
     body = {"dataframe_split": {"columns": columns, "data": [[-1] * 5], "index": [3]}}

@@ -100,7 +100,7 @@ def test_a_ratio_of_traces_is_sampled():
 
 
 def test_the_spans_of_a_model_with_opentelemetry_are_below_the_request_s(monkeypatch):
-    trace = pytest.importorskip("opentelemetry.trace")
+    trace = pytest.importorskip("opentelemetry.trace", reason="pip install opentelemetry-api")
     with joined(tracer().begin(header()).below({})):
         inner = trace.get_current_span().get_span_context()
         assert f"{inner.trace_id:032x}" == TRACE
