@@ -74,7 +74,8 @@ def wsgi_server(server: str, home: Path, config: Path) -> Iterator[str]:
     """The address of a WSGI server with the application."""
     import psutil
 
-    python = build(home, None, [*MINIMAL, "gunicorn", "waitress"])
+    # orjson, as this Python has it: its JSON is without blanks.
+    python = build(home, None, [*MINIMAL, "gunicorn", "waitress", "orjson"])
     # gunicorn keeps a control socket in the user's home.
     environment = {**os.environ, "HOME": str(config.parent)}
     process = subprocess.Popen(wsgi_command(server, python, config), cwd=ROOT, env=environment)

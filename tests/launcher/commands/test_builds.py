@@ -137,7 +137,7 @@ def test_a_full_disk(run: Run, obedient: ObedientModel, small_disk: Path) -> Non
     ("uri", "words"),
     [
         ("no/such/folder", "no/such/folder"),
-        ("hdfs://host/model", "hdfs"),
+        ("dbfs://host/model", "dbfs"),
         ("file:///no/such/folder", "/no/such/folder"),
     ],
 )

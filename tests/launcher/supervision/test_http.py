@@ -56,7 +56,7 @@ BODY = json.dumps(command("done")).encode()
 HEAD = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 WHOLE = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
-DONE = b'{"predictions": ["done"]}'
+DONE = b'"done"]}'  # with orjson there is no blank before it
 
 
 def test_the_server_s_http(launch: Launch, obedient: ObedientModel) -> None:

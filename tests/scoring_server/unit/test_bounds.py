@@ -124,7 +124,7 @@ def lying(body, size):
 
 
 @LINUX
-@pytest.mark.parametrize("kind", ["text", "list"])
+@pytest.mark.parametrize("kind", ["text", pytest.param("list", marks=pytest.mark.slow)])
 def test_parquet_that_lies_in_its_footer_is_bounded(kind):
     pyarrow = pytest.importorskip("pyarrow", reason="no pyarrow: pip install pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet", reason="no pyarrow: pip install pyarrow")
