@@ -124,12 +124,14 @@ def lying(body, size):
 
 
 @LINUX
-@pytest.mark.parametrize("kind", ["text", pytest.param("list", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["text", "list"])
 def test_parquet_that_lies_in_its_footer_is_bounded(kind):
     pyarrow = pytest.importorskip("pyarrow", reason="no pyarrow: pip install pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet", reason="no pyarrow: pip install pyarrow")
     value = "x" * 1000000 if kind == "text" else [1] * 500000
-    table = pyarrow.table({"a": pyarrow.array([value]).take(pyarrow.array([0] * 2000))})
+    # 2 GB of text, 0.8 GB of numbers.
+    rows = 2000 if kind == "text" else 200
+    table = pyarrow.table({"a": pyarrow.array([value]).take(pyarrow.array([0] * rows))})
     buffer = io.BytesIO()
     parquet.write_table(table, buffer, compression="gzip")
     size = parquet.ParquetFile(buffer).metadata.row_group(0).total_byte_size
