@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -33,7 +34,6 @@ from launcher.inspection.findings import MISSING, OK, WARNING, Finding, Probe
 from launcher.quantities import format_size
 from scoring_server.container.cpu_limits import available_cpus
 
-_PYPI = "https://pypi.org/simple"
 _ROOM = 2 << 30  # bytes; an environment of scikit-learn and MLflow takes a quarter of it
 _MEMORY = 1 << 30
 _DESCRIPTORS = 4096
@@ -97,12 +97,14 @@ def _index(*, offline: bool) -> Finding:
     purpose = "packages come from it"
     settings = IndexSettings().under(os.environ)
     default = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL")
-    url = settings.index_url or default or _PYPI
-    shown = bare(url)
+    url = settings.index_url or default
+    shown = "PyPI" if url is None else bare(url)
     if settings.no_index or os.environ.get("UV_NO_INDEX"):
         return Finding("index", OK, "none: the settings say so (no-index)", purpose)
     if offline:
         return Finding("index", OK, f"{shown}, not asked (offline)", purpose)
+    if url is None:
+        return _index_of_uv(shown, purpose)
     if "://" not in url or url.startswith("file:"):
         folder = Path(unquote(urlsplit(url).path))
         if folder.is_dir():
@@ -128,6 +130,23 @@ def _index(*, offline: bool) -> Finding:
         return Finding("index", MISSING, f"{shown} refuses ({status})", purpose, hint, needed=True)
     state = OK if status < 400 or status == 404 else WARNING
     return Finding("index", state, f"{shown} answers ({status}, {took:.2f} s)", purpose)
+
+
+def _index_of_uv(shown: str, purpose: str) -> Finding:
+    """Have uv ask the index that it takes where none is set, for a package that each has."""
+    command = [Context().uv, "pip", "compile", "--quiet", "--no-deps", "--refresh", "-"]
+    environ = {**os.environ, "UV_HTTP_TIMEOUT": "4", "UV_HTTP_RETRIES": "0"}
+    started = time.monotonic()
+    try:
+        subprocess.run(
+            [*command, "--python", sys.executable],
+            input="pip", capture_output=True, text=True, check=True, timeout=8, env=environ,
+        )  # fmt: skip
+    except (OSError, ImportError, subprocess.SubprocessError):
+        hint = "Check the network and the proxy; --offline."
+        text = f"{shown} does not answer"
+        return Finding("index", MISSING, text, purpose, hint, needed=True)
+    return Finding("index", OK, f"{shown} answers ({time.monotonic() - started:.2f} s)", purpose)
 
 
 def _home() -> Finding:
