@@ -11,6 +11,7 @@ from ..errors import ScoringError
 from ..formats.csv_body import cast_csv, read_csv
 from ..formats.parsing import ModelInput
 from ..scoring.scorer import Scorer
+from ..signature.misfits import first_refused, is_refused
 from ..signature.plain_rows import Table
 from ..signature.signature import Signature
 
@@ -18,29 +19,16 @@ from ..signature.signature import Signature
 _REFUSALS = (ScoringError, ValueError, TypeError)
 
 
-def first_refused(attempt: Callable[[int, int], Any], rows: int) -> Optional[int]:
+def first_refused_row(attempt: Callable[[int, int], Any], rows: int) -> Optional[int]:
     """The first row, from 0, that is refused; None if each is, or none is by itself.
 
     :param attempt: does with the rows from one up to another what may be refused.
     """
-
-    def refused(start: int, stop: int) -> bool:
-        try:
-            attempt(start, stop)
-        except _REFUSALS:
-            return True
-        return False
-
-    if rows < 1 or (rows > 1 and refused(0, 1) and refused(rows - 1, rows)):
+    if rows > 1 and all(
+        is_refused(attempt, start, start + 1, _REFUSALS) for start in (0, rows - 1)
+    ):
         return None
-    start, stop = 0, rows
-    while stop - start > 1:
-        middle = (start + stop) // 2
-        if refused(start, middle):
-            stop = middle
-        else:
-            start = middle
-    return start if refused(start, stop) else None
+    return first_refused(attempt, rows, _REFUSALS)
 
 
 def row_of_signature(scorer: Scorer, data: Any) -> Optional[int]:
@@ -51,7 +39,7 @@ def row_of_signature(scorer: Scorer, data: Any) -> Optional[int]:
 
     if not isinstance(data, (Table, pd.DataFrame)):
         return None
-    return first_refused(apply, data.rows if isinstance(data, Table) else len(data))
+    return first_refused_row(apply, data.rows if isinstance(data, Table) else len(data))
 
 
 def row_of_csv(texts: pd.DataFrame, signature: Signature) -> Optional[int]:
@@ -64,7 +52,7 @@ def row_of_csv(texts: pd.DataFrame, signature: Signature) -> Optional[int]:
         lines = io.StringIO(texts.iloc[start:stop].to_csv(index=False))
         return cast_csv(read_csv(lines, signature), signature)
 
-    return first_refused(cast, len(texts))
+    return first_refused_row(cast, len(texts))
 
 
 def _part(data: Any, start: int, stop: int) -> Any:

@@ -20,7 +20,7 @@ from ..formats.parquet_body import read_parquet, unreadable
 from ..formats.parsing import CSV, JSON, PARQUET, ModelInput, parse_json, parse_json_text
 from ..signature.plain_rows import Table
 from ..signature.signature import Signature
-from .locating import first_refused, row_of_csv
+from .locating import first_refused_row, row_of_csv
 
 JSON_LINES = "jsonl"
 # The text of one chunk; in memory a chunk takes several times as much.
@@ -168,7 +168,7 @@ def _parsed(records: List[Dict[str, Any]], first_row: int, signature: Signature)
     try:
         return parse(0, len(records))
     except ScoringError as error:
-        row = first_refused(parse, len(records))
+        row = first_refused_row(parse, len(records))
         if row is not None:
             error.message = "Row {}: {}".format(first_row + row, error.message)
         raise

@@ -19,7 +19,7 @@ import pandas as pd
 
 from ..errors import ScoringError, quote, reason, type_name
 from .datatypes import DATETIME_NS, is_text
-from .misfits import column_misfit, nested_misfit, told
+from .misfits import column_misfit, nested_misfit, row_counts, told, unequal
 from .nested import compile_type
 from .schema import (
     BINARY,
@@ -96,9 +96,7 @@ class FrameCaster:
         spec: Any = self._schema.by_name.get(name) or self._schema.inputs[0]
         found = None
         if not isinstance(error, ScoringError):
-            found = column_misfit(
-                column.tolist(), lambda value: cast(pd.Series([value], dtype=object))
-            )
+            found = column_misfit(column, cast)
         return _not_readable("Column {!r}".format(name), spec, found or reason(error))
 
 
@@ -230,8 +228,7 @@ def cast_value(name: Optional[str], data: Any, spec: Any) -> Any:
         raise _not_readable(where, spec, reason(error)) from error
     except Exception as error:
         one = spec.dtype if isinstance(spec, Tensor) else spec.type.numpy
-        found = nested_misfit(data, lambda value: np.array([value], one))
-        raise _not_readable(where, spec, found) from error
+        raise _not_readable(where, spec, nested_misfit(data, one)) from error
 
 
 def _cast_value(data: Any, spec: Any) -> Any:
@@ -348,11 +345,7 @@ def _check_lengths(columns: Dict[str, Any], schema: Optional[Schema]) -> None:
     single = [name for name, v in columns.items() if isinstance(v, np.ndarray) and v.ndim == 0]
     if single and (schema is None or schema.is_tensor):
         raise ScoringError("Expected lists of values for {}.".format(quote(single)))
-    counted = {
-        name: len(values)
-        for name, values in columns.items()
-        if isinstance(values, (list, np.ndarray)) and name not in single
-    }
+    counted = row_counts(columns)
     if schema is not None and schema.is_named:
         kinds = {name: getattr(spec, "type", None) for name, spec in schema.by_name.items()}
         counted = {
@@ -360,5 +353,6 @@ def _check_lengths(columns: Dict[str, Any], schema: Optional[Schema]) -> None:
             for name in schema.required_names
             if name in counted and not isinstance(kinds[name], Array)
         }
-    if len(set(counted.values())) > 1:
-        raise ScoringError("The inputs differ in their number of rows: {}.".format(counted))
+    message = unequal(counted)
+    if message is not None:
+        raise ScoringError(message)

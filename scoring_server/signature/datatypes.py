@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import reason, schema_error
-from .misfits import column_misfit, told
+from .misfits import column_misfit
 from .schema import BINARY, BOOLEAN, DATETIME, DOUBLE, STRING, DataType
 
 Check = Callable[[pd.Series], pd.Series]
@@ -41,8 +41,25 @@ def is_text(values: pd.Series) -> bool:
 
 
 def _convert(name: Optional[Any], values: pd.Series, kind: DataType) -> pd.Series:
+    try:
+        return convert_safely(name, values, kind)
+    except (ValueError, TypeError) as error:
+        raise _refusal(name, _inferred(values, kind), kind) from error
+
+
+def _inferred(values: pd.Series, kind: DataType) -> pd.Series:
     if values.dtype == object and kind not in (BINARY, STRING):
-        values = values.infer_objects()
+        return values.infer_objects()
+    return values
+
+
+def convert_safely(name: Optional[Any], values: pd.Series, kind: DataType) -> pd.Series:
+    """The column as type `kind`.
+
+    :raises ValueError, TypeError: it is refused; `compile_check` says why.
+    :raises ScoringError: it is no column of times.
+    """
+    values = _inferred(values, kind)
     dtype = values.dtype
     if kind in (STRING, BINARY) and (dtype == object or is_text(values)):
         return values
@@ -55,19 +72,13 @@ def _convert(name: Optional[Any], values: pd.Series, kind: DataType) -> pd.Serie
         return values
     if dtype == object and kind is DOUBLE:
         # Decimals, as Spark and databases give them.
-        try:
-            return pd.to_numeric(values, errors="raise")
-        except (ValueError, TypeError) as error:
-            raise _refusal(name, values, kind) from error
+        return pd.to_numeric(values, errors="raise")
     if _is_upcast(dtype, kind) or (
         dtype == np.int64 and kind.numpy.kind == "f" and bool(values.isin([0, 1]).all())
     ):
-        try:
-            return values.astype(kind.numpy)
-        except (ValueError, TypeError) as error:
-            # A nullable integer column with missing values.
-            raise _refusal(name, values, kind) from error
-    raise _refusal(name, values, kind)
+        # Refuses a nullable integer column with missing values.
+        return values.astype(kind.numpy)
+    raise TypeError("{} is no {}".format(dtype, kind))
 
 
 def _is_upcast(dtype: Any, kind: DataType) -> bool:
@@ -92,7 +103,7 @@ def _to_datetime(name: Optional[Any], values: pd.Series) -> pd.Series:
     try:
         return values.astype(DATETIME_NS)
     except (ValueError, TypeError, OverflowError) as error:
-        found = column_misfit(values.tolist(), lambda value: pd.Series([value]).astype(DATETIME_NS))
+        found = column_misfit(values, lambda part: part.astype(DATETIME_NS))
         raise schema_error(
             "{}: expected datetime, {}.".format(_where(name), found or reason(error))
         ) from error
@@ -108,12 +119,8 @@ def _refusal(name: Optional[Any], values: pd.Series, kind: DataType) -> Exceptio
                 " double in the signature, or send no missing values."
             )
     found = None
-    if values.dtype == object and len(values) == 1:
-        found = "got {}".format(told(values.iloc[0]))
-    elif values.dtype == object:
-        found = column_misfit(
-            values.tolist(), lambda value: _convert(name, pd.Series([value]), kind)
-        )
+    if values.dtype == object:
+        found = column_misfit(values, lambda part: convert_safely(name, part, kind))
     if found is not None:
         return schema_error("{}: expected {}, {}.".format(_where(name), kind, found))
     return schema_error(

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import ScoringError, quote, schema_error
-from .datatypes import compile_check
-from .misfits import told
+from .datatypes import compile_check, convert_safely
+from .misfits import first_refused, told
 from .schema import (
     BOOLEAN,
     DATETIME,
@@ -114,8 +114,13 @@ def _items(kind: Type, required: bool) -> Enforce:
             try:
                 converted = check(pd.Series(values)).to_numpy(dtype=numpy_type)
             except ScoringError:
-                for value in values:
-                    one(value)  # raises, with the value that does not fit
+                there = values if required else [v for v in values if not _is_missing(v)]
+                found = first_refused(
+                    lambda start, stop: convert_safely(None, pd.Series(there[start:stop]), kind),
+                    len(there),
+                )
+                if found is not None:
+                    one(there[found])  # raises, with the value
                 raise
             if not isinstance(values, list):
                 return converted

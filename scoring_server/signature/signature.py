@@ -16,6 +16,7 @@ from ..config import ModelConfig, SignatureConfig
 from ..errors import ModelLoadError, ScoringError, quote, reason, schema_error, type_name
 from .casting import FrameCaster, are_dates
 from .datatypes import compile_check
+from .misfits import row_counts, unequal
 from .nested import compile_type
 from .params import Params
 from .plain_rows import PlainRows, ValueRows
@@ -110,11 +111,11 @@ class Signature:
                 data = {schema.names[0]: data}
             self._check_names(data, schema)
             return enforce_tensors(data, schema)
-        if isinstance(data, dict):  # before pandas complains of what has no place in the table
-            self._check_names(data, schema)
-        frame = self._to_frame(data)
+        named = data if isinstance(data, dict) else self._to_frame(data)
+        # Before pandas complains of what has no place in the table.
+        self._check_names(named, schema)
+        frame = self._to_frame(named)
         if schema.is_named:
-            self._check_names(frame, schema)
             return self._named_columns(frame, schema)
         return self._unnamed_columns(frame, schema)
 
@@ -174,13 +175,9 @@ class Signature:
         values = list(data.values())
         if self._has_nested or all(map(_is_one_value, values)) or all(map(_is_text_scalar, values)):
             return pd.DataFrame([data])
-        counted = {
-            name: len(value)
-            for name, value in data.items()
-            if isinstance(value, (list, np.ndarray)) and np.ndim(value) != 0
-        }
-        if len(set(counted.values())) > 1:
-            raise schema_error("The inputs differ in their number of rows: {}.".format(counted))
+        message = unequal(row_counts(data))
+        if message is not None:
+            raise schema_error(message)
         return pd.DataFrame(
             {
                 name: value.tolist() if isinstance(value, np.ndarray) and value.ndim > 1 else value

@@ -9,6 +9,7 @@ import pytest
 from scoring_server.config import ModelConfig, SignatureConfig
 from scoring_server.errors import ModelLoadError, ScoringError
 from scoring_server.formats.parsing import parse_json
+from scoring_server.signature.misfits import column_misfit
 from scoring_server.signature.schema import Schema, SignatureError
 from scoring_server.signature.signature import Params, Signature
 
@@ -323,3 +324,16 @@ def test_params_without_a_schema_are_dropped():
     assert Params(None).enforce(None) is None
     with pytest.raises(ScoringError):
         params(spec("long", 1)).enforce([1])
+
+
+def test_the_value_that_does_not_fit_is_found_by_halves():
+    asked = []
+
+    def convert(part):
+        asked.append(len(part))
+        return part.astype(float)
+
+    values = pd.Series([1.0] * 99_999 + ["q"], dtype=object)
+    assert column_misfit(values, convert) == "got string 'q' in row 100000 of 100000"
+    assert len(asked) < 20
+    assert sum(asked) < 2 * len(values)
