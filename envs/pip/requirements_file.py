@@ -231,7 +231,8 @@ class _Reader:
         for editable in chosen.get("editable", ()):
             # Copied, not linked: an environment must not change with the folder it came from.
             self.lines.append(self._requirement(editable, folder, origin))
-        for url in chosen.get("index_url", ()):
+        # The last one counts, as with pip; a line may name thousands, each a look at the disk.
+        for url in chosen.get("index_url", ())[-1:]:
             self.options["index_url"] = self._link(url, folder, origin)
         for name in ("extra_index_urls", "find_links"):
             links = [self._link(link, folder, origin) for link in chosen.get(name, ())]

@@ -228,8 +228,7 @@ def test_includes_without_end_are_refused(model: Path) -> None:
         "${A" * (LONGEST // 3),
         "a://" * (LONGEST // 4),
         "--pre " * (LONGEST // 6),
-        # 13,000 options take the parser seconds.
-        pytest.param("-i a " * (LONGEST // 5), marks=pytest.mark.slow),
+        "-i a " * (LONGEST // 5),
         "-f '" + "a" * (LONGEST - 5) + "'",
     ],
 )
