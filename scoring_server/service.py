@@ -41,6 +41,7 @@ class Service(NamedTuple):
     :param load: gives a worker its handler, or raises `ModelLoadError`.
     :param load_pages: gives the pages' process its handler.
     :param load_seconds: how long loading the model took; None where each worker loads it.
+    :param lane: how the direct lane stands.
     """
 
     config: ServerConfig
@@ -48,6 +49,7 @@ class Service(NamedTuple):
     load: Callable[[], Handler]
     load_pages: Callable[[], Handler]
     load_seconds: Optional[float] = None
+    lane: Callable[[], Optional[str]] = lambda: None
 
     def request(self, meta: Any, body: bytes) -> Request:
         """The request of a message, whose meta is (place, method, path, params, query, headers)."""

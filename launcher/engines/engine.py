@@ -32,6 +32,7 @@ class ServerOptions(NamedTuple):
     threads: int = 1
     max_batch_rows: int = 0
     batch_wait: float = 0.0
+    direct_lane: str = "auto"
     loader: str = "auto"
     preload: bool | None = None
     max_requests: int = 0

@@ -45,6 +45,7 @@ class Dispatcher(WorkerEvents):
         loop = asyncio.get_running_loop()
         self._settings = settings
         self._status = status
+        self._lane = service.lane
         self._queue: Deque[PendingRequest] = deque()
         self._gone_in_queue = 0
         self._deadlines = (
@@ -128,6 +129,7 @@ class Dispatcher(WorkerEvents):
             processes=[("worker", pid) for pid in sorted(links)] + self.pages.processes(),
             replaced=self.pool.replaced,
             untraced=None if self.tracer is None else self.tracer.dropped,
+            lane=self._lane(),
         )
 
     # --- what processes report -----------------------------------------------------------------

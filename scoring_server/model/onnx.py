@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 import pandas as pd
@@ -94,15 +94,37 @@ class OnnxModel:
         :raises TypeError: it is neither a table, nor an array, nor a dict of arrays.
         :raises ValueError: one array for a model with several inputs.
         """
-        feed = {
+        answers = self._run(self._feed(data))
+        if not isinstance(data, pd.DataFrame):
+            return dict(zip(self._outputs, answers))
+        return self._table(answers)
+
+    @property
+    def inputs(self) -> List[str]:
+        """The names of its inputs."""
+        return list(self._types)
+
+    def predict_values(self, values: np.ndarray, places: Mapping[str, int]) -> pd.DataFrame:
+        """What `predict` answers to a table of these values; the session raises its own errors.
+
+        :param values: of shape (rows, columns).
+        :param places: the numbers of the columns, by name.
+        """
+        if len(self._types) == 1:
+            return self._table(self._run({next(iter(self._types)): values}))
+        return self._table(self._run({name: values[:, places[name]] for name in self._types}))
+
+    def _run(self, feed: Dict[str, Any]) -> List[Any]:
+        cast = {
             name: values.astype(np.float32)
             if self._types.get(name) == "tensor(float)" and values.dtype == np.float64
             else values
-            for name, values in self._feed(data).items()
+            for name, values in feed.items()
         }
-        answers = self._session.run(self._outputs, feed)
-        if not isinstance(data, pd.DataFrame):
-            return dict(zip(self._outputs, answers))
+        answers: List[Any] = self._session.run(self._outputs, cast)
+        return answers
+
+    def _table(self, answers: List[Any]) -> pd.DataFrame:
         # An output can be a list (of dicts, for the probabilities of a classifier).
         columns = {name: np.asarray(each) for name, each in zip(self._outputs, answers)}
         return pd.DataFrame({name: each.reshape(-1) for name, each in columns.items()})

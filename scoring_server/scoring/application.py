@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import traceback
-from typing import Any, Iterator, List, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 from ..config import ServerConfig
 from ..errors import CannotStreamError, OutOfMemoryError, ScoringError, SpentError, internal_error
@@ -16,6 +16,7 @@ from ..model.loading import LoadedModel
 from ..routes import Answer, Request
 from ..service import EXIT_MODEL_ENDED, EXIT_OUT_OF_MEMORY, Handler
 from .batching import Batcher
+from .direct_lane import LaneState
 from .protocol import WireProtocol
 from .scorer import Scorer
 from .stages import ENCODE, PARSE, Stages, Timed
@@ -27,12 +28,19 @@ class Application(Handler):
     """Answers predictions with a loaded model, in the calling thread.
 
     :param has_process: whether no other thread of this process does anything else.
+    :param lane: what all workers know of the direct lane; None for one of its own.
     """
 
     def __init__(
-        self, config: ServerConfig, model: LoadedModel, *, has_process: bool = True
+        self,
+        config: ServerConfig,
+        model: LoadedModel,
+        *,
+        has_process: bool = True,
+        lane: Optional[LaneState] = None,
     ) -> None:
         self.scorer = Scorer(config, model, bounds_memory=has_process)
+        self.scorer.open_lane(config.server.direct_lane, lane or LaneState())
         self._is_debugged = config.server.debug
         self._has_bound = config.server.worker_memory is not None
         self._is_traced = config.server.traces is not None

@@ -17,6 +17,7 @@ import pandas as pd
 
 from ..errors import ScoringError
 from ..formats.parsing import ModelInput
+from ..signature.number_rows import NumberRows
 from .scorer import Scorer
 from .stages import Stages
 
@@ -113,6 +114,8 @@ def _stacking(model_input: ModelInput) -> Tuple[Any, int]:
     if model_input.is_raw:
         return None, 0
     params = None if model_input.params is None else pickle.dumps(model_input.params)
+    if isinstance(data, NumberRows):
+        return ("numbers", params), len(data)
     if isinstance(data, pd.DataFrame):
         rows = len(data)
         if model_input.fits and rows:
@@ -135,6 +138,8 @@ def _stacking(model_input: ModelInput) -> Tuple[Any, int]:
 
 
 def _stack(data: List[Any]) -> Any:
+    if isinstance(data[0], NumberRows):
+        return NumberRows.stacked(data)
     if isinstance(data[0], pd.DataFrame):
         return pd.concat(data, ignore_index=True)
     if isinstance(data[0], np.ndarray):
