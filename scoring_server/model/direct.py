@@ -17,7 +17,12 @@ from .loading import LoadedModel
 from .onnx import OnnxModel
 from .pytorch import PyTorchModel
 
-# An array of shape (rows, columns) to the model's answer.
+
+class NotDirect(Exception):
+    """These values are for the ordinary way: the library treats them otherwise in a table."""
+
+
+# An array of shape (rows, columns) to the model's answer; raises `NotDirect` as well.
 DirectCall = Callable[[np.ndarray], Any]
 
 # Packages whose estimators see the values only.
@@ -36,7 +41,8 @@ def direct_call(model: LoadedModel, names: Sequence[str], *, trust: bool) -> Opt
     found = model.implementation
     package = type(found).__module__.partition(".")[0]
     if isinstance(found, OnnxModel):
-        return _onnx(found, names)
+        # Of several inputs each has its column's own type.
+        return found.predict_values if found.has_one_input else None
     if isinstance(found, PyTorchModel):
         return found.predict_values
     if package == "catboost":
@@ -88,7 +94,7 @@ def _xgboost(model: Any, names: Sequence[str]) -> Optional[DirectCall]:
     if not hasattr(booster, "inplace_predict") or not _xgboost_takes(booster, names):
         return None
     if booster is model:
-        return lambda values: booster.inplace_predict(values, validate_features=False)
+        return _xgboost_booster(booster)
     usable = getattr(model, "_can_use_inplace_predict", None)
     is_classifier = hasattr(model, "n_classes_")
     if usable is None or not usable() or hasattr(model, "_le"):
@@ -106,6 +112,26 @@ def _xgboost(model: Any, names: Sequence[str]) -> Optional[DirectCall]:
     return call
 
 
+def _xgboost_booster(booster: Any) -> Optional[DirectCall]:
+    # Trees that were dropped in training are added up in another order, and other bits, in place.
+    if _xgboost_kind(booster) == "dart":
+        return None
+
+    def call(values: np.ndarray) -> Any:
+        # A matrix is refused for what is infinite as a 32-bit number.
+        with np.errstate(over="ignore"):
+            if np.isinf(values.astype(np.float32, copy=False)).any():
+                raise NotDirect
+        return booster.inplace_predict(values, validate_features=False)
+
+    return call
+
+
+def _xgboost_kind(booster: Any) -> str:
+    kind: str = json.loads(booster.save_config())["learner"]["gradient_booster"]["name"]
+    return kind
+
+
 def _xgboost_takes(booster: Any, names: Sequence[str]) -> bool:
     """Whether a booster has these features, none of them a category, and trees."""
     fitted, kinds = booster.feature_names, booster.feature_types
@@ -113,8 +139,7 @@ def _xgboost_takes(booster: Any, names: Sequence[str]) -> bool:
         return False
     if booster.num_features() != len(names) or "c" in (kinds or ()):
         return False
-    learner = json.loads(booster.save_config())["learner"]
-    return bool(learner["gradient_booster"]["name"] != "gblinear")
+    return _xgboost_kind(booster) != "gblinear"
 
 
 def _xgboost_classes(chances: np.ndarray) -> np.ndarray:
@@ -172,10 +197,3 @@ def _catboost(model: LoadedModel, names: Sequence[str]) -> Optional[DirectCall]:
     if list(found.feature_names_ or ()) != list(names) or found.get_cat_feature_indices():
         return None
     return model.predict
-
-
-def _onnx(model: OnnxModel, names: Sequence[str]) -> Optional[DirectCall]:
-    places = {name: place for place, name in enumerate(names)}
-    if len(model.inputs) > 1 and not places.keys() >= set(model.inputs):
-        return None
-    return lambda values: model.predict_values(values, places)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 import pandas as pd
@@ -100,19 +100,16 @@ class OnnxModel:
         return self._table(answers)
 
     @property
-    def inputs(self) -> List[str]:
-        """The names of its inputs."""
-        return list(self._types)
+    def has_one_input(self) -> bool:
+        """Whether a whole table is its input, and not a column each."""
+        return len(self._types) == 1
 
-    def predict_values(self, values: np.ndarray, places: Mapping[str, int]) -> pd.DataFrame:
-        """What `predict` answers to a table of these values; the session raises its own errors.
+    def predict_values(self, values: np.ndarray) -> pd.DataFrame:
+        """What `predict` answers to a table of these values, with one input.
 
         :param values: of shape (rows, columns).
-        :param places: the numbers of the columns, by name.
         """
-        if len(self._types) == 1:
-            return self._table(self._run({next(iter(self._types)): values}))
-        return self._table(self._run({name: values[:, places[name]] for name in self._types}))
+        return self._table(self._run({next(iter(self._types)): values}))
 
     def _run(self, feed: Dict[str, Any]) -> List[Any]:
         cast = {
