@@ -22,7 +22,7 @@ from .protocols.registry import route_groups
 from .route_table import RouteTable
 from .routes import RouteGroup
 from .scoring.application import Application
-from .service import Handler, Service
+from .service import Batching, Handler, Service
 from .status import StatusChannel
 from .worker.lifeline import Lifeline, end_process_group
 from .wsgi import pages_handler
@@ -42,10 +42,11 @@ def make_service(
     """
     root_path = config.server.root_path
     table = RouteTable(route_groups(config) if groups is None else groups, root_path)
-    application = None if model is None else Application(config, model)
+    batching = Batching.of(config.server)
+    application = None if model is None else Application(config, model, batching)
 
     def load() -> Handler:
-        return application or Application(config, load_model(config))
+        return application or Application(config, load_model(config), batching)
 
     return Service(
         config,
@@ -53,6 +54,7 @@ def make_service(
         load,
         lambda: pages_handler(config, table),
         None if model is None else load_seconds,
+        batching,
     )
 
 

@@ -55,6 +55,7 @@ class Figures(NamedTuple):
     :param held: bytes that connections hold.
     :param held_limit: most bytes that they may.
     :param untraced: requests whose spans were dropped; None where none are traced.
+    :param batching: its state; None where nothing is batched.
     """
 
     queued: int
@@ -66,6 +67,7 @@ class Figures(NamedTuple):
     held: int = 0
     held_limit: int = 0
     untraced: Optional[int] = None
+    batching: Optional[str] = None
 
 
 class Metrics:
@@ -165,6 +167,14 @@ class Metrics:
             "launcher_model_load_seconds", "gauge", "Time that loading the model took.",
             figures.load_seconds,
         )  # fmt: skip
+        if figures.batching is not None:
+            family(
+                "launcher_batching", "gauge", "Whether batching is on: 1 for the state it has.",
+                (
+                    'launcher_batching{{state="{}"}} {:d}'.format(each, each == figures.batching)
+                    for each in ("proving", "on", "closed")
+                ),
+            )  # fmt: skip
         if figures.untraced is not None:
             single(
                 "launcher_untraced_requests_total", "counter",
