@@ -23,7 +23,7 @@ from .route_table import RouteTable
 from .routes import RouteGroup
 from .scoring.application import Application
 from .scoring.direct_lane import LaneState
-from .service import Handler, Service
+from .service import Batching, Handler, Service
 from .status import StatusChannel
 from .worker.lifeline import Lifeline, end_process_group
 from .wsgi import pages_handler
@@ -43,12 +43,12 @@ def make_service(
     """
     root_path = config.server.root_path
     table = RouteTable(route_groups(config) if groups is None else groups, root_path)
-    # Before the workers are forked: they share it.
-    lane = LaneState()
-    application = None if model is None else Application(config, model, lane=lane)
+    # Before the workers are forked: they share both.
+    batching, lane = Batching.of(config.server), LaneState()
+    application = None if model is None else Application(config, model, batching, lane=lane)
 
     def load() -> Handler:
-        return application or Application(config, load_model(config), lane=lane)
+        return application or Application(config, load_model(config), batching, lane=lane)
 
     return Service(
         config,
@@ -57,6 +57,7 @@ def make_service(
         lambda: pages_handler(config, table),
         None if model is None else load_seconds,
         lambda: lane.name,
+        batching,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Mapping, Tuple
 
-from ..config import ConfigError, ServerConfig, ServerSettings
+from ..config import AUTO, ConfigError, ServerConfig, ServerSettings
 from .cpu_limits import available_cpus
 from .sizes import parse_size
 
@@ -56,8 +56,10 @@ def with_variables(config: ServerConfig, environ: Mapping[str, str]) -> ServerCo
 def _value(field: str, kind: str, name: str, text: str) -> Any:
     if field == "workers" and text == "auto":
         return available_cpus()
-    if field in _SIZES:
-        read: Callable[[str], Any] = parse_size
+    if field == "max_batch_rows":
+        read: Callable[[str], Any] = _rows
+    elif field in _SIZES:
+        read = parse_size
     elif field == "cors_origin":
         read = _words
     elif "bool" in kind:
@@ -87,10 +89,18 @@ def _words(text: str) -> Tuple[str, ...]:
     return tuple(text.split())
 
 
+def _rows(text: str) -> Any:
+    if text == AUTO:
+        return AUTO
+    if int(text) < 0:
+        raise ValueError("no number of rows")
+    return int(text)
+
+
 def _number(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
-        raise ValueError("no length of time")
+        raise ValueError("no number from 0 up")
     return value
 
 

@@ -44,6 +44,7 @@ class Dispatcher(WorkerEvents):
         settings = service.config.server
         loop = asyncio.get_running_loop()
         self._settings = settings
+        self._batching = service.batching
         self._status = status
         self._lane = service.lane
         self._queue: Deque[PendingRequest] = deque()
@@ -130,6 +131,7 @@ class Dispatcher(WorkerEvents):
             replaced=self.pool.replaced,
             untraced=None if self.tracer is None else self.tracer.dropped,
             lane=self._lane(),
+            batching=None if self._batching is None else self._batching.state,
         )
 
     # --- what processes report -----------------------------------------------------------------
