@@ -17,7 +17,7 @@ from typing import Any, Deque, Dict, List, NoReturn, Optional, Set
 
 from ..service import EXIT_MODEL_ENDED, EXIT_OUT_OF_MEMORY, Service
 from ..worker import channel
-from ..worker.process import ProcessEnd, requests_at_a_time, run_worker
+from ..worker.process import ProcessEnd, run_worker
 from .processes import Link, LinkOwner, Processes
 from .request import PendingRequest
 
@@ -88,7 +88,6 @@ class WorkerPool(LinkOwner):
         self._events = events
         self.links: Dict[int, WorkerLink] = {}
         self._planned: Set[WorkerLink] = set()
-        self.capacity = requests_at_a_time(self._settings)
         self.service_seconds = _AHEAD_BELOW  # a moving mean
         self.replaced: Dict[str, int] = {}
         self.load_seconds = service.load_seconds or 0.0
@@ -111,6 +110,12 @@ class WorkerPool(LinkOwner):
     def loaded(self) -> List[WorkerLink]:
         """The workers that can be given requests."""
         return [link for link in self.links.values() if link.can_take]
+
+    @property
+    def capacity(self) -> int:
+        """How many requests a worker may have in hand, those aside that it gets ahead."""
+        batching = self._service.batching
+        return max(1, self._settings.threads) if batching is None else batching.most_together
 
     def free(self) -> Optional[WorkerLink]:
         """The worker to give the next request to, or None while all have enough."""
@@ -185,7 +190,9 @@ class WorkerPool(LinkOwner):
 
     def _fork(self, wait: float = 0.0) -> None:
         """Plan a worker, in so many seconds."""
-        link = WorkerLink(self, self.capacity, self._requests_of_a_worker())
+        batching = self._service.batching
+        most = max(1, self._settings.threads) if batching is None else batching.most
+        link = WorkerLink(self, most, self._requests_of_a_worker())
         self._planned.add(link)
         self._processes.fork(link, self._run, wait)
 
