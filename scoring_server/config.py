@@ -124,6 +124,9 @@ class ServerSettings(NamedTuple):
     max_batch_rows: Union[int, str] = 0
     batch_wait: float = 0.0
     batch_tolerance: float = 0.0
+    # Predictions from arrays where they are proved to be those from tables: "auto", "on" or "off"
+    # (see `scoring.direct_lane`).
+    direct_lane: str = "auto"
     timeout: Optional[float] = 60.0
     graceful_timeout: float = 30.0
     max_body: int = DEFAULT_MAX_BODY

@@ -22,6 +22,7 @@ from .protocols.registry import route_groups
 from .route_table import RouteTable
 from .routes import RouteGroup
 from .scoring.application import Application
+from .scoring.direct_lane import LaneState
 from .service import Batching, Handler, Service
 from .status import StatusChannel
 from .worker.lifeline import Lifeline, end_process_group
@@ -42,11 +43,12 @@ def make_service(
     """
     root_path = config.server.root_path
     table = RouteTable(route_groups(config) if groups is None else groups, root_path)
-    batching = Batching.of(config.server)
-    application = None if model is None else Application(config, model, batching)
+    # Before the workers are forked: they share these.
+    batching, lane = Batching.of(config.server), LaneState()
+    application = None if model is None else Application(config, model, batching, lane=lane)
 
     def load() -> Handler:
-        return application or Application(config, load_model(config), batching)
+        return application or Application(config, load_model(config), batching, lane=lane)
 
     return Service(
         config,
@@ -55,6 +57,7 @@ def make_service(
         lambda: pages_handler(config, table),
         None if model is None else load_seconds,
         batching,
+        lambda: lane.name,
     )
 
 

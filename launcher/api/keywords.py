@@ -56,6 +56,7 @@ class ServeKeywords(ModelKeywords, total=False):
     batch_wait: float
     config: Text
     cors_origin: str | Sequence[str]
+    direct_lane: Literal["auto", "on", "off"]
     enable_mlserver: bool
     graceful_timeout: float
     host: str

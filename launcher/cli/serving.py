@@ -103,6 +103,13 @@ def _batch_rows(value: str) -> int | str:
         "[default: 0]",
     ),
     click.option(
+        "--direct-lane", default="auto", show_default=True,
+        type=click.Choice(["auto", "on", "off"]),
+        help="Predict from arrays in place of tables, where both are proved to be the same for the "
+        "requests that come. auto: estimators and boosters of known libraries; on: any model with "
+        "a signature of numbers whose flavor allows it.",
+    ),
+    click.option(
         "--max-body", default="100MiB", show_default=True, type=BODY_SIZE, metavar="SIZE",
         help="Bytes that a request body may have; a larger one gets 413.",
     ),

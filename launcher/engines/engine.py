@@ -34,6 +34,7 @@ class ServerOptions(NamedTuple):
     max_batch_rows: int | str = 0
     batch_wait: float = 0.0
     batch_tolerance: float = 0.0
+    direct_lane: str = "auto"
     loader: str = "auto"
     preload: bool | None = None
     max_requests: int = 0

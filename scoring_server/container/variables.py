@@ -23,7 +23,11 @@ _OTHERS: Dict[str, Tuple[str, ...]] = {
 # What the launcher counts and finds out, and no one sets.
 _NOT_SETTINGS = ("processors", "traces", "restarts", "reloads")
 _SIZES = ("max_body", "max_held", "worker_memory")
-_CHOICES = {"loader": ("auto", "mlflow"), "log_format": ("text", "json")}
+_CHOICES = {
+    "direct_lane": ("auto", "on", "off"),
+    "loader": ("auto", "mlflow"),
+    "log_format": ("text", "json"),
+}
 
 
 def with_variables(config: ServerConfig, environ: Mapping[str, str]) -> ServerConfig:

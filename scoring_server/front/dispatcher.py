@@ -46,6 +46,7 @@ class Dispatcher(WorkerEvents):
         self._settings = settings
         self._batching = service.batching
         self._status = status
+        self._lane = service.lane
         self._queue: Deque[PendingRequest] = deque()
         self._gone_in_queue = 0
         self._deadlines = (
@@ -130,6 +131,7 @@ class Dispatcher(WorkerEvents):
             replaced=self.pool.replaced,
             untraced=None if self.tracer is None else self.tracer.dropped,
             batching=None if self._batching is None else self._batching.state,
+            lane=self._lane(),
         )
 
     # --- what processes report -----------------------------------------------------------------

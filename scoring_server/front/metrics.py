@@ -56,6 +56,7 @@ class Figures(NamedTuple):
     :param held_limit: most bytes that they may.
     :param untraced: requests whose spans were dropped; None where none are traced.
     :param batching: its state; None where nothing is batched.
+    :param lane: how the direct lane stands; None where the model has none.
     """
 
     queued: int
@@ -68,6 +69,7 @@ class Figures(NamedTuple):
     held_limit: int = 0
     untraced: Optional[int] = None
     batching: Optional[str] = None
+    lane: Optional[str] = None
 
 
 class Metrics:
@@ -179,6 +181,12 @@ class Metrics:
             single(
                 "launcher_untraced_requests_total", "counter",
                 "Requests whose spans were dropped: the launcher was behind.", figures.untraced,
+            )  # fmt: skip
+        if figures.lane is not None:
+            name = "launcher_direct_lane"
+            family(
+                name, "gauge", "How the direct lane stands: proving, open or closed.",
+                ['{}{{state="{}"}} 1'.format(name, figures.lane)],
             )  # fmt: skip
         name = "launcher_resident_memory_bytes"
         family(

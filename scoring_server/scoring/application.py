@@ -16,6 +16,7 @@ from ..model.loading import LoadedModel
 from ..routes import Answer, Request
 from ..service import EXIT_MODEL_ENDED, EXIT_OUT_OF_MEMORY, Batching, Handler
 from .batching import Batcher, Begin, Outcome, Turn
+from .direct_lane import LaneState
 from .protocol import WireProtocol
 from .scorer import Scorer
 from .stages import ENCODE, PARSE, Stages, Timed
@@ -28,6 +29,7 @@ class Application(Handler):
 
     :param batching: how that goes in all processes of the server; None where nothing is batched.
     :param has_process: whether no other thread of this process does anything else.
+    :param lane: what all workers know of the direct lane; None for one of its own.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class Application(Handler):
         batching: Optional[Batching] = None,
         *,
         has_process: bool = True,
+        lane: Optional[LaneState] = None,
     ) -> None:
         self.scorer = Scorer(config, model, bounds_memory=has_process)
+        self.scorer.open_lane(config.server.direct_lane, lane or LaneState())
         self._is_debugged = config.server.debug
         self._has_bound = config.server.worker_memory is not None
         self._is_traced = config.server.traces is not None

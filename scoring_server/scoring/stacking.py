@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..formats.parsing import ModelInput
+from ..signature.number_rows import NumberRows
 
 
 class NotRowWiseError(Exception):
@@ -22,6 +23,8 @@ def stacking(model_input: ModelInput) -> Tuple[Any, int]:
     if model_input.is_raw:
         return None, 0
     params = None if model_input.params is None else pickle.dumps(model_input.params)
+    if isinstance(data, NumberRows) and len(data):
+        return ("numbers", params), len(data)
     if isinstance(data, pd.DataFrame):
         rows = len(data)
         if model_input.fits and rows:
@@ -45,6 +48,8 @@ def stacking(model_input: ModelInput) -> Tuple[Any, int]:
 
 def stack(data: List[Any]) -> Any:
     """The rows of all, copied, below each other."""
+    if isinstance(data[0], NumberRows):
+        return NumberRows.stacked(data)
     if isinstance(data[0], pd.DataFrame):
         return pd.concat(data, ignore_index=True)
     if isinstance(data[0], np.ndarray):

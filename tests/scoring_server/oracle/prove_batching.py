@@ -67,6 +67,8 @@ def main() -> None:
                 estimator[-1] if hasattr(estimator, "steps") else estimator, method, tolerance
             )
             found[name] = prove(getattr(estimator, method), tolerance)
+            if found[name]["state"] == "on":
+                break
     json.dump(found, sys.stdout)
 
 

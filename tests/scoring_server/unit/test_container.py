@@ -99,7 +99,9 @@ def test_every_setting_has_a_variable_that_is_read() -> None:
         if field in ("processors", "traces", "restarts", "reloads"):
             continue
         kind = next(name for name in texts if name in str(ServerSettings.__annotations__[field]))
-        text = {"loader": "mlflow", "log_format": "json"}.get(field, texts[kind])
+        text = {"loader": "mlflow", "log_format": "json", "direct_lane": "on"}.get(
+            field, texts[kind]
+        )
         # What is on is turned off.
         text = "false" if default is True else text
         changed = settings({f"LAUNCHER_SERVE_{field.upper()}": text})
