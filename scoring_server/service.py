@@ -139,8 +139,8 @@ class Service(NamedTuple):
     :param load: gives a worker its handler, or raises `ModelLoadError`.
     :param load_pages: gives the pages' process its handler.
     :param load_seconds: how long loading the model took; None where each worker loads it.
-    :param batching: how that goes in all processes; None where nothing is batched.
     :param lane: how the direct lane stands.
+    :param batching: how that goes in all processes; None where nothing is batched.
     """
 
     config: ServerConfig
@@ -148,8 +148,8 @@ class Service(NamedTuple):
     load: Callable[[], Handler]
     load_pages: Callable[[], Handler]
     load_seconds: Optional[float] = None
-    batching: Optional[Batching] = None
     lane: Callable[[], Optional[str]] = lambda: None
+    batching: Optional[Batching] = None
 
     def request(self, meta: Any, body: bytes) -> Request:
         """The request of a message, whose meta is (place, method, path, params, query, headers)."""

@@ -43,7 +43,7 @@ def make_service(
     """
     root_path = config.server.root_path
     table = RouteTable(route_groups(config) if groups is None else groups, root_path)
-    # Before the workers are forked: they share these.
+    # Before the workers are forked: they share both.
     batching, lane = Batching.of(config.server), LaneState()
     application = None if model is None else Application(config, model, batching, lane=lane)
 
@@ -56,8 +56,8 @@ def make_service(
         load,
         lambda: pages_handler(config, table),
         None if model is None else load_seconds,
-        batching,
         lambda: lane.name,
+        batching,
     )
 
 

@@ -130,8 +130,8 @@ class Dispatcher(WorkerEvents):
             processes=[("worker", pid) for pid in sorted(links)] + self.pages.processes(),
             replaced=self.pool.replaced,
             untraced=None if self.tracer is None else self.tracer.dropped,
-            batching=None if self._batching is None else self._batching.state,
             lane=self._lane(),
+            batching=None if self._batching is None else self._batching.state,
         )
 
     # --- what processes report -----------------------------------------------------------------

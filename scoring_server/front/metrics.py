@@ -55,8 +55,8 @@ class Figures(NamedTuple):
     :param held: bytes that connections hold.
     :param held_limit: most bytes that they may.
     :param untraced: requests whose spans were dropped; None where none are traced.
-    :param batching: its state; None where nothing is batched.
     :param lane: how the direct lane stands; None where the model has none.
+    :param batching: its state; None where nothing is batched.
     """
 
     queued: int
@@ -68,8 +68,8 @@ class Figures(NamedTuple):
     held: int = 0
     held_limit: int = 0
     untraced: Optional[int] = None
-    batching: Optional[str] = None
     lane: Optional[str] = None
+    batching: Optional[str] = None
 
 
 class Metrics:
@@ -185,8 +185,11 @@ class Metrics:
         if figures.lane is not None:
             name = "launcher_direct_lane"
             family(
-                name, "gauge", "How the direct lane stands: proving, open or closed.",
-                ['{}{{state="{}"}} 1'.format(name, figures.lane)],
+                name, "gauge", "How the direct lane stands: 1 for the state it has.",
+                (
+                    '{}{{state="{}"}} {:d}'.format(name, each, each == figures.lane)
+                    for each in ("proving", "open", "closed")
+                ),
             )  # fmt: skip
         name = "launcher_resident_memory_bytes"
         family(

@@ -16,6 +16,7 @@ from scoring_server.protocols.open_inference.protocol import OpenInferenceProtoc
 from scoring_server.routes import Request
 from scoring_server.scoring.application import Application
 from scoring_server.scoring.direct_lane import PROOFS, DirectLane, LaneState
+from scoring_server.service import Batching
 from scoring_server.signature.number_rows import NumberRows
 
 DOUBLES = [{"type": "double", "name": "a"}, {"type": "double", "name": "b"}]
@@ -58,7 +59,7 @@ def make(models, code=ESTIMATOR, inputs=None, params=None, setting="on", **serve
     )
     model = load_model(config)
     type(model.implementation).got = []
-    return Application(config, model), type(model.implementation)
+    return Application(config, model, Batching.of(config.server)), type(model.implementation)
 
 
 def split(rows, names="ab"):
@@ -320,7 +321,7 @@ def test_stacks_take_it_too(models, score):
     requests = [models.invocation(split([[number, 1]] * 2)) for number in range(5)]
     for _ in range(PROOFS + 1):
         model.got.clear()
-        answers = application.answer_together(requests)
+        answers = models.together(application, requests)
         for number, answer in enumerate(answers):
             assert json.loads(answer.body) == {"predictions": [number + 2.0] * 2}
     assert model.got == ["ndarray"]
