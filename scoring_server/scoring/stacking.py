@@ -23,7 +23,7 @@ def stacking(model_input: ModelInput) -> Tuple[Any, int]:
     if model_input.is_raw:
         return None, 0
     params = None if model_input.params is None else pickle.dumps(model_input.params)
-    if isinstance(data, NumberRows):
+    if isinstance(data, NumberRows) and len(data):
         return ("numbers", params), len(data)
     if isinstance(data, pd.DataFrame):
         rows = len(data)

@@ -1,0 +1,1 @@
+"""What batching brings that proves itself."""
