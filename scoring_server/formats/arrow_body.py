@@ -11,12 +11,13 @@ from __future__ import annotations
 import io
 import json
 import struct
-from typing import Any, Iterator, List, Optional, Sequence
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import pandas as pd
 
 from ..errors import ScoringError, quote, reason
+from ..signature.plain_rows import PlainRows
 from ..signature.schema import DOUBLE, FLOAT, INTEGER, LONG, DataType
 from ..signature.signature import Signature
 
@@ -34,13 +35,14 @@ _BUFFER = struct.Struct("<qq")  # where it begins in the message's body, and its
 _LENGTH = struct.Struct("<q")  # in front of a compressed buffer: what it decodes to; -1: as it is
 
 
-def read_arrow(body: bytes, max_decoded: int, signature: Signature) -> pd.DataFrame:
+def read_arrow(body: bytes, max_decoded: int, signature: Signature) -> Tuple[Any, bool]:
     """Read an IPC stream.
 
     Dictionaries become the values that they stand for where the signature has a column of values,
     which knows no categories; else pandas' categories.
 
     :param max_decoded: most bytes that it may decode to.
+    :returns: the data, and whether it is what the signature wants.
     :raises ScoringError: it is no such stream, decodes to more, or pyarrow is missing.
     """
     try:
@@ -57,10 +59,10 @@ def read_arrow(body: bytes, max_decoded: int, signature: Signature) -> pd.DataFr
         table = _read_table(pyarrow, body, max_decoded)
         numbers = _numbers(table, signature)
         if numbers is not None:
-            return numbers
+            return numbers, True
         frame = table.to_pandas()
         has_categories = any(pyarrow.types.is_dictionary(field.type) for field in table.schema)
-        return _without_categories(frame, signature) if has_categories else frame
+        return _without_categories(frame, signature) if has_categories else frame, False
     except (ScoringError, MemoryError):
         raise
     except Exception as error:
@@ -265,13 +267,13 @@ def _never(_kind: Any) -> bool:
     return False
 
 
-def _numbers(table: Any, signature: Signature) -> Optional[pd.DataFrame]:
-    """The table for a signature of numbers of one type; None where that is not what was sent.
+def _numbers(table: Any, signature: Signature) -> Any:
+    """The rows for a signature of numbers of one type; None where that is not what was sent.
 
     Names and types are what they should be then, and pandas has nothing to find out.
     """
-    schema = signature.schema
-    if schema is None or schema.is_tensor or not schema.is_named or not _has_plain_index(table):
+    schema, plain = signature.schema, signature.plain_rows
+    if schema is None or not isinstance(plain, PlainRows) or not table.num_rows:
         return None
     kinds = {getattr(spec, "type", None) for spec in schema.inputs}
     kind: Any = kinds.pop()
@@ -281,6 +283,8 @@ def _numbers(table: Any, signature: Signature) -> Optional[pd.DataFrame]:
     columns = [table.column(name) for name in schema.names]
     if any(str(each.type) != _ARROW_NAMES[kind] or each.null_count for each in columns):
         return None
+    if not _has_plain_index(table):
+        return None
     # Column after column in memory, as pandas lays them out.
     block = np.empty((table.num_rows, len(columns)), kind.numpy, order="F")
     for place, column in enumerate(columns):
@@ -288,7 +292,7 @@ def _numbers(table: Any, signature: Signature) -> Optional[pd.DataFrame]:
         for chunk in column.chunks:
             block[start : start + len(chunk), place] = chunk.to_numpy()
             start += len(chunk)
-    return pd.DataFrame(block, columns=schema.names, copy=False)
+    return plain.of_array(block)
 
 
 def _has_plain_index(table: Any) -> bool:
