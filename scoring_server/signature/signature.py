@@ -15,7 +15,7 @@ import pandas as pd
 from ..config import ModelConfig, SignatureConfig
 from ..errors import ModelLoadError, ScoringError, quote, reason, schema_error, type_name
 from .casting import FrameCaster, are_dates
-from .datatypes import compile_check
+from .datatypes import compile_check, is_settled
 from .misfits import row_counts, unequal
 from .nested import compile_type
 from .params import Params
@@ -60,11 +60,17 @@ class Signature:
         )
         self._checks: List[ColumnCheck] = []
         self._has_nested = False
+        # Of each column; None where they have no names of their own, or one is nested.
+        self._kinds: Optional[List[DataType]] = None
         if schema is not None and not schema.is_tensor:
             self._checks = [
                 _compile_column(name, spec, keeps_values)
                 for name, spec in zip(schema.names, schema.inputs)
             ]
+            kinds = [getattr(spec, "type", None) for spec in schema.inputs]
+            if schema.is_named and len(schema.by_name) == len(kinds):
+                known = [kind for kind in kinds if isinstance(kind, DataType)]
+                self._kinds = known if len(known) == len(kinds) else None
             self._has_nested = any(
                 isinstance(getattr(spec, "type", None), (Array, Object)) for spec in schema.inputs
             )
@@ -127,6 +133,8 @@ class Signature:
                 data = {schema.names[0]: data}
             self._check_names(data, schema)
             return enforce_tensors(data, schema)
+        if isinstance(data, pd.DataFrame) and self._fits(data, schema):
+            return data
         named = data if isinstance(data, dict) else self._to_frame(data)
         # Before pandas complains of what has no place in the table.
         self._check_names(named, schema)
@@ -160,7 +168,17 @@ class Signature:
                     raise schema_error("Column {!r} was sent more than once.".format(name))
                 columns[name] = check(column)
                 changed = changed or columns[name] is not column
-        return pd.DataFrame(columns) if changed else frame
+        # The columns are nobody else's: they need no copy.
+        return pd.DataFrame(columns, copy=False) if changed else frame
+
+    def _fits(self, frame: pd.DataFrame, schema: Schema) -> bool:
+        """Whether a table is what the signature wants, as far as names and dtypes tell.
+
+        To take the columns out and look at each takes as long as reading them does.
+        """
+        if self._kinds is None or frame.columns.tolist() != schema.names:
+            return False
+        return all(map(is_settled, frame.dtypes.tolist(), self._kinds))
 
     def _unnamed_columns(self, frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
         sent, wanted = len(frame.columns), len(schema)
