@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import traceback
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..config import AUTO, ServerConfig, ServerSettings
 from ..errors import CannotStreamError, OutOfMemoryError, ScoringError, SpentError, internal_error
@@ -15,11 +15,13 @@ from ..memory import unbounded
 from ..model.loading import LoadedModel
 from ..routes import Answer, Request
 from ..service import EXIT_MODEL_ENDED, EXIT_OUT_OF_MEMORY, Batching, Handler
-from .batching import Batcher, Begin, Outcome, Turn
 from .direct_lane import LaneState
 from .protocol import WireProtocol
 from .scorer import Scorer
 from .stages import ENCODE, PARSE, Stages, Timed
+
+if TYPE_CHECKING:
+    from .batching import Batcher, Begin, Outcome, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +83,8 @@ class Application(Handler):
     ) -> Iterator[List[Tuple[int, Answer]]]:
         """The answers to several requests, in as few predictions as they allow."""
         assert self._batcher is not None
+        from .batching import Turn
+
         alone: List[int] = []
         unread: List[Tuple[int, Answer]] = []
         waiting: Dict[int, Turn] = {}
@@ -182,8 +186,11 @@ class Application(Handler):
 
 
 def _batcher(scorer: Scorer, batching: Batching, settings: ServerSettings) -> Batcher:
+    # Here: most servers are not asked for either.
     if settings.max_batch_rows != AUTO:
+        from .batching import Batcher
+
         return Batcher(scorer, batching, int(settings.max_batch_rows))
-    from .proven_batching import ProvenBatcher  # here: most servers are not asked for it
+    from .proven_batching import ProvenBatcher
 
     return ProvenBatcher(scorer, batching, settings.batch_tolerance)

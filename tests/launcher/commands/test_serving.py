@@ -266,6 +266,22 @@ def test_a_wrong_flag_is_bad_usage(run: Run) -> None:
     assert "No such option" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--max-batch-rows", "automatic"], "neither a number of rows nor 'auto'"),
+        (["--batch-tolerance", "1e-9"], "--batch-tolerance is for --max-batch-rows auto"),
+        (["--max-batch-rows", "auto", "--threads", "2"], "--threads do not go together"),
+    ],
+)
+def test_batching_that_cannot_be_is_bad_usage(
+    run: Run, iris: Path, flags: list[str], message: str
+) -> None:
+    done = run("serve", "-m", iris, "-p", "0", *flags)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
 def test_info_names_no_path_of_this_machine_without_debug(
     launch: Launch, obedient: ObedientModel
 ) -> None:

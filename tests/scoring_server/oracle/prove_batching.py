@@ -6,15 +6,13 @@ import json
 import random
 import sys
 
-from sklearn.cluster import KMeans
 from sklearn.datasets import make_classification
 from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import KNeighborsRegressor
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 from sklearn.tree import DecisionTreeClassifier
 
@@ -32,12 +30,9 @@ ESTIMATORS = [
     (LogisticRegression(), "predict"),
     (LogisticRegression(), "predict_proba"),
     (Ridge(), "predict"),
-    (make_pipeline(StandardScaler(), PolynomialFeatures(), Ridge()), "predict"),
     (DecisionTreeClassifier(random_state=1), "predict"),
     (GradientBoostingRegressor(n_estimators=20, random_state=1), "predict"),
     (HistGradientBoostingClassifier(max_iter=20, random_state=1), "predict_proba"),
-    (KNeighborsRegressor(), "predict"),
-    (KMeans(3, n_init=1, random_state=1), "predict"),
     (GaussianNB(), "predict_proba"),
     (MLPRegressor(hidden_layer_sizes=(32,), max_iter=20, random_state=1), "predict"),
     (make_pipeline(StandardScaler(), SVR()), "predict"),
