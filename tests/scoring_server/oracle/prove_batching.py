@@ -43,7 +43,7 @@ ESTIMATORS = [
     (make_pipeline(StandardScaler(), SVR()), "predict"),
 ]
 # Batches from which on one that proves nothing is given up, and those that follow the proof.
-MOST, AFTER = 300, 20
+MOST, AFTER = 150, 10
 
 
 class Clock:
