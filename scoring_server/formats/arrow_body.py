@@ -18,7 +18,7 @@ import pandas as pd
 
 from ..errors import ScoringError, quote, reason
 from ..signature.plain_rows import PlainRows
-from ..signature.schema import DOUBLE, FLOAT, INTEGER, LONG, DataType
+from ..signature.schema import DATETIME, DOUBLE, FLOAT, INTEGER, LONG, DataType
 from ..signature.signature import Signature
 
 ARROW_TYPE = "application/vnd.apache.arrow.stream"
@@ -60,7 +60,7 @@ def read_arrow(body: bytes, max_decoded: int, signature: Signature) -> Tuple[Any
         numbers = _numbers(table, signature)
         if numbers is not None:
             return numbers, True
-        frame = table.to_pandas()
+        frame = _with_nanoseconds(pyarrow, table, signature).to_pandas()
         has_categories = any(pyarrow.types.is_dictionary(field.type) for field in table.schema)
         return _without_categories(frame, signature) if has_categories else frame, False
     except (ScoringError, MemoryError):
@@ -293,6 +293,22 @@ def _numbers(table: Any, signature: Signature) -> Any:
             block[start : start + len(chunk), place] = chunk.to_numpy()
             start += len(chunk)
     return plain.of_array(block)
+
+
+def _with_nanoseconds(pyarrow: Any, table: Any, signature: Signature) -> Any:
+    """The table with its times in the signature's unit: Arrow casts them faster than pandas."""
+    schema = signature.schema
+    if schema is None or not schema.is_named:
+        return table
+    for place, field in enumerate(table.schema):
+        is_time = getattr(schema.by_name.get(field.name), "type", None) is DATETIME
+        if is_time and str(field.type) in ("timestamp[s]", "timestamp[ms]", "timestamp[us]"):
+            try:
+                cast = table.column(place).cast(pyarrow.timestamp("ns"))
+            except pyarrow.ArrowInvalid:
+                continue  # Beyond the years that nanoseconds reach: the signature says where.
+            table = table.set_column(place, field.name, cast)
+    return table
 
 
 def _has_plain_index(table: Any) -> bool:

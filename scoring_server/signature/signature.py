@@ -133,8 +133,10 @@ class Signature:
                 data = {schema.names[0]: data}
             self._check_names(data, schema)
             return enforce_tensors(data, schema)
-        if isinstance(data, pd.DataFrame) and self._fits(data, schema):
-            return data
+        if isinstance(data, pd.DataFrame):
+            odd = self._odd_columns(data, schema)
+            if odd is not None:
+                return self._with_checked(data, odd)
         named = data if isinstance(data, dict) else self._to_frame(data)
         # Before pandas complains of what has no place in the table.
         self._check_names(named, schema)
@@ -146,7 +148,7 @@ class Signature:
     def _check_names(self, data: Any, schema: Schema) -> None:
         if not schema.is_named:
             return
-        names = getattr(data, "columns", data if isinstance(data, dict) else ())
+        names = list(getattr(data, "columns", data if isinstance(data, dict) else ()))
         present = set(names)
         missing = [name for name in schema.required_names if name not in present]
         extra = [name for name in names if name not in schema.by_name]
@@ -171,14 +173,30 @@ class Signature:
         # The columns are nobody else's: they need no copy.
         return pd.DataFrame(columns, copy=False) if changed else frame
 
-    def _fits(self, frame: pd.DataFrame, schema: Schema) -> bool:
-        """Whether a table is what the signature wants, as far as names and dtypes tell.
+    def _odd_columns(self, frame: pd.DataFrame, schema: Schema) -> Optional[List[int]]:
+        """The places of the columns that have another dtype than the signature wants.
 
-        To take the columns out and look at each takes as long as reading them does.
+        To take all columns out and look at each takes as long as reading them does.
+
+        :returns: None where that is no help: names differ, or most columns are odd.
         """
         if self._kinds is None or frame.columns.tolist() != schema.names:
-            return False
-        return all(map(is_settled, frame.dtypes.tolist(), self._kinds))
+            return None
+        settled = map(is_settled, frame.dtypes.tolist(), self._kinds)
+        odd = [place for place, is_so in enumerate(settled) if not is_so]
+        return odd if 2 * len(odd) < len(self._kinds) else None
+
+    def _with_checked(self, frame: pd.DataFrame, places: List[int]) -> pd.DataFrame:
+        """The table with the columns at these places as the signature wants them."""
+        checked = frame
+        for place in places:
+            column = frame.iloc[:, place]
+            values = self._checks[place](column)
+            if values is not column:
+                if checked is frame:
+                    checked = frame.copy(deep=False)
+                checked[column.name] = values
+        return checked
 
     def _unnamed_columns(self, frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
         sent, wanted = len(frame.columns), len(schema)

@@ -116,6 +116,12 @@ def test_without_a_signature_it_is_what_pandas_noted(models):
     assert answer(post(models.client(code), stream(frame))) == ["category", "Int64", 5, 7]
 
 
+def test_times_that_nanoseconds_do_not_reach_are_refused_by_column(models):
+    client = models.client(inputs=[{"name": "t", "type": "datetime"}])
+    table = pa.table({"t": pa.array([datetime.datetime(3000, 1, 1)], pa.timestamp("us"))})
+    assert "'t'" in refused(post(client, stream(table)), 400)
+
+
 def test_numbers_with_an_index_or_missing_ones_are_what_pandas_makes_of_them(models):
     code = """
         class Model:
