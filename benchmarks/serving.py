@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +44,8 @@ SCENARIOS: dict[str, Callable[[Plan], Iterator[Sample]]] = {
 def main(arguments: list[str] | None = None) -> int:
     """Measure as the command line says; returns the exit code."""
     options = _parse(arguments)
+    # Told to end, it ends what it has started, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     plan = Plan(
         cache=options.cache,
         peers=tuple(options.peers),

@@ -192,5 +192,6 @@ FILE_READERS = Peer(
     "file-readers",
     "DuckDB and Polars",
     lambda _: [],
-    requirements=("duckdb", "polars", "pyarrow", *_MODEL),
+    # The pyarrow that MLflow allows, which the other environments have.
+    requirements=("duckdb", "polars", "pyarrow<26", *_MODEL),
 )

@@ -74,8 +74,7 @@ def count_into(path: str, own_folder: str) -> None:
 def main(counts: str, root: str, *arguments: str) -> int:
     """Run the server of a checkout, counting once the model is loaded."""
     sys.path.insert(0, root)
-    import scoring_server.serving as serving
-    from scoring_server import command_line
+    from scoring_server import command_line, serving
 
     serve = serving.serve
 
@@ -84,7 +83,7 @@ def main(counts: str, root: str, *arguments: str) -> int:
         return serve(*given)
 
     # `command_line` asks this module for it when the model is there.
-    serving.serve = counted
+    vars(serving)["serve"] = counted
     return command_line.main(list(arguments))
 
 
