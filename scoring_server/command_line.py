@@ -100,7 +100,8 @@ def _load(config: ServerConfig, status: StatusChannel) -> Tuple[LoadedModel, flo
 
     started = time.monotonic()
     status.send(Loading())
-    model = load_model(config)
+    # Libraries are no garbage: the collection before the fork looks at the model alone.
+    model = load_model(config, on_imported=gc.freeze)
     seconds = time.monotonic() - started
     status.send(Loaded(seconds))
     return model, seconds

@@ -107,6 +107,9 @@ PEERS: dict[str, Peer] = {
         Peer(LAUNCHER, "launcher", _launcher()),
         Peer(BATCHING_PEER, "launcher, batching", _launcher(*BATCHING)),
         Peer(
+            "launcher-auto", "launcher, batching by itself", _launcher("--max-batch-rows", "auto")
+        ),
+        Peer(
             "mlflow",
             "mlflow models serve",
             _mlflow,

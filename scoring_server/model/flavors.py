@@ -8,12 +8,16 @@ out in another way, is left to MLflow.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import logging
 import pickle
+import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple
+
+import pandas as pd
 
 from ..config import ModelConfig
 from .code_permission import check_pickle_allowed
@@ -25,10 +29,16 @@ logger = logging.getLogger(__name__)
 Settings = Dict[str, Any]
 
 
-def load_directly(model: ModelConfig, model_config: Optional[Settings]) -> Optional[Any]:
+def load_directly(
+    model: ModelConfig,
+    model_config: Optional[Settings],
+    on_imported: Callable[[], None] = lambda: None,
+) -> Optional[Any]:
     """The model, with a `predict` method, or None where MLflow has to load it.
 
     :param model_config: what MLflow would give its loader beside the path.
+    :param on_imported: called once most of what the model needs has been imported, before it is
+        read.
     :raises CodeRefused: it is a file that must not be read.
     :raises ImportError: the flavor's library is missing; what it raises goes through as well.
     """
@@ -42,7 +52,22 @@ def load_directly(model: ModelConfig, model_config: Optional[Settings]) -> Optio
     load = _LOADERS.get(name)
     if load is None or model_config:
         return None
+    # Where one is missing the loader says so, or does without it.
+    with contextlib.suppress(ImportError):
+        importlib.import_module(_LIBRARIES[name])
+    _import_for_tables()
+    on_imported()
     return load(model.flavors[name], pyfunc, path)
+
+
+def _import_for_tables() -> None:
+    """Import now, for all workers, what the first DataFrame would have each import by itself.
+
+    scikit-learn looks at tables through narwhals since 1.9, which imports its parts when used.
+    """
+    narwhals = sys.modules.get("narwhals.stable.v2")
+    if narwhals is not None:
+        list(narwhals.from_native(pd.DataFrame()).columns)
 
 
 def _load_sklearn(flavor: Settings, pyfunc: Settings, path: Path) -> Optional[Any]:
@@ -111,6 +136,16 @@ _LOADERS: Dict[str, Callable[[Settings, Settings, Path], Optional[Any]]] = {
     "statsmodels": _load_statsmodels,
 }
 
+# What reading a model of a flavor imports most of.
+_LIBRARIES = {
+    "sklearn": "sklearn.base",
+    "lightgbm": "lightgbm",
+    "xgboost": "xgboost",
+    "catboost": "catboost",
+    "onnx": "onnxruntime",
+    "statsmodels": "statsmodels.iolib.api",
+}
+
 
 def _file_of(flavor: Settings, path: Path) -> Optional[str]:
     """The model's file: `path` itself (MLflow before 1.22), or the flavor's `data` below it."""
@@ -136,6 +171,7 @@ class _XGBoostModel:
     """An XGBoost model that takes a DataFrame, and of the params those that it knows."""
 
     def __init__(self, model: Any, convert: Callable[[Any], Tuple[Any, ...]]) -> None:
+        self.xgboost_model = model
         self._predict = model.predict
         self._convert = convert
         parameters = inspect.signature(model.predict).parameters.values()

@@ -88,9 +88,11 @@ def _with_optional_params(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def load_model(config: ServerConfig) -> LoadedModel:
+def load_model(config: ServerConfig, on_imported: Callable[[], None] = lambda: None) -> LoadedModel:
     """Load the model that the configuration names.
 
+    :param on_imported: called between the import of the flavor's library and the reading of the
+        model; not for every flavor.
     :raises ModelLoadError: it cannot be loaded.
     """
     model = config.model
@@ -111,7 +113,7 @@ def load_model(config: ServerConfig) -> LoadedModel:
     try:
         implementation = None
         if config.server.loader == "auto":
-            implementation = load_directly(model, effective_model_config(flavor))
+            implementation = load_directly(model, effective_model_config(flavor), on_imported)
         if implementation is None:
             implementation = _load_pyfunc(model, flavor)
     except ModelLoadError:

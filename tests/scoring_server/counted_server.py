@@ -74,7 +74,8 @@ def count_into(path: str, own_folder: str) -> None:
 def main(counts: str, root: str, *arguments: str) -> int:
     """Run the server of a checkout, counting once the model is loaded."""
     sys.path.insert(0, root)
-    from scoring_server import command_line, serving
+    import scoring_server.serving as serving
+    from scoring_server import command_line
 
     serve = serving.serve
 
@@ -83,7 +84,7 @@ def main(counts: str, root: str, *arguments: str) -> int:
         return serve(*given)
 
     # `command_line` asks this module for it when the model is there.
-    vars(serving)["serve"] = counted
+    setattr(serving, "serve", counted)  # noqa: B010 - mypy holds functions to be constants
     return command_line.main(list(arguments))
 
 

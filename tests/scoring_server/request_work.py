@@ -110,7 +110,9 @@ class Client:
     def __init__(self, url: str) -> None:
         where = urlsplit(url)
         self._host = where.netloc
-        self._socket = socket.create_connection((where.hostname, where.port or 80), timeout=60)
+        self._socket = socket.create_connection(
+            (str(where.hostname), int(where.port or 0)), timeout=60
+        )
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def ask(self, kind: Kind) -> None:

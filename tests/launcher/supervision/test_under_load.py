@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 Launch = Callable[..., Launcher]
 TABLE: list[str] = []
+COLUMNS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
 
 
 def load_on(url: str) -> Load:
@@ -248,3 +249,20 @@ def test_workers_share_a_large_model(launch: Launch, obedient: ObedientModel) ->
         + f"; 4 of 1: {sizes[4] / sizes[1]:.2f}"
     )
     assert sizes[4] < 1.3 * sizes[1]
+
+
+def test_a_worker_of_a_small_model_has_little_of_its_own(launch: Launch, iris: Path) -> None:
+    """What each would import or write to by itself is there before the fork: 11 MB when written."""
+    launcher = launch("serve", "-m", iris, "-p", "0", "-w", "2")
+    url = launcher.ready()
+    rows = {"dataframe_split": {"columns": COLUMNS, "data": [[5.1, 3.5, 1.4, 0.2]]}}
+    question = json.dumps(rows).encode(), {"Content-Type": "application/json"}
+    load = Load(urlsplit(url).port or 80, lambda _: question, lambda _body, _: True)
+    assert load.wait_for_answers(1000, LONGEST)
+    load.end()
+    own = [each.memory_full_info().uss / 1e6 for each in server_of(launcher).children()]
+    assert launcher.stop() == 0
+    TABLE.append(f"a worker's own memory: {', '.join(f'{each:.1f}' for each in own)} MB")
+    # A process that predicts at all writes to some of its pages.
+    assert len(own) == 2
+    assert all(1 < each < 15 for each in own)

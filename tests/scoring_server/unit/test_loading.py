@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,32 @@ def test_mlflow_and_heavy_packages_are_not_imported(models):
     )
     root = str(Path(__file__).resolve().parents[3])
     subprocess.run([sys.executable, "-c", code, root], check=True, cwd=config.model.path)
+
+
+@pytest.mark.parametrize("has_library", [True, False])
+def test_the_library_is_imported_before_the_model_is_read(models, has_library):
+    """What is called in between takes the library's objects out of the collection before a fork."""
+    script = """
+        import sys
+        sys.path[:0] = [{code!r}, {root!r}]
+        from scoring_server.config import ServerConfig
+        from scoring_server.model.loading import load_model
+        noted = lambda: print("sklearn.base" in sys.modules, "sklearn.rest" in sys.modules)
+        config = ServerConfig.from_dict({document!r})
+        print(load_model(config, on_imported=noted).predict("x"))
+    """
+    config = models.config(flavor={"loader_module": "mlflow.sklearn", "model_path": "model.pkl"})
+    code = Path(config.model.path, "code")
+    package = code / ("sklearn" if has_library else "other")
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "base.py").touch()
+    (package / "rest.py").write_text("class Model:\n    predict = staticmethod(str.upper)\n")
+    # The protocol 0 pickle of an instance: what it is of, no arguments, made by calling that.
+    Path(config.model.path, "model.pkl").write_bytes(f"c{package.name}.rest\nModel\n(tR.".encode())
+    document = {"model": config.model._asdict()}
+    text = textwrap.dedent(script).format(
+        code=str(code), root=str(Path(__file__).parents[3]), document=document
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+    assert done.stdout.split("\n") == [f"{has_library} False", "X", ""], done.stderr

@@ -1,0 +1,1 @@
+"""What a start costs, and what further workers do."""
