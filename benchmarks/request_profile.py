@@ -1,4 +1,4 @@
-"""Where the time of one request goes: ``python -m benchmarks.request_profile [--requests 2000]``.
+"""Where the time of one request goes: ``python -m benchmarks.request_profile [-- FLAGS]``.
 
 The launcher serves the logistic regression of the other benchmarks; three rows are posted over one
 connection, and the server says what its stages took (`Server-Timing`). What is left of the time
@@ -13,6 +13,7 @@ former is near what an idle one shows. Uses 127.0.0.1 only; ends by itself.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import http.client
 import statistics
 import sys
@@ -51,9 +52,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--cache", type=Path, default=user_cache_path("mlmodel-launcher") / "benchmarks"
     )
+    parser.add_argument(
+        "flags",
+        nargs="*",
+        help="further words of `launcher serve`, after --: `-- --direct-lane off`",
+    )
     options = parser.parse_args(arguments)
     options.cache.mkdir(parents=True, exist_ok=True)
-    peer = PEERS[LAUNCHER]
+    known = PEERS[LAUNCHER]
+    peer = dataclasses.replace(known, command=lambda setup: [*known.command(setup), *options.flags])
     python, model = install(peer, options.cache), model_for(peer, "logistic", options.cache)
     body = options.cache / "three.json"
     body.write_bytes(bodies.three_rows())
