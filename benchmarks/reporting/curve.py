@@ -27,11 +27,11 @@ def draw(series: Series, *, x_title: str, y_title: str, emphasized: str) -> str:
         figure = Figure(figsize=(9, 5), layout="constrained")
         axes = figure.add_subplot(xscale="log", yscale="log", xlabel=x_title, ylabel=y_title)
         # Lines next to each other in the legend differ in colour and in the shape of their points.
-        colors = mpl.colormaps["tab20"].colors
+        colors = mpl.colormaps["tab20"]
         for place, (label, points) in enumerate(series.items()):
             axes.plot(
                 *zip(*points, strict=True),
-                color=colors[(2 * place + 2 * place // 20) % 20],
+                color=colors((2 * place + 2 * place // 20) % 20),
                 marker=MARKERS[place % len(MARKERS)],
                 markersize=5,
                 linewidth=2.6 if label.startswith(emphasized) else 1.2,
