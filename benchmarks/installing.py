@@ -15,6 +15,8 @@ from benchmarks.peers import PYTHON, Peer
 from benchmarks.peers.registry import PEERS
 
 ROOT = Path(__file__).resolve().parents[1]
+# Scripts that the models' environments run.
+IN_ENVIRONMENT = Path(__file__).with_name("in_environment")
 INSTALL_SECONDS = 1800
 MODEL_SECONDS = 300
 
@@ -73,13 +75,13 @@ def run_uv(*arguments: str) -> None:
 
 
 def model_for(peer: Peer, kind: str, cache: Path) -> Path:
-    """The folder of a model (`logistic` or `forest`) that the peer's environment can load."""
+    """The folder of a model (a KIND of `models.py`) that the peer's environment can load."""
     # The others have the releases of MLflow's environment, and can read what it logs.
     maker = peer if peer.own_model else PEERS["mlflow"]
     folder = cache / "models" / f"{kind}-{maker.environment_name}"
     if not (folder / "MLmodel").is_file():
         shutil.rmtree(folder, ignore_errors=True)
-        script = str(Path(__file__).with_name("models.py"))
+        script = str(IN_ENVIRONMENT / "models.py")
         python = install(maker, cache)
         subprocess.run([str(python), script, kind, str(folder)], check=True, timeout=MODEL_SECONDS)
     return folder

@@ -42,11 +42,13 @@ class Load:
 
 
 def post(
-    url: str, body: Path, content_type: str, connections: int, seconds: float, *headers: str
-) -> Load:
+    url: str, body: Path, content_type: str, connections: int, seconds: float, *headers: str,
+    method: str = "POST",
+) -> Load:  # fmt: skip
     """Post the content of `body` over `connections` connections; ends by itself.
 
     :param headers: further ones, each as "Name: value".
+    :param method: with GET nothing is sent of the body and its type.
     :raises LoadError: wrk is not installed, or ended with an error.
     """
     wrk = shutil.which("wrk")
@@ -56,7 +58,7 @@ def post(
     shape = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
     command = [wrk, *shape, f"--timeout={REQUEST_SECONDS}s", "-s", str(SCRIPT), url]
     done = subprocess.run(
-        [*command, "--", str(body), content_type, *headers],
+        [*command, "--", method, str(body), content_type, *headers],
         capture_output=True,
         text=True,
         timeout=seconds + 2 * REQUEST_SECONDS,

@@ -1,5 +1,6 @@
--- wrk script: posts one body again and again, then prints what was measured as one line of JSON.
--- Arguments: the file with the body, its content type, further headers ("Name: value").
+-- wrk script: sends one body again and again, then prints what was measured as one line of JSON.
+-- Arguments: the method, the file with the body, its content type, further headers ("Name: value");
+-- with GET, nothing is sent of the body and its type.
 
 local threads = {}
 
@@ -8,11 +9,13 @@ function setup(thread)
 end
 
 function init(arguments)
-  local file = assert(io.open(arguments[1], "rb"))
-  wrk.method = "POST"
-  wrk.body = file:read("*a")
-  wrk.headers["Content-Type"] = arguments[2]
-  for place = 3, #arguments do
+  wrk.method = arguments[1]
+  if wrk.method ~= "GET" then
+    local file = assert(io.open(arguments[2], "rb"))
+    wrk.body = file:read("*a")
+    wrk.headers["Content-Type"] = arguments[3]
+  end
+  for place = 4, #arguments do
     local name, value = arguments[place]:match("^([^:]+): (.*)$")
     wrk.headers[name] = value
   end

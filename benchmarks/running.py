@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ HOST = "127.0.0.1"
 READY_SECONDS = 120.0
 STOP_SECONDS = 10.0
 PROBE_INTERVAL = 0.01
+# The same for all that is measured: a thread more takes a processor from who asks.
+THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class StartError(RuntimeError):
@@ -77,9 +80,9 @@ def serve(
     folder = cache / "run" / peer.name
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    setup = Setup(python, model, folder, HOST, port, workers, free_port)
     log = folder / "log.txt"
-    with log.open("wb") as output:
+    with log.open("wb") as output, tempfile.TemporaryDirectory(prefix="peer-") as scratch:
+        setup = Setup(python, model, folder, HOST, port, workers, free_port, Path(scratch))
         started = time.perf_counter()
         process = subprocess.Popen(
             peer.command(setup),
@@ -99,7 +102,7 @@ def serve(
 
 
 def _environ(peer: Peer, python: Path, cache: Path) -> dict[str, str]:
-    environ = {**launcher_environ(cache), **peer.environ}
+    environ = {**launcher_environ(cache), **THREADS, **peer.environ}
     if peer.needs_path:
         environ["PATH"] = os.pathsep.join([str(python.parent), environ.get("PATH", "")])
     return environ
@@ -118,10 +121,18 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> 
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the process group that `serve` started, by its own id."""
+    """End the process group that `serve` started, by its own id, and what left that group."""
+    family: list[psutil.Process] = []
+    with contextlib.suppress(psutil.Error):
+        family = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP_SECONDS)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    # psutil knows by the time of its start whether a process is still the one it was.
+    for each in family:
+        with contextlib.suppress(psutil.Error):
+            each.kill()
+    psutil.wait_procs(family, STOP_SECONDS)

@@ -10,55 +10,46 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import platform
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 from platformdirs import user_cache_path
 
-from benchmarks import report, scenarios
-from benchmarks.installing import install, versions
 from benchmarks.load import LoadError
 from benchmarks.peers.registry import PEERS
+from benchmarks.reporting import report
+from benchmarks.reporting.machine import machine, releases
 from benchmarks.running import StartError
+from benchmarks.scenarios import large_tables, three_rows
+from benchmarks.scenarios.plan import Plan, Sample, WrongAnswerError
 
 RESULTS = Path(__file__).with_name("results")
 README_MARKS = ("<!-- speed: begin -->", "<!-- speed: end -->")
-SCENARIOS: dict[str, Callable[[scenarios.Plan], Iterator[scenarios.Sample]]] = {
-    "floor": scenarios.floor,
-    "serving": scenarios.serving,
-    "starts": scenarios.starts,
-    "tables": scenarios.tables,
-    "workers": scenarios.workers,
-    "batch": scenarios.batch,
+SCENARIOS: dict[str, Callable[[Plan], Iterator[Sample]]] = {
+    "turns": three_rows.turns,
+    "trees": three_rows.trees,
+    "serving": three_rows.serving,
+    "starts": large_tables.starts,
+    "tables": large_tables.tables,
+    "workers": three_rows.workers,
+    "memory": three_rows.memory,
+    "front": three_rows.front,
+    "files": large_tables.files,
 }
-# Packages whose releases go into the record.
-RECORDED = (
-    "mlflow",
-    "mlserver",
-    "litserve",
-    "bentoml",
-    "scikit-learn",
-    "numpy",
-    "pandas",
-    "orjson",
-)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure as the command line says; returns the exit code."""
     options = _parse(arguments)
-    plan = scenarios.Plan(
+    plan = Plan(
         cache=options.cache,
         peers=tuple(options.peers),
-        connections=(1, 4, 16, 64) if options.quick else (1, 2, 4, 8, 16, 32, 64),
-        seconds=2 if options.quick else 5,
+        connections=(1, 16, 64) if options.quick else (1, 2, 4, 8, 16, 32, 64),
+        seconds=2 if options.quick else 3,
         repeats=options.repeats or (1 if options.quick else 3),
-        csv_megabytes=options.csv_megabytes or (100 if options.quick else 1000),
+        csv_megabytes=options.csv_megabytes or (40 if options.quick else 300),
     )
     # What would go wrong at the end is said now, and not after the measurements.
     if importlib.util.find_spec("matplotlib") is None:
@@ -67,20 +58,22 @@ def main(arguments: list[str] | None = None) -> int:
     if options.readme is not None:
         report.put_between(options.readme.read_text(), *README_MARKS, "")
     plan.cache.mkdir(parents=True, exist_ok=True)
-    samples: list[scenarios.Sample] = []
+    # All is installed before anything is measured.
+    where, found = machine(plan), releases(plan)
+    samples: list[Sample] = []
     for repeat in range(plan.repeats):
         for name in options.scenarios:
             try:
                 for sample in SCENARIOS[name](plan):
                     samples.append({"repeat": repeat, **sample})
                     print(json.dumps(samples[-1]), file=sys.stderr, flush=True)
-            except (LoadError, StartError, scenarios.WrongAnswerError) as error:
+            except (LoadError, StartError, WrongAnswerError) as error:
                 print(f"Error: {error}", file=sys.stderr)
                 return 1
     options.results.mkdir(parents=True, exist_ok=True)
     record: dict[str, Any] = {
-        "machine": _machine(),
-        "versions": _versions(plan),
+        "machine": where,
+        "versions": found,
         "samples": samples,
     }
     (options.results / "serving.json").write_text(json.dumps(record, indent=1) + "\n")
@@ -101,8 +94,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round of everything")
     parser.add_argument("--repeats", type=int, help="rounds  [default: 3, quick: 1]")
-    parser.add_argument("--csv-megabytes", type=float, help="[default: 1000, quick: 100]")
-    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--csv-megabytes", type=float, help="[default: 300, quick: 40]")
+    parser.add_argument(
+        "--peers",
+        nargs="+",
+        choices=PEERS,
+        default=[name for name, peer in PEERS.items() if peer.is_default],
+    )
     parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
     parser.add_argument("--results", type=Path, default=RESULTS, help="a folder for the results")
     parser.add_argument("--readme", type=Path, help="a file whose table of peers is renewed")
@@ -113,28 +111,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="a folder for environments and models",
     )
     return parser.parse_args(arguments)
-
-
-def _machine() -> dict[str, object]:
-    return {
-        "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
-        "processors": psutil.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
-        "load_average": psutil.getloadavg()[0],
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
-
-
-def _versions(plan: scenarios.Plan) -> dict[str, dict[str, str]]:
-    found = {}
-    for name in plan.peers:
-        peer = PEERS[name]
-        installed = versions(install(peer, plan.cache))
-        found[peer.environment_name] = {
-            each: installed[each] for each in RECORDED if each in installed
-        }
-    return found
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, TypeVar
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, TypeVar, Union
 
 Part = TypeVar("Part")
 
@@ -17,6 +17,8 @@ Part = TypeVar("Part")
 FLAVOR = "python_function"
 CRATE = "crate"
 DEFAULT_MAX_BODY = 100 * 1024 * 1024
+# As many rows as prove themselves.
+AUTO = "auto"
 
 
 class ConfigError(ValueError):
@@ -116,10 +118,15 @@ class ServerSettings(NamedTuple):
     threads: int = 1
     # Processors that it may use, the limits of its container included; None: look it up.
     processors: Optional[int] = None
-    # Most rows that waiting requests may share in one prediction (0: each has its own), and how
-    # many seconds a request that finds the model idle waits for others.
-    max_batch_rows: int = 0
+    # Most rows that waiting requests may share in one prediction (0: each has its own; AUTO), how
+    # many seconds a request that finds the model idle waits for others, and with AUTO by how much
+    # the numbers of a shared prediction may differ from those of one of its own.
+    max_batch_rows: Union[int, str] = 0
     batch_wait: float = 0.0
+    batch_tolerance: float = 0.0
+    # Predictions from arrays where they are proved to be those from tables: "auto", "on" or "off"
+    # (see `scoring.direct_lane`).
+    direct_lane: str = "auto"
     timeout: Optional[float] = 60.0
     graceful_timeout: float = 30.0
     max_body: int = DEFAULT_MAX_BODY

@@ -22,7 +22,8 @@ from .protocols.registry import route_groups
 from .route_table import RouteTable
 from .routes import RouteGroup
 from .scoring.application import Application
-from .service import Handler, Service
+from .scoring.direct_lane import LaneState
+from .service import Batching, Handler, Service
 from .status import StatusChannel
 from .worker.lifeline import Lifeline, end_process_group
 from .wsgi import pages_handler
@@ -42,10 +43,12 @@ def make_service(
     """
     root_path = config.server.root_path
     table = RouteTable(route_groups(config) if groups is None else groups, root_path)
-    application = None if model is None else Application(config, model)
+    # Before the workers are forked: they share both.
+    batching, lane = Batching.of(config.server), LaneState()
+    application = None if model is None else Application(config, model, batching, lane=lane)
 
     def load() -> Handler:
-        return application or Application(config, load_model(config))
+        return application or Application(config, load_model(config), batching, lane=lane)
 
     return Service(
         config,
@@ -53,6 +56,8 @@ def make_service(
         load,
         lambda: pages_handler(config, table),
         None if model is None else load_seconds,
+        lambda: lane.name,
+        batching,
     )
 
 

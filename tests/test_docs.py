@@ -93,7 +93,7 @@ def test_each_variable_that_is_read_is_described() -> None:
 
 
 def test_each_metric_is_described() -> None:
-    figures = Figures(0, 0, 0, 0.0, [], {}, untraced=0)
+    figures = Figures(0, 0, 0, 0.0, [], {}, untraced=0, lane="open", batching="on")
     metrics = Metrics(ServerConfig().server).render(figures).decode()
     page = (ROOT / "docs" / "metrics.md").read_text()
     described = re.findall(r"^\| `([a-z_]+)(?:{[a-z,]+})?` \| ([a-z]+) \|", page, re.MULTILINE)

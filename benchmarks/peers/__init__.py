@@ -18,6 +18,7 @@ class Setup:
     :param python: the interpreter of the peer's environment.
     :param model: a folder with a model that this environment can load.
     :param folder: a folder for the peer's own files.
+    :param scratch: one with a short path that is removed when the peer has ended.
     :param free_port: gives another unused port, for peers that need several.
     """
 
@@ -28,6 +29,7 @@ class Setup:
     port: int
     workers: int
     free_port: Callable[[], int]
+    scratch: Path
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Peer:
     :param environ: variables for that process.
     :param ready_path: what answers 200 once the model is loaded.
     :param needs_path: whether its environment's scripts have to be on PATH.
+    :param is_default: whether it is measured unless others are named.
     :param own_model: whether the model has to be logged anew by this environment's releases.
     """
 
@@ -53,6 +56,7 @@ class Peer:
     ready_path: str = "/ping"
     own_model: bool = False
     needs_path: bool = False
+    is_default: bool = True
 
     @property
     def environment_name(self) -> str:

@@ -70,23 +70,50 @@ def _bentoml(setup: Setup) -> list[str]:
     return [script, "serve", "bentoml_service:Iris", "--working-dir", str(setup.folder), *where]
 
 
+def _fastapi(*arguments: str) -> Callable[[Setup], list[str]]:
+    def command(setup: Setup) -> list[str]:
+        script = str(HERE / "fastapi_server.py")
+        where = [str(setup.model), setup.host, str(setup.port)]
+        return [str(setup.python), script, *where, *arguments]
+
+    return command
+
+
+def _ray_serve(setup: Setup) -> list[str]:
+    where = [str(setup.model), setup.host, str(setup.port), str(setup.scratch)]
+    return [str(setup.python), str(HERE / "ray_serve_server.py"), *where]
+
+
 def _write(path: Path, content: object) -> None:
     path.write_text(json.dumps(content))
 
 
-LAUNCHER = "launcher"
+LAUNCHER, BATCHING_PEER = "launcher", "launcher-batching"
+FASTAPI = ("fastapi", "uvicorn", "httptools", "uvloop", "orjson", *_MODEL)
+RAY_ENVIRON = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Otherwise it listens on the machine's other addresses as well.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # A busy machine takes longer to import Ray than it waits for itself.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_raylet_start_wait_time_s": "100",
+}
 BATCHING = ("--max-batch-rows", "1024")
 
 PEERS: dict[str, Peer] = {
     peer.name: peer
     for peer in (
         Peer(LAUNCHER, "launcher", _launcher()),
-        Peer("launcher-batching", "launcher, batching", _launcher(*BATCHING)),
+        Peer(BATCHING_PEER, "launcher, batching", _launcher(*BATCHING)),
         Peer(
             "mlflow",
             "mlflow models serve",
             _mlflow,
-            requirements=(f"mlflow=={MLFLOW_VERSION}", "pyarrow", *_MODEL),
+            requirements=(
+                *(f"mlflow=={MLFLOW_VERSION}", "pyarrow", *_MODEL),
+                *("xgboost==3.2.0", "lightgbm==4.7.0"),
+            ),
             # It starts uvicorn by its name alone.
             environ={"MLFLOW_DISABLE_TELEMETRY": "true"},
             needs_path=True,
@@ -124,5 +151,46 @@ PEERS: dict[str, Peer] = {
             environ={"BENTOML_DO_NOT_TRACK": "True"},
             ready_path="/readyz",
         ),
+        Peer(
+            "fastapi-dataframe",
+            "FastAPI by hand, DataFrame",
+            _fastapi("dataframe"),
+            requirements=FASTAPI,
+            environment="fastapi",
+        ),
+        Peer(
+            "fastapi-array",
+            "FastAPI by hand, array",
+            _fastapi("array"),
+            requirements=FASTAPI,
+            environment="fastapi",
+        ),
+        *(
+            # For comparison: slower than the coroutines above.
+            Peer(
+                f"fastapi-{way}-threads",
+                f"FastAPI by hand, {way}, in threads",
+                _fastapi(way, "--threads"),
+                requirements=FASTAPI,
+                environment="fastapi",
+                is_default=False,
+            )
+            for way in ("dataframe", "array")
+        ),
+        Peer(
+            "ray-serve",
+            "Ray Serve, one replica",
+            _ray_serve,
+            requirements=("ray[serve]", "orjson", *_MODEL),
+            environ=RAY_ENVIRON,
+        ),
     )
 }
+
+# Not a server: what files are read with, beside `launcher predict`.
+FILE_READERS = Peer(
+    "file-readers",
+    "DuckDB and Polars",
+    lambda _: [],
+    requirements=("duckdb", "polars", "pyarrow", *_MODEL),
+)

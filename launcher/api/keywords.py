@@ -52,9 +52,11 @@ class ServeKeywords(ModelKeywords, total=False):
 
     access_log: bool
     backlog: int
+    batch_tolerance: float
     batch_wait: float
     config: Text
     cors_origin: str | Sequence[str]
+    direct_lane: Literal["auto", "on", "off"]
     enable_mlserver: bool
     graceful_timeout: float
     host: str
@@ -63,7 +65,7 @@ class ServeKeywords(ModelKeywords, total=False):
     log_format: Literal["text", "json"]
     log_keep: int
     log_max_size: Size
-    max_batch_rows: int
+    max_batch_rows: int | Literal["auto"]
     max_body: Size
     max_held: Size
     max_requests: int

@@ -35,6 +35,12 @@ def _workers(value: str) -> int:
     return int(value)
 
 
+def _batch_rows(value: str) -> int | str:
+    if value == "auto" or value.isdigit():
+        return value if value == "auto" else int(value)
+    raise click.BadParameter(f"{value!r} is neither a number of rows nor 'auto'.")
+
+
 @click.command(cls=Command)
 @model_options
 @in_group(
@@ -77,15 +83,31 @@ def _workers(value: str) -> int:
         help="Requests that may wait for a worker; one more gets 503 with Retry-After.",
     ),
     click.option(
-        "--max-batch-rows", default=0, type=click.IntRange(min=0), metavar="N",
+        "--max-batch-rows", default="0", metavar="N|auto",
+        callback=lambda _ctx, _param, value: _batch_rows(value),
         help="Let requests that wait while the model is busy share one prediction of up to N rows; "
-        "for models that answer each row by itself.  [default: no batching]",
+        "for models that answer each row by itself. auto: as many as the time of predictions "
+        "speaks for, once predictions beside the answers have shown that nobody's answer changes "
+        "by it.  [default: no batching]",
+    ),
+    click.option(
+        "--batch-tolerance", default=0.0, type=click.FloatRange(min=0, max=1), metavar="ERROR",
+        help="With --max-batch-rows auto: by how much a number of an answer may differ from that "
+        "of a prediction of its own, as a share of it where it is larger than 1.  [default: 0, no "
+        "bit]",
     ),
     click.option(
         "--batch-wait", default=0.0, type=click.FloatRange(min=0), metavar="MS",
         callback=lambda _ctx, _param, value: value / 1000,
         help="Milliseconds that a request waits for others although the model is idle.  "
         "[default: 0]",
+    ),
+    click.option(
+        "--direct-lane", default="auto", show_default=True,
+        type=click.Choice(["auto", "on", "off"]),
+        help="Predict from arrays in place of tables, where both are proved to be the same for the "
+        "requests that come. auto: estimators and boosters of known libraries; on: any model with "
+        "a signature of numbers whose flavor allows it.",
     ),
     click.option(
         "--max-body", default="100MiB", show_default=True, type=BODY_SIZE, metavar="SIZE",
@@ -242,6 +264,11 @@ def serve(ctx: click.Context, /, **given: Any) -> None:
         raise UsageError(
             "--max-batch-rows and --threads do not go together: a batch is one prediction.",
             "Leave one of them out.",
+        )
+    if given["batch_tolerance"] and given["max_batch_rows"] != "auto":
+        raise UsageError(
+            "--batch-tolerance is for --max-batch-rows auto: nothing else is compared.",
+            "Give both, or neither.",
         )
     _check_places(ctx, given)
     if given.pop("enable_mlserver"):

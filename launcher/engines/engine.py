@@ -20,7 +20,8 @@ from launcher.supervision.process import Command
 class ServerOptions(NamedTuple):
     """How a server is to serve. Times in seconds, sizes in bytes; None stands for no limit.
 
-    ``batch_wait`` is the time that a request waits for others although the model is idle;
+    ``max_batch_rows`` may be "auto"; ``batch_wait`` is the time that a request waits for others
+    although the model is idle; ``batch_tolerance`` the error of a number that "auto" may bring;
     ``preload`` None: once, unless the model does not survive a fork. Paths are absolute. ``uds``:
     the unix socket in the place of host and port; ``root_path`` has no slash at its end.
     """
@@ -30,8 +31,10 @@ class ServerOptions(NamedTuple):
     timeout: float | None = 60.0
     workers: int = 1
     threads: int = 1
-    max_batch_rows: int = 0
+    max_batch_rows: int | str = 0
     batch_wait: float = 0.0
+    batch_tolerance: float = 0.0
+    direct_lane: str = "auto"
     loader: str = "auto"
     preload: bool | None = None
     max_requests: int = 0

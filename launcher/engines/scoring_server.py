@@ -82,9 +82,10 @@ def _check_crate(model: Model, options: ServerOptions) -> None:
         raise ModelError(f"{model.path} has no {file.name}.", "Save the model again in R.")
     refused = {
         "--threads": (options.threads > 1, "R has one thread: use --workers."),
-        "--max-batch-rows": (options.max_batch_rows > 0, "Crates are not batched: leave it out."),
+        "--max-batch-rows": (bool(options.max_batch_rows), "Crates are not batched: leave it out."),
         "--batch-wait": (options.batch_wait > 0, "Crates are not batched: leave it out."),
         "--preload": (options.preload is True, "Each worker has an R of its own: leave it out."),
+        "--direct-lane on": (options.direct_lane == "on", "R takes no arrays: leave it out."),
         "--loader mlflow": (options.loader == "mlflow", "R reads the crate itself: leave it out."),
     }
     for flag, (is_given, hint) in refused.items():

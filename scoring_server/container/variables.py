@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Mapping, Tuple
 
-from ..config import ConfigError, ServerConfig, ServerSettings
+from ..config import AUTO, ConfigError, ServerConfig, ServerSettings
 from .cpu_limits import available_cpus
 from .sizes import parse_size
 
@@ -23,7 +23,11 @@ _OTHERS: Dict[str, Tuple[str, ...]] = {
 # What the launcher counts and finds out, and no one sets.
 _NOT_SETTINGS = ("processors", "traces", "restarts", "reloads")
 _SIZES = ("max_body", "max_held", "worker_memory")
-_CHOICES = {"loader": ("auto", "mlflow"), "log_format": ("text", "json")}
+_CHOICES = {
+    "direct_lane": ("auto", "on", "off"),
+    "loader": ("auto", "mlflow"),
+    "log_format": ("text", "json"),
+}
 
 
 def with_variables(config: ServerConfig, environ: Mapping[str, str]) -> ServerConfig:
@@ -52,8 +56,10 @@ def with_variables(config: ServerConfig, environ: Mapping[str, str]) -> ServerCo
 def _value(field: str, kind: str, name: str, text: str) -> Any:
     if field == "workers" and text == "auto":
         return available_cpus()
-    if field in _SIZES:
-        read: Callable[[str], Any] = parse_size
+    if field == "max_batch_rows":
+        read: Callable[[str], Any] = _rows
+    elif field in _SIZES:
+        read = parse_size
     elif field == "cors_origin":
         read = _words
     elif "bool" in kind:
@@ -83,10 +89,18 @@ def _words(text: str) -> Tuple[str, ...]:
     return tuple(text.split())
 
 
+def _rows(text: str) -> Any:
+    if text == AUTO:
+        return AUTO
+    if int(text) < 0:
+        raise ValueError("no number of rows")
+    return int(text)
+
+
 def _number(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
-        raise ValueError("no length of time")
+        raise ValueError("no number from 0 up")
     return value
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import io
-from typing import Any, BinaryIO, Dict
+from typing import Any, BinaryIO
 
-import numpy as np
 import pandas as pd
 
 from ..errors import ScoringError
 from ..formats.encoding import dumps, top_level
 from ..formats.parsing import CSV, JSON, PARQUET, ModelInput
+from ..formats.tables import COLUMN, to_frame
 from .reading import JSON_LINES
-
-COLUMN = "predictions"
-_COLUMN_TYPES = (list, tuple, np.ndarray, pd.Series, pd.Index)
 
 
 def open_writer(format: str, target: BinaryIO) -> Any:
@@ -126,38 +123,3 @@ _WRITERS = {
     JSON_LINES: _JsonLinesWriter,
     PARQUET: _ParquetWriter,
 }
-
-
-def to_frame(predictions: Any) -> pd.DataFrame:
-    """Predictions as a table whose columns have text for names.
-
-    :raises ScoringError: they are no table, such as an answer of a chat.
-    """
-    if isinstance(predictions, pd.Series):
-        predictions = predictions.to_frame(COLUMN if predictions.name is None else predictions.name)
-    if isinstance(predictions, np.ndarray) and predictions.ndim > 2:
-        predictions = list(predictions)
-    if hasattr(predictions, "toarray"):
-        predictions = predictions.toarray()
-    if isinstance(predictions, pd.DataFrame):
-        frame = predictions
-    elif isinstance(predictions, np.ndarray) and predictions.ndim == 2:
-        frame = pd.DataFrame(predictions)
-    elif isinstance(predictions, dict):
-        frame = _of_columns(predictions)
-    elif isinstance(predictions, list) and predictions and isinstance(predictions[0], dict):
-        frame = pd.DataFrame(predictions)
-    else:
-        values = predictions if isinstance(predictions, (list, np.ndarray)) else [predictions]
-        frame = pd.DataFrame({COLUMN: values})
-    return frame.rename(columns=str)
-
-
-def _of_columns(columns: Dict[Any, Any]) -> pd.DataFrame:
-    sizes = {len(value) for value in columns.values() if isinstance(value, _COLUMN_TYPES)}
-    is_table = all(isinstance(value, _COLUMN_TYPES) for value in columns.values())
-    if not is_table or len(sizes) > 1:
-        raise ScoringError(
-            "The model's answer is an object and no table: it can be written as JSON only."
-        )
-    return pd.DataFrame({name: list(value) for name, value in columns.items()})

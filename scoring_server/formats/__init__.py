@@ -1,1 +1,1 @@
-"""Bodies: CSV, JSON and Parquet into the model's input, its answer into JSON."""
+"""Bodies: CSV, JSON, Parquet and Arrow into the model's input, its answer into JSON or Arrow."""

@@ -2,13 +2,13 @@
 
 The formats are MLflow's scoring protocol: CSV, Parquet, and JSON with exactly one of
 `dataframe_split`, `dataframe_records`, `instances`, `inputs`, or a raw payload (`messages`,
-`prompt`, `input`) that is passed on as it is.
+`prompt`, `input`) that is passed on as it is. Streams of Arrow's are our own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Sequence
 
 import pandas as pd
 
@@ -16,12 +16,13 @@ from ..errors import ScoringError, quote, reason, type_name
 from ..signature.casting import cast_inputs, cast_instances
 from ..signature.signature import Signature
 from . import json_body
+from .arrow_body import ARROW_TYPE, read_arrow
 from .csv_body import parse_csv
 from .parquet_body import read_parquet
 
 FORMAT_KEYS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 RAW_KEYS = ("messages", "prompt", "input")
-CSV, JSON, PARQUET = "csv", "json", "parquet"
+ARROW, CSV, JSON, PARQUET = "arrow", "csv", "json", "parquet"
 
 CSV_TYPE, PARQUET_TYPE = "text/csv", "application/vnd.apache.parquet"
 # The names that clients are told of, and others that they use.
@@ -31,7 +32,10 @@ MEDIA_TYPES = {
     "application/csv": CSV,
     PARQUET_TYPE: PARQUET,
     "application/x-parquet": PARQUET,
+    ARROW_TYPE: ARROW,
 }
+# What is a table already, and may be compressed.
+OF_TABLES = (ARROW, PARQUET)
 UNSUPPORTED_MEDIA_TYPE = 415
 
 
@@ -39,7 +43,7 @@ UNSUPPORTED_MEDIA_TYPE = 415
 class ContentType:
     """A `Content-Type` header that is understood.
 
-    :param format: CSV, JSON or PARQUET.
+    :param format: ARROW, CSV, JSON or PARQUET.
     :param header: CSV's parameter: whether there is one; None where it is not said.
     """
 
@@ -55,6 +59,8 @@ class ModelInput:
     :param stream: the client wants the answer in pieces, where the model can.
     :param fits: the data is what the signature wants, so that it need not be enforced.
     :param trace: headers that name the span which those of the model are below; None for none.
+    :param answer_types: the media types that the client takes a whole answer in, the best first;
+        none: the one that the protocol always has.
     """
 
     data: Any
@@ -63,6 +69,7 @@ class ModelInput:
     stream: bool = False
     fits: bool = False
     trace: Optional[Dict[str, str]] = None
+    answer_types: Sequence[str] = ()
 
 
 def parse_content_type(value: Optional[str]) -> ContentType:
@@ -106,13 +113,15 @@ def parse(
 ) -> ModelInput:
     """Turn a body into the model's input.
 
-    :param max_decoded: how many bytes a compressed table (Parquet) may grow to.
+    :param max_decoded: how many bytes a compressed table (Parquet, Arrow) may grow to.
     :raises ScoringError: it has not the format, or does not fit the signature.
     """
     if content_type.format == JSON:
         return parse_json_text(body, signature)
     if content_type.format == CSV:
         return ModelInput(parse_csv(body, content_type.header, signature))
+    if content_type.format == ARROW:
+        return ModelInput(read_arrow(body, max_decoded, signature))
     return ModelInput(read_parquet(body, max_decoded))
 
 

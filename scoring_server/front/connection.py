@@ -6,10 +6,10 @@ A slow client costs a buffer here and nothing else.
 from __future__ import annotations
 
 import time
-from typing import Any, List, Optional
+from typing import Any, Optional, Tuple
 
 from ..route_table import Match
-from ..routes import REASONS, Answer, Headers, status_line
+from ..routes import Answer, Headers
 from .connections import LEAST_RATE, RATE_SECONDS, Connections
 from .http1 import HEAD_END, MAX_HEAD, ChunkedBody, Head, HttpError, parse_head
 from .request import Client, PendingRequest, RequestHandler
@@ -18,10 +18,13 @@ from .request import Client, PendingRequest, RequestHandler
 _MAX_AHEAD = 1 << 16
 # What is read and thrown away after a refusal, so that the refusal is not lost in a reset.
 _MAX_DISCARDED = 1 << 24
+# A client mostly sends one head again and again: its last is kept, if it has no more bytes.
+_MAX_KNOWN_HEAD = 2048
+# asyncio's own size, 256 KB, is a new mapping of memory for each read: several times a read's cost.
+_READ_SIZE = 1 << 16
 # Empty lines before one request.
 _MAX_EMPTY_LINES = 8
 
-_STATUS_LINES = {status: "HTTP/1.1 " + status_line(status) for status in REASONS}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 IDLE, HEAD, BODY, WAITING, STREAMING, DISCARDING = range(6)
@@ -38,6 +41,8 @@ class Connection(Client):
         self._connections = connections
         self._handler = handler
         self._buffer = bytearray()
+        # The last head with its empty line, as it was sent; what it says; what takes it.
+        self._known: Optional[Tuple[bytes, Head, Match]] = None
         self._head: Optional[Head] = None
         self._match: Optional[Match] = None
         self._body = bytearray()
@@ -70,6 +75,7 @@ class Connection(Client):
         self.transport = transport
         # To hear of every byte that the client has not read, and of the last one that it reads.
         transport.set_write_buffer_limits(high=1, low=0)
+        transport.max_size = _READ_SIZE
         peer = transport.get_extra_info("peername") or ("", 0)
         self.peer = (str(peer[0]), str(peer[1])) if isinstance(peer, tuple) else ("", "0")
         self._connections.opened(self)
@@ -118,6 +124,8 @@ class Connection(Client):
         return request + len(self._buffer) + unread
 
     def data_received(self, data: bytes) -> None:
+        if self._state == IDLE and self._known is not None and self._take_known(data):
+            return
         if self._state == DISCARDING:
             self._discarded += len(data)
             if self._discarded > _MAX_DISCARDED:
@@ -158,6 +166,19 @@ class Connection(Client):
         except HttpError as error:
             self.refuse(error)
 
+    def _take_known(self, data: bytes) -> bool:
+        """Take a whole request whose head is the last one's, byte for byte; whether it was that."""
+        wire, head, match = self._known  # type: ignore[misc]  # who asks has seen it
+        size, connections = len(data) - len(wire), self._connections
+        has_come_before = self._buffer or self._is_unread or self._goes_on
+        has_room = connections.held + size <= connections.most_held
+        if size != head.length or has_come_before or not (has_room and data.startswith(wire)):
+            return False
+        connections.idle.remove(self)
+        self._hold(size)
+        self._begin(PendingRequest(self, head, match, data[len(wire) :], time.monotonic()))
+        return True
+
     def _read_head(self) -> None:
         buffer = self._buffer
         while buffer[:2] == b"\r\n":  # RFC 9112 2.2: empty lines before a request are ignored
@@ -177,9 +198,13 @@ class Connection(Client):
             self._hold(len(buffer))
             self._connections.check_held()
             return
-        head = self._head = parse_head(bytes(buffer[:end]))
+        wire = bytes(buffer[: end + 4])
+        head = self._head = parse_head(wire[:end])
         del buffer[: end + 4]
         self._match = self._handler.admit(head)
+        # Whether one that expects something is let in depends on more than its head.
+        stays = end < _MAX_KNOWN_HEAD and "expect" not in head.headers
+        self._known = (wire, head, self._match) if stays else None
         if head.length == 0:
             self._complete(b"")
             return
@@ -243,8 +268,7 @@ class Connection(Client):
         self._held = size
 
     def _complete(self, body: Any) -> None:
-        assert self._head is not None
-        assert self._match is not None
+        assert self._head is not None and self._match is not None  # noqa: PT018
         head, self._head = self._head, None
         self._body = bytearray()
         self._chunked = None
@@ -252,10 +276,13 @@ class Connection(Client):
         size = len(body) + len(self._buffer)
         if size or self._held:
             self._hold(size)
-        self._state = WAITING
         self._connections.reading.remove(self)
-        self._request = PendingRequest(self, head, self._match, body, self._began)
-        self._handler.handle(self._request)
+        self._begin(PendingRequest(self, head, self._match, body, self._began))
+
+    def _begin(self, request: PendingRequest) -> None:
+        self._state = WAITING
+        self._request = request
+        self._handler.handle(request)
 
     def refuse(self, error: HttpError) -> None:
         self._state = WAITING
@@ -268,10 +295,8 @@ class Connection(Client):
         body: Any = answer.body
         request.status = answer.status
         request.sent = len(body)
-        head = self._answer_head(request, answer.status, answer.headers)
-        if answer.status not in (204, 304):
-            head.append("Content-Length: %d" % len(body))
-        data = self._encode(request, head)
+        length = None if answer.status in (204, 304) else "Content-Length: %d" % len(body)
+        data = self._connections.head(request, answer.status, answer.headers, length)
         if request.head.method == "HEAD":
             body = b""
         if len(body) < 1 << 16:
@@ -283,13 +308,11 @@ class Connection(Client):
 
     def begin(self, request: PendingRequest, status: int, headers: Headers) -> None:
         self._state = STREAMING
-        head = self._answer_head(request, status, headers)
         self._is_chunked_answer = request.head.version == "1.1"
-        if self._is_chunked_answer:
-            head.append("Transfer-Encoding: chunked")
-        else:
+        if not self._is_chunked_answer:
             request.head.keep_alive = False
-        self.transport.write(self._encode(request, head))
+        length = "Transfer-Encoding: chunked" if self._is_chunked_answer else None
+        self.transport.write(self._connections.head(request, status, headers, length))
 
     def piece(self, request: PendingRequest, data: bytes) -> None:
         request.sent += len(data)
@@ -309,25 +332,6 @@ class Connection(Client):
             self.transport.write(b"0\r\n\r\n")
         self._connections.caught_up(self)
         self._answered(request)
-
-    def _answer_head(self, request: PendingRequest, status: int, headers: Headers) -> List[str]:
-        line = _STATUS_LINES.get(status) or "HTTP/1.1 " + status_line(status)
-        head = [line, "Date: " + self._connections.date()]
-        head += [name + ": " + value for name, value in headers]
-        head.append("X-Request-Id: " + request.request_id)
-        if self._connections.cross_origin is not None:
-            more = self._connections.cross_origin.headers(request.head.headers.get("origin"))
-            head += [name + ": " + value for name, value in more]
-        return head
-
-    def _encode(self, request: PendingRequest, head: List[str]) -> bytes:
-        if self._connections.is_draining:
-            request.head.keep_alive = False
-        if not request.head.keep_alive:
-            head.append("Connection: close")
-        elif request.head.version == "1.0":
-            head.append("Connection: keep-alive")
-        return ("\r\n".join(head) + "\r\n\r\n").encode("latin-1")
 
     def _answered(self, request: PendingRequest) -> None:
         self._request = None

@@ -11,12 +11,13 @@ import signal
 import socket
 import time
 from email.utils import formatdate
-from typing import Any, Dict, Set
+from typing import Any, Dict, Optional, Set
 
 from ..config import ServerSettings
+from ..routes import Headers, status_line
 from .deadlines import Deadlines
 from .http1 import HttpError
-from .request import Client
+from .request import Client, PendingRequest
 
 # Seconds for: a part of a request to come, the next request on a kept-alive connection, the rest
 # of a refused body and the client's own close, a client to read on in a streamed answer.
@@ -57,8 +58,8 @@ class Connections:
         # Accepted, and not clients yet; the oldest first.
         self.pending: Dict[socket.socket, None] = {}
         self.shake_hands = settings.tls_cert is not None
-        self._date = ""
-        self._date_until = 0.0
+        self._openings: Dict[int, str] = {}
+        self._openings_until = 0.0
         late = HttpError(408, "The request did not come in time.")
         self.reading = Deadlines(self.loop, READ_SECONDS, lambda client: client.refuse(late))
         self.idle = Deadlines(self.loop, KEEP_ALIVE_SECONDS, lambda client: client.close())
@@ -208,10 +209,43 @@ class Connections:
                 if error.errno != errno.EBADF:
                     raise
 
-    def date(self) -> str:
-        """The value of the Date field, made once a second."""
+    # --- heads of answers ----------------------------------------------------------------------
+
+    def head(
+        self, request: PendingRequest, status: int, headers: Headers, length: Optional[str]
+    ) -> bytes:
+        """The head of an answer; `request.head.keep_alive` says what becomes of the connection.
+
+        :param length: the field that says how long the body is, if one does.
+        """
+        lines = [self._opening(status)]
+        for name, value in headers:
+            lines.append(name + ": " + value)
+        lines.append("X-Request-Id: " + request.request_id)
+        asked = request.head
+        if self.cross_origin is not None:
+            more = self.cross_origin.headers(asked.headers.get("origin"))
+            lines += [name + ": " + value for name, value in more]
+        if length is not None:
+            lines.append(length)
+        if self.is_draining:
+            asked.keep_alive = False
+        if not asked.keep_alive:
+            lines.append("Connection: close")
+        elif asked.version == "1.0":
+            lines.append("Connection: keep-alive")
+        lines.append("\r\n")
+        return "\r\n".join(lines).encode("latin-1")
+
+    def _opening(self, status: int) -> str:
+        """The status line and the Date field, made once a second."""
         now = time.monotonic()
-        if now >= self._date_until:
-            self._date = formatdate(usegmt=True)
-            self._date_until = now + 1
-        return self._date
+        if now >= self._openings_until:
+            self._openings.clear()
+            self._openings_until = now + 1
+        opening = self._openings.get(status)
+        if opening is None:
+            date = formatdate(usegmt=True)
+            opening = "HTTP/1.1 {}\r\nDate: {}".format(status_line(status), date)
+            self._openings[status] = opening
+        return opening

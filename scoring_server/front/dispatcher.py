@@ -44,7 +44,9 @@ class Dispatcher(WorkerEvents):
         settings = service.config.server
         loop = asyncio.get_running_loop()
         self._settings = settings
+        self._batching = service.batching
         self._status = status
+        self._lane = service.lane
         self._queue: Deque[PendingRequest] = deque()
         self._gone_in_queue = 0
         self._deadlines = (
@@ -128,6 +130,8 @@ class Dispatcher(WorkerEvents):
             processes=[("worker", pid) for pid in sorted(links)] + self.pages.processes(),
             replaced=self.pool.replaced,
             untraced=None if self.tracer is None else self.tracer.dropped,
+            lane=self._lane(),
+            batching=None if self._batching is None else self._batching.state,
         )
 
     # --- what processes report -----------------------------------------------------------------

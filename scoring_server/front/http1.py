@@ -67,17 +67,20 @@ class Head:
 
     :param target: as the request line has it.
     :param version: "1.0" or "1.1".
+    `packed` is for who has made something of it for a process, and gets the same head again.
+
     :param headers: by lower-case name; values that came several times are joined by commas.
     :raises HttpError: they contradict each other, or are not for this server.
     """
 
-    __slots__ = ("headers", "keep_alive", "length", "method", "path", "query", "version")
+    __slots__ = ("headers", "keep_alive", "length", "method", "packed", "path", "query", "version")
 
     def __init__(self, method: str, target: str, version: str, headers: Dict[str, str]) -> None:
         self.method = method
         self.path, _, self.query = _origin_form(method, target, headers).partition("?")
         self.version = version
         self.headers = headers
+        self.packed: Optional[bytes] = None
         self.length = _body_length(version, headers)
         options = [option.strip() for option in headers.get("connection", "").lower().split(",")]
         self.keep_alive = "close" not in options and (version == "1.1" or "keep-alive" in options)

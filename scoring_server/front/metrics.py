@@ -55,6 +55,8 @@ class Figures(NamedTuple):
     :param held: bytes that connections hold.
     :param held_limit: most bytes that they may.
     :param untraced: requests whose spans were dropped; None where none are traced.
+    :param lane: how the direct lane stands; None where the model has none.
+    :param batching: its state; None where nothing is batched.
     """
 
     queued: int
@@ -66,6 +68,8 @@ class Figures(NamedTuple):
     held: int = 0
     held_limit: int = 0
     untraced: Optional[int] = None
+    lane: Optional[str] = None
+    batching: Optional[str] = None
 
 
 class Metrics:
@@ -165,10 +169,27 @@ class Metrics:
             "launcher_model_load_seconds", "gauge", "Time that loading the model took.",
             figures.load_seconds,
         )  # fmt: skip
+        if figures.batching is not None:
+            family(
+                "launcher_batching", "gauge", "Whether batching is on: 1 for the state it has.",
+                (
+                    'launcher_batching{{state="{}"}} {:d}'.format(each, each == figures.batching)
+                    for each in ("proving", "on", "closed")
+                ),
+            )  # fmt: skip
         if figures.untraced is not None:
             single(
                 "launcher_untraced_requests_total", "counter",
                 "Requests whose spans were dropped: the launcher was behind.", figures.untraced,
+            )  # fmt: skip
+        if figures.lane is not None:
+            name = "launcher_direct_lane"
+            family(
+                name, "gauge", "How the direct lane stands: 1 for the state it has.",
+                (
+                    '{}{{state="{}"}} {:d}'.format(name, each, each == figures.lane)
+                    for each in ("proving", "open", "closed")
+                ),
             )  # fmt: skip
         name = "launcher_resident_memory_bytes"
         family(

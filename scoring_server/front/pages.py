@@ -12,9 +12,9 @@ from typing import List, NoReturn, Optional, Tuple
 from ..service import Service
 from ..worker.channel import Message
 from ..worker.process import ProcessEnd, run_pages
-from .processes import Link, LinkOwner, Processes, describe_end
+from .processes import Link, LinkOwner, Processes
 from .request import PendingRequest
-from .worker_pool import WorkerEvents
+from .worker_pool import WorkerEvents, describe_end
 
 logger = logging.getLogger(__name__)
 

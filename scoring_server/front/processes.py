@@ -17,7 +17,6 @@ import traceback
 from collections import deque
 from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, NoReturn, Optional
 
-from ..service import EXIT_MODEL_ENDED, EXIT_OUT_OF_MEMORY
 from ..worker import channel
 from ..worker.orphans import Orphans
 from ..worker.process import ProcessEnd
@@ -32,6 +31,10 @@ logger = logging.getLogger(__name__)
 _SOCKET_BUFFER = 1 << 20
 # Bytes of a body that a transport is given at a time; what it cannot write at once, it copies.
 _PIECE = 1 << 18
+# As with clients' connections: what asyncio reads at a time is a new mapping of memory each time.
+_READ_SIZE = 1 << 16
+# Bytes of messages that are written at once.
+_TOGETHER = 1 << 16
 # A process that somebody stopped (SIGSTOP) is given this long to be continued.
 _STOPPED_SECONDS = 5.0
 # One that has ended its channel is given this long to end itself.
@@ -91,6 +94,8 @@ class Link(asyncio.Protocol):
         self._decoder = channel.Decoder(self.mark)
         self._unsent: Deque[Any] = deque()
         self._takes_more = False
+        # Whether what is written now is followed by more.
+        self._is_gathering = False
         self.pid = 0
         self.connection: Any = None
         self.outstanding: Dict[int, PendingRequest] = {}
@@ -99,6 +104,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
+        transport.max_size = _READ_SIZE
         self.resume_writing()
         if self.is_retiring:
             self.retire()
@@ -106,12 +112,16 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.fault:
             return
+        self._is_gathering = True
         try:
             for message in self._decoder.feed(data):
                 self.owner.take(self, message)
         except channel.NotAMessage as error:
             logger.warning("Process %d wrote into its channel: %s.", self.pid, error)
             self.fail("wrote into the server's own channel", "channel")
+        finally:
+            self._is_gathering = False
+            self._go_on()
 
     def eof_received(self) -> bool:
         # The end of the process, which SIGCHLD reports, settles what becomes of its requests.
@@ -144,10 +154,9 @@ class Link(asyncio.Protocol):
         self.outstanding[request.number] = request
         request.worker = self
         request.dispatched = time.monotonic()
-        head, match = request.head, request.match
-        headers = head.headers if request.trace is None else request.trace.below(head.headers)
-        meta = (match.place, head.method, head.path, match.params, head.query, headers)
-        for piece in channel.encode(self.mark, channel.REQUEST, request.number, meta, request.body):
+        for piece in channel.frame(
+            self.mark, channel.REQUEST, request.number, request.packed(), request.body
+        ):
             self._write(piece)
 
     def cancel(self, request: PendingRequest) -> None:
@@ -155,19 +164,27 @@ class Link(asyncio.Protocol):
         self._write(b"".join(channel.encode(self.mark, channel.CANCEL, request.number)))
 
     def _write(self, data: bytes) -> None:
-        if self._takes_more and len(data) <= _PIECE:
+        if self._takes_more and not self._is_gathering and len(data) <= _PIECE:
             self.transport.write(data)
         else:
             self._unsent.append(data)
-            self._go_on()
+            if not self._is_gathering:
+                self._go_on()
 
     def _go_on(self) -> None:
-        """Write what the transport takes: a body that waits here is not copied."""
-        while self._takes_more and self._unsent:
-            data = self._unsent.popleft()
+        """Write what the transport takes: small messages together; a large body is not copied."""
+        unsent = self._unsent
+        while self._takes_more and unsent:
+            data = unsent.popleft()
             if len(data) > _PIECE:
                 data = memoryview(data)
-                self._unsent.appendleft(data[_PIECE:])
+                unsent.appendleft(data[_PIECE:])
+            elif unsent:
+                together, size = [data], len(data)
+                while unsent and size + len(unsent[0]) <= _TOGETHER:
+                    together.append(unsent.popleft())
+                    size += len(together[-1])
+                data = b"".join(together)
             self.transport.write(data[:_PIECE])
 
     def pause_writing(self) -> None:
@@ -364,29 +381,3 @@ class Processes:
                 link.transport.abort()
             link.owner.ended(link, status)
             link.pid = 0
-
-
-def describe_end(link: Link, status: int, *, has_bound: bool = False) -> str:
-    """What became of a process, from its wait status: "was killed by SIGKILL".
-
-    :param has_bound: whether its memory is bounded.
-    """
-    if link.fault:
-        return link.fault
-    if not link.pid:
-        return "could not be started"
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXIT_OUT_OF_MEMORY:
-        return "took more memory than a worker may have (--worker-memory)"
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXIT_MODEL_ENDED:
-        return "lost the process that its model runs in"
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        why = ""
-        if has_bound and number in (signal.SIGABRT, signal.SIGSEGV):
-            # As libraries end that do not expect to be refused memory.
-            why = ", perhaps for want of memory (--worker-memory)"
-        try:
-            return "was killed by " + signal.Signals(number).name + why
-        except ValueError:
-            return "was killed by signal {}".format(number)
-    return "exited with code {}".format(os.WEXITSTATUS(status))

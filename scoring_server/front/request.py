@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import marshal
 import os
 import re
 import time
@@ -112,6 +113,18 @@ class PendingRequest:
         self.streamed: Optional[float] = None
         self.trace: Optional[RequestTrace] = None
         self.is_known = True
+
+    def packed(self) -> bytes:
+        """The meta value of its message to a process, marshalled; once for a head that stays."""
+        head, match, trace = self.head, self.match, self.trace
+        if trace is None and head.packed is not None:
+            return head.packed
+        headers = head.headers if trace is None else trace.below(head.headers)
+        meta = (match.place, head.method, head.path, match.params, head.query, headers)
+        packed = marshal.dumps(meta)
+        if trace is None:
+            head.packed = packed
+        return packed
 
     def abort(self) -> None:
         """Cut its client's connection."""

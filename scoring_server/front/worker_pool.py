@@ -10,14 +10,15 @@ import asyncio
 import logging
 import os
 import random
+import signal
 import time
 from collections import deque
 from typing import Any, Deque, Dict, List, NoReturn, Optional, Set
 
-from ..service import EXIT_OUT_OF_MEMORY, Service
+from ..service import EXIT_MODEL_ENDED, EXIT_OUT_OF_MEMORY, Service
 from ..worker import channel
-from ..worker.process import ProcessEnd, requests_at_a_time, run_worker
-from .processes import Link, LinkOwner, Processes, describe_end
+from ..worker.process import ProcessEnd, run_worker
+from .processes import Link, LinkOwner, Processes
 from .request import PendingRequest
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,9 @@ _BACKOFF_FIRST, _BACKOFF_LONGEST = 0.5, 30.0
 # Below this mean service time a worker gets its next request ahead, in seconds: the way there
 # and back would be a large part of it, and what is in front of it in the line is short.
 _AHEAD_BELOW = 0.005
+# A worker that is alone gets so many ahead, as far as they wait this many seconds there: nobody
+# else could answer them meanwhile, and to wake it for each costs the front as much as all the rest.
+_MOST_AHEAD, _AHEAD_SECONDS = 8, 0.001
 
 
 class WorkerEvents:
@@ -84,7 +88,6 @@ class WorkerPool(LinkOwner):
         self._events = events
         self.links: Dict[int, WorkerLink] = {}
         self._planned: Set[WorkerLink] = set()
-        self.capacity = requests_at_a_time(self._settings)
         self.service_seconds = _AHEAD_BELOW  # a moving mean
         self.replaced: Dict[str, int] = {}
         self.load_seconds = service.load_seconds or 0.0
@@ -108,10 +111,16 @@ class WorkerPool(LinkOwner):
         """The workers that can be given requests."""
         return [link for link in self.links.values() if link.can_take]
 
+    @property
+    def capacity(self) -> int:
+        """How many requests a worker may have in hand, those aside that it gets ahead."""
+        batching = self._service.batching
+        return max(1, self._settings.threads) if batching is None else batching.most_together
+
     def free(self) -> Optional[WorkerLink]:
         """The worker to give the next request to, or None while all have enough."""
         best = None
-        fewest = self.capacity + (1 if self.service_seconds < _AHEAD_BELOW else 0)
+        fewest = self.capacity + self._ahead()
         for link in self.links.values():
             outstanding = len(link.outstanding)
             if outstanding < fewest and link.can_take:
@@ -119,6 +128,14 @@ class WorkerPool(LinkOwner):
                 if not outstanding:
                     break
         return best
+
+    def _ahead(self) -> int:
+        """How many requests a worker is given beyond those that it can have in hand."""
+        if self.service_seconds >= _AHEAD_BELOW:
+            return 0
+        if len(self.links) > 1:
+            return 1
+        return min(_MOST_AHEAD, max(1, int(_AHEAD_SECONDS / self.service_seconds)))
 
     def take(self, link: Link, message: channel.Message) -> None:
         assert isinstance(link, WorkerLink)
@@ -173,7 +190,9 @@ class WorkerPool(LinkOwner):
 
     def _fork(self, wait: float = 0.0) -> None:
         """Plan a worker, in so many seconds."""
-        link = WorkerLink(self, self.capacity, self._requests_of_a_worker())
+        batching = self._service.batching
+        most = max(1, self._settings.threads) if batching is None else batching.most
+        link = WorkerLink(self, most, self._requests_of_a_worker())
         self._planned.add(link)
         self._processes.fork(link, self._run, wait)
 
@@ -232,3 +251,29 @@ class WorkerPool(LinkOwner):
 
     def _count(self, reason: str) -> None:
         self.replaced[reason] = self.replaced.get(reason, 0) + 1
+
+
+def describe_end(link: Link, status: int, *, has_bound: bool = False) -> str:
+    """What became of a process, from its wait status: "was killed by SIGKILL".
+
+    :param has_bound: whether its memory is bounded.
+    """
+    if link.fault:
+        return link.fault
+    if not link.pid:
+        return "could not be started"
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXIT_OUT_OF_MEMORY:
+        return "took more memory than a worker may have (--worker-memory)"
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXIT_MODEL_ENDED:
+        return "lost the process that its model runs in"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        why = ""
+        if has_bound and number in (signal.SIGABRT, signal.SIGSEGV):
+            # As libraries end that do not expect to be refused memory.
+            why = ", perhaps for want of memory (--worker-memory)"
+        try:
+            return "was killed by " + signal.Signals(number).name + why
+        except ValueError:
+            return "was killed by signal {}".format(number)
+    return "exited with code {}".format(os.WEXITSTATUS(status))

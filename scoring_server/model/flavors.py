@@ -171,6 +171,7 @@ class _XGBoostModel:
     """An XGBoost model that takes a DataFrame, and of the params those that it knows."""
 
     def __init__(self, model: Any, convert: Callable[[Any], Tuple[Any, ...]]) -> None:
+        self.xgboost_model = model
         self._predict = model.predict
         self._convert = convert
         parameters = inspect.signature(model.predict).parameters.values()

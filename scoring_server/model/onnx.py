@@ -94,15 +94,34 @@ class OnnxModel:
         :raises TypeError: it is neither a table, nor an array, nor a dict of arrays.
         :raises ValueError: one array for a model with several inputs.
         """
-        feed = {
+        answers = self._run(self._feed(data))
+        if not isinstance(data, pd.DataFrame):
+            return dict(zip(self._outputs, answers))
+        return self._table(answers)
+
+    @property
+    def has_one_input(self) -> bool:
+        """Whether a whole table is its input, and not a column each."""
+        return len(self._types) == 1
+
+    def predict_values(self, values: np.ndarray) -> pd.DataFrame:
+        """What `predict` answers to a table of these values, with one input.
+
+        :param values: of shape (rows, columns).
+        """
+        return self._table(self._run({next(iter(self._types)): values}))
+
+    def _run(self, feed: Dict[str, Any]) -> List[Any]:
+        cast = {
             name: values.astype(np.float32)
             if self._types.get(name) == "tensor(float)" and values.dtype == np.float64
             else values
-            for name, values in self._feed(data).items()
+            for name, values in feed.items()
         }
-        answers = self._session.run(self._outputs, feed)
-        if not isinstance(data, pd.DataFrame):
-            return dict(zip(self._outputs, answers))
+        answers: List[Any] = self._session.run(self._outputs, cast)
+        return answers
+
+    def _table(self, answers: List[Any]) -> pd.DataFrame:
         # An output can be a list (of dicts, for the probabilities of a classifier).
         columns = {name: np.asarray(each) for name, each in zip(self._outputs, answers)}
         return pd.DataFrame({name: each.reshape(-1) for name, each in columns.items()})

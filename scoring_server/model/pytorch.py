@@ -134,8 +134,6 @@ class PyTorchModel:
         :raises TypeError: the input is neither a table nor an array, or the output no tensor.
         :raises ValueError: the params name a device.
         """
-        import torch
-
         if params and "device" in params:
             raise ValueError("The device is chosen as the model is loaded: set {}.".format(DEVICE))
         is_table = isinstance(data, pd.DataFrame)
@@ -143,16 +141,25 @@ class PyTorchModel:
             raise TypeError(
                 "A PyTorch model takes a table or one array, got {}.".format(type(data).__name__)
             )
-        values = data.to_numpy(dtype=np.float32) if is_table else data
+        array = self._run(data.to_numpy(dtype=np.float32) if is_table else data, params)
+        if not is_table:
+            return array
+        table = pd.DataFrame(array)
+        table.index = data.index
+        return table
+
+    def predict_values(self, values: np.ndarray) -> pd.DataFrame:
+        """What `predict` answers to a table of these values, of shape (rows, columns)."""
+        return pd.DataFrame(self._run(values.astype(np.float32), None))
+
+    def _run(self, values: np.ndarray, params: Optional[Dict[str, Any]]) -> np.ndarray:
+        import torch
+
         with torch.no_grad():
             answer = self._module(torch.from_numpy(values).to(self._device), **(params or {}))
         if not isinstance(answer, torch.Tensor):
             raise TypeError(
                 "The model has to answer one tensor, not {}.".format(type(answer).__name__)
             )
-        array = answer.to("cpu").numpy()
-        if not is_table:
-            return array
-        table = pd.DataFrame(array)
-        table.index = data.index
-        return table
+        array: np.ndarray = answer.to("cpu").numpy()
+        return array

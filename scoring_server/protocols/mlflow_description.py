@@ -6,6 +6,7 @@ import importlib.util
 from typing import Any, Dict
 
 from ..config import FLAVOR, ServerConfig
+from ..formats.arrow_body import ARROW_TYPE
 from ..formats.json_forms import Forms, JsonSchema
 from ..formats.parsing import CSV_TYPE, PARQUET_TYPE
 from ..routes import JSON_TYPE, STREAM_TYPE, Description
@@ -29,13 +30,22 @@ def describe(config: ServerConfig) -> Description:
             "schema": {"type": "string"},
             "example": 'data: {"chunk": 1}\n\ndata: [DONE]\n\n',
         }
+    if _has_pyarrow():
+        content[ARROW_TYPE] = {}
+    error: JsonSchema = {JSON_TYPE: {"schema": {"$ref": "#/components/schemas/Error"}}}
     operation = {
         "summary": "Predictions of the model",
         "description": "MLflow's scoring protocol. The model's signature is applied to the input:"
         " values are cast to its types where that is safe, and columns that it does not know are"
         " dropped.",
         "requestBody": {"required": True, "content": _bodies(config, forms, schemas)},
-        "responses": {"200": {"description": "What the model answers.", "content": content}},
+        "responses": {
+            "200": {"description": "What the model answers.", "content": content},
+            "406": {
+                "description": "Only Arrow is accepted, and the answer is no table.",
+                "content": error,
+            },
+        },
     }
     return Description({"POST /invocations": operation}, schemas)
 
@@ -104,6 +114,11 @@ def _bodies(
         body["example"] = example
     bodies: Dict[str, Any] = {JSON_TYPE: body}
     bodies[CSV_TYPE] = {"schema": js.ANYTHING, **forms.csv_example()}
-    if importlib.util.find_spec("pyarrow") is not None:
+    if _has_pyarrow():
         bodies[PARQUET_TYPE] = {}
+        bodies[ARROW_TYPE] = {}
     return bodies
+
+
+def _has_pyarrow() -> bool:
+    return importlib.util.find_spec("pyarrow") is not None

@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import traceback
-from typing import Any, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
-from ..config import ServerConfig
+from ..config import AUTO, ServerConfig, ServerSettings
 from ..errors import CannotStreamError, OutOfMemoryError, ScoringError, SpentError, internal_error
 from ..formats.content_encoding import most_decoded
 from ..formats.parsing import ModelInput
 from ..memory import unbounded
 from ..model.loading import LoadedModel
 from ..routes import Answer, Request
-from ..service import EXIT_MODEL_ENDED, EXIT_OUT_OF_MEMORY, Handler
-from .batching import Batcher
+from ..service import EXIT_MODEL_ENDED, EXIT_OUT_OF_MEMORY, Batching, Handler
+from .batching import Batcher, Begin, Outcome, Turn
+from .direct_lane import LaneState
 from .protocol import WireProtocol
 from .scorer import Scorer
 from .stages import ENCODE, PARSE, Stages, Timed
@@ -26,23 +27,39 @@ logger = logging.getLogger(__name__)
 class Application(Handler):
     """Answers predictions with a loaded model, in the calling thread.
 
+    :param batching: how that goes in all processes of the server; None where nothing is batched.
     :param has_process: whether no other thread of this process does anything else.
+    :param lane: what all workers know of the direct lane; None for one of its own.
     """
 
     def __init__(
-        self, config: ServerConfig, model: LoadedModel, *, has_process: bool = True
+        self,
+        config: ServerConfig,
+        model: LoadedModel,
+        batching: Optional[Batching] = None,
+        *,
+        has_process: bool = True,
+        lane: Optional[LaneState] = None,
     ) -> None:
         self.scorer = Scorer(config, model, bounds_memory=has_process)
+        self.scorer.open_lane(config.server.direct_lane, lane or LaneState())
         self._is_debugged = config.server.debug
         self._has_bound = config.server.worker_memory is not None
         self._is_traced = config.server.traces is not None
-        self.can_batch = config.server.max_batch_rows > 0 and model.predict_stream is None
         # What the compressed bodies of one batch may decode to, together.
         self._most_decoded = config.server.max_body
-        self._batcher = Batcher(self.scorer, config.server.max_batch_rows)
+        self._batching = batching
+        self._batcher: Optional[Batcher] = None
+        if batching is not None and model.predict_stream is None:
+            self._batcher = _batcher(self.scorer, batching, config.server)
+        elif batching is not None:
+            batching.close()
+        self.can_batch = self._batcher is not None
 
     def close(self) -> None:
         """End what the model runs in, if that is a process of its own."""
+        if self._batching is not None:
+            self._batching.end_proof()
         self.scorer.model.close()
 
     def answer(self, request: Request) -> Answer:
@@ -59,37 +76,48 @@ class Application(Handler):
         except Exception as error:  # noqa: BLE001
             return self._error(request, error, stages)
 
-    def answer_together(self, requests: Sequence[Request]) -> List[Answer]:
+    def answer_together(
+        self, requests: Sequence[Request], begin: Begin
+    ) -> Iterator[List[Tuple[int, Answer]]]:
         """The answers to several requests, in as few predictions as they allow."""
-        answers: List[Any] = [None] * len(requests)
-        waiting: List[Tuple[int, ModelInput, Stages]] = []
+        assert self._batcher is not None
+        alone: List[int] = []
+        unread: List[Tuple[int, Answer]] = []
+        waiting: Dict[int, Turn] = {}
         room = self._most_decoded
         for place, request in enumerate(requests):
             decoded = most_decoded(request.body, request.headers)
             if not request.group.can_batch or decoded > room:
-                answers[place] = self.answer(request)
+                alone.append(place)
                 continue
             room -= decoded
             stages: Stages = []
             try:
-                waiting.append((place, self._read(request, stages), stages))
+                waiting[place] = Turn(place, self._read(request, stages), stages)
             except Exception as error:  # noqa: BLE001
-                answers[place] = self._error(request, error, stages)
+                unread.append((place, self._error(request, error, stages)))
+        if unread:
+            yield unread
         try:
-            outcomes = self._batcher.predict([each[1:] for each in waiting])
+            for part in self._batcher.predict(list(waiting.values()), begin):
+                turns = [(waiting.pop(place), outcome) for place, outcome in part]
+                yield [
+                    (turn.place, self._finish(requests[turn.place], turn, outcome))
+                    for turn, outcome in turns
+                ]
         except Exception:
             logger.exception("Requests could not be answered together; each is answered alone.")
-            for place, _, _ in waiting:
-                answers[place] = self.answer(requests[place])
-            return answers
-        for (place, model_input, stages), outcome in zip(waiting, outcomes):
-            try:
-                if isinstance(outcome, ScoringError):
-                    raise outcome
-                answers[place] = self._write(requests[place], model_input, outcome, stages)
-            except Exception as error:  # noqa: BLE001
-                answers[place] = self._error(requests[place], error, stages)
-        return answers
+        for place in [*alone, *waiting]:
+            begin([place])
+            yield [(place, self.answer(requests[place]))]
+
+    def _finish(self, request: Request, turn: Turn, outcome: Outcome) -> Answer:
+        try:
+            if isinstance(outcome, ScoringError):
+                raise outcome
+            return self._write(request, turn.model_input, outcome, turn.stages)
+        except Exception as error:  # noqa: BLE001
+            return self._error(request, error, turn.stages)
 
     def _read(self, request: Request, stages: Stages) -> ModelInput:
         with Timed(stages, PARSE):
@@ -151,3 +179,11 @@ class Application(Handler):
         if isinstance(error, SpentError):
             is_memory = isinstance(error, OutOfMemoryError)
             self.exit_code = EXIT_OUT_OF_MEMORY if is_memory else EXIT_MODEL_ENDED
+
+
+def _batcher(scorer: Scorer, batching: Batching, settings: ServerSettings) -> Batcher:
+    if settings.max_batch_rows != AUTO:
+        return Batcher(scorer, batching, int(settings.max_batch_rows))
+    from .proven_batching import ProvenBatcher  # here: most servers are not asked for it
+
+    return ProvenBatcher(scorer, batching, settings.batch_tolerance)

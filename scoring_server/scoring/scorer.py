@@ -13,10 +13,13 @@ from ..errors import CannotStreamError, OutOfMemoryError, ScoringError, from_mod
 from ..formats.content_encoding import HEADER, decode_body
 from ..formats.parsing import ModelInput
 from ..memory import at_most, is_for_want_of_memory
+from ..model.direct import direct_call
 from ..model.loading import LoadedModel
 from ..routes import Request
 from ..signature.examples import example_conversion
+from ..signature.number_rows import NumberRows
 from ..signature.signature import Signature
+from .direct_lane import OFF, ON, DirectLane, LaneState
 from .protocol import WireProtocol
 from .stages import PREDICT, Stages, Timed
 
@@ -40,6 +43,21 @@ class Scorer:
         self.model = model
         self.signature = Signature.from_config(config.model)
         self._to_example = example_conversion(config.model)
+        self.lane: Optional[DirectLane] = None
+
+    def open_lane(self, setting: str, state: LaneState) -> None:
+        """Have predictions take the direct lane where the model has one and it proves itself.
+
+        :param setting: "auto" for the models that are known to take it, "on" for all that may,
+            "off" for none.
+        """
+        names = self.signature.number_names
+        if setting == OFF or names is None or self._to_example is not None:
+            return
+        direct = direct_call(self.model, names, trust=setting == ON)
+        if direct is not None:
+            self.lane = DirectLane(direct, self.model.predict, names, state)
+            self.signature.keep_numbers()
 
     @property
     def can_stream(self) -> bool:
@@ -93,14 +111,24 @@ class Scorer:
         with Timed([] if stages is None else stages, PREDICT):
             try:
                 if model_input.trace is None:
-                    return self.model.predict(model_input.data, model_input.params)
+                    return self._call(model_input)
                 from ..tracing.joining import joined  # here: most servers have no traces
 
                 with joined(model_input.trace):
-                    return self.model.predict(model_input.data, model_input.params)
+                    return self._call(model_input)
             # A model may raise anything, and sys.exit() in a model must not end the server.
             except (Exception, SystemExit) as error:
                 raise self._error(error) from error
+
+    def _call(self, model_input: ModelInput) -> Any:
+        data, params = model_input.data, model_input.params
+        if self.lane is not None:
+            rows = None if params else self.lane.rows(data)
+            if rows is not None:
+                return self.lane.predict(rows)
+            if isinstance(data, NumberRows):
+                data = data.frame()
+        return self.model.predict(data, params)
 
     def stream(self, model_input: ModelInput) -> Iterator[Any]:
         """The model's answer in chunks; it must have `predict_stream`.

@@ -10,11 +10,12 @@ general way, which says what is wrong with it.
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import Any, List, NamedTuple, Optional, Sequence
+from typing import Any, List, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 import pandas as pd
 
+from .number_rows import NumberRows
 from .schema import BOOLEAN, DOUBLE, FLOAT, INTEGER, LONG, STRING, DataType, Schema
 
 # The kinds of numpy arrays whose cast to a type is the same column by column and value by value.
@@ -23,10 +24,16 @@ _INT32 = np.iinfo(np.int32)
 
 
 class PlainRows:
-    """Reads rows for a signature of named columns of numbers, booleans and texts."""
+    """Reads rows for a signature of named columns of numbers, booleans and texts.
+
+    `number_names` are those of the columns where all of them are numbers, else None. Then
+    `keeps_numbers` has it give the rows as they are, for somebody who may need no table.
+    """
 
     def __init__(self, names: List[str], kinds: List[DataType]) -> None:
         self._names = names
+        self.number_names = None if {BOOLEAN, STRING} & set(kinds) else names
+        self.keeps_numbers = False
         self._kinds = kinds
         self._columns = pd.Index(names)
         self._is_all_double = all(kind is DOUBLE for kind in kinds)
@@ -44,8 +51,12 @@ class PlainRows:
             return None
         return cls(list(schema.names), kinds)
 
-    def read(self, form: str, value: Any) -> Optional[pd.DataFrame]:
+    def read(self, form: str, value: Any) -> Union[pd.DataFrame, NumberRows, None]:
         """The table for the value of `dataframe_split` or `dataframe_records`, else None."""
+        found = self._read(form, value)
+        return found.frame() if isinstance(found, NumberRows) and not self.keeps_numbers else found
+
+    def _read(self, form: str, value: Any) -> Union[pd.DataFrame, NumberRows, None]:
         rows = None
         if form == "dataframe_split":
             rows = self._split(value)
@@ -60,10 +71,12 @@ class PlainRows:
             # Column after column in memory, as pandas lays out columns that were given one by one:
             # sums in a model may differ in their last bits otherwise.
             values = np.asfortranarray(values, dtype=np.float64)
-            return pd.DataFrame(values, columns=self._columns, copy=False)
+            return NumberRows(self._columns, values)
         arrays = [_column(values, kind) for values, kind in zip(zip(*rows), self._kinds)]
         if any(array is None for array in arrays):
             return None
+        if self.number_names is not None:
+            return NumberRows(self._columns, arrays=arrays)
         return pd.DataFrame(dict(zip(self._names, arrays)), copy=False)
 
     def _split(self, value: Any) -> Optional[Sequence[Any]]:

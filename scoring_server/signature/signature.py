@@ -69,6 +69,22 @@ class Signature:
                 isinstance(getattr(spec, "type", None), (Array, Object)) for spec in schema.inputs
             )
 
+    @property
+    def number_names(self) -> Optional[List[str]]:
+        """The names of the columns where all are numbers and plain rows are read, else None."""
+        plain = self.plain_rows
+        return plain.number_names if isinstance(plain, PlainRows) else None
+
+    @property
+    def keeps_numbers(self) -> bool:
+        """Whether rows of numbers are given as `NumberRows`, not as tables."""
+        return isinstance(self.plain_rows, PlainRows) and self.plain_rows.keeps_numbers
+
+    def keep_numbers(self) -> None:
+        """Give rows of numbers as `NumberRows` from now on."""
+        if isinstance(self.plain_rows, PlainRows):
+            self.plain_rows.keeps_numbers = self.plain_rows.number_names is not None
+
     @classmethod
     def from_config(cls, model: ModelConfig) -> Signature:
         """Compile the signature of a model.

@@ -38,7 +38,8 @@ MAX_TEXT = 1 << 14
 
 _NUMBER = struct.Struct("<I")
 _HEAD = struct.Struct("<8sBIIQ")
-_READ_SIZE = 1 << 18
+# More at a time is a new mapping of memory for each read, and costs several times the read.
+_READ_SIZE = 1 << 16
 # A process that sleeps comes back late and finds the processor's caches cold: some 0.2 ms for a
 # model that takes 0.7. Who is asked again within this many seconds waits for that awake.
 _AWAKE_SECONDS = 0.0003
@@ -64,9 +65,15 @@ def new_mark() -> bytes:
 
 def encode(mark: bytes, kind: int, number: int, meta: Any = None, body: bytes = b"") -> List[bytes]:
     """The message's bytes, in pieces so that a large body is not copied."""
-    packed = marshal.dumps(meta)
-    head = _HEAD.pack(mark, kind, number, len(packed), len(body)) + packed
-    return [head + body + mark] if len(body) < 1 << 14 else [head, body, mark]
+    return frame(mark, kind, number, marshal.dumps(meta), body)
+
+
+def frame(mark: bytes, kind: int, number: int, packed: bytes, body: bytes) -> List[bytes]:
+    """As `encode`, of a meta value that is marshalled already."""
+    head = _HEAD.pack(mark, kind, number, len(packed), len(body))
+    if len(body) < 1 << 14:
+        return [b"".join((head, packed, body, mark))]
+    return [head + packed, body, mark]
 
 
 class Decoder:
@@ -85,28 +92,40 @@ class Decoder:
 
         :raises NotAMessage: the other end's code did not write it.
         """
-        buffer = self._buffer
-        buffer += data
-        while len(buffer) >= self._wanted:
-            mark, kind, number, meta_size, body_size = _HEAD.unpack_from(buffer)
-            if mark != self._mark or meta_size > _MAX_META or body_size > MAX_BODY:
-                raise NotAMessage("where a message should begin: {!r}".format(bytes(buffer[:40])))
-            start = _HEAD.size + meta_size
-            end = start + body_size
-            if len(buffer) < end + _MARK_SIZE:
-                self._wanted = end + _MARK_SIZE
-                return
-            if buffer[end : end + _MARK_SIZE] != mark:
+        source: Any = data
+        if self._buffer:
+            self._buffer += data
+            source = self._buffer
+        start, size, ours = 0, len(source), self._mark
+        while size - start >= self._wanted:
+            mark, kind, number, meta_size, body_size = _HEAD.unpack_from(source, start)
+            if mark != ours or meta_size > _MAX_META or body_size > MAX_BODY:
+                raise _not_a_message(source[start:])
+            meta_start = start + _HEAD.size
+            body_start = meta_start + meta_size
+            end = body_start + body_size
+            if size < end + _MARK_SIZE:
+                self._wanted = end + _MARK_SIZE - start
+                break
+            if source[end : end + _MARK_SIZE] != ours:
                 raise NotAMessage("a message does not end where it should")
-            with memoryview(buffer) as view:
-                meta = marshal.loads(view[_HEAD.size : start])
-                body = bytes(view[start:end])
-            del buffer[: end + _MARK_SIZE]
+            with memoryview(source) as view:
+                meta = marshal.loads(view[meta_start:body_start])
+                body = bytes(view[body_start:end])
+            start = end + _MARK_SIZE
             self._wanted = _HEAD.size
             yield Message(kind, number, meta, body)
+        if source is self._buffer:
+            del source[:start]
+        elif start < size:
+            self._buffer += data[start:]
         # Of garbage, not so much may come as makes a head.
-        if buffer and not self._mark.startswith(buffer[:_MARK_SIZE]):
-            raise NotAMessage("where a message should begin: {!r}".format(bytes(buffer[:40])))
+        if self._buffer and not ours.startswith(self._buffer[:_MARK_SIZE]):
+            raise _not_a_message(self._buffer)
+
+
+def _not_a_message(found: Any) -> NotAMessage:
+    return NotAMessage("where a message should begin: {!r}".format(bytes(found[:40])))
 
 
 class Begun:

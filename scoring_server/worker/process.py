@@ -15,13 +15,13 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any, Callable, List, NamedTuple, NoReturn
+from typing import Any, Callable, List, NamedTuple, NoReturn, Sequence, Tuple
 
 from ..config import ServerSettings
 from ..errors import INTERNAL_ERROR, ModelLoadError, ScoringError
 from ..memory import bound_process
 from ..routes import Answer, Request
-from ..service import EXIT_OUT_OF_MEMORY, Handler, Service
+from ..service import EXIT_OUT_OF_MEMORY, Batching, Handler, Service
 from .channel import (
     ANSWER,
     BEGIN,
@@ -43,8 +43,6 @@ logger = logging.getLogger(__name__)
 EXIT_LOAD_FAILED = 3
 # In the environment of what a worker starts: the worker's process id.
 WORKER_VARIABLE = "SCORING_SERVER_WORKER"
-# Requests of one batch.
-MOST_TOGETHER = 256
 
 
 class ProcessEnd(NamedTuple):
@@ -94,8 +92,8 @@ class Worker:
                     daemon=True,
                 ).start()
             take = tasks.put
-        elif self._handler.can_batch:
-            self._answer_batches()
+        elif self._handler.can_batch and self._service.batching is not None:
+            self._answer_batches(self._service.batching)
             return
         else:
             take = self._answer
@@ -105,37 +103,55 @@ class Worker:
                 return
             take(message)
 
-    def _answer_batches(self) -> None:
+    def _answer_batches(self, batching: Batching) -> None:
         """Take together what came while the model was busy."""
-        settings = self._service.config.server
-        most = requests_at_a_time(settings)
+        wait = self._service.config.server.batch_wait
         while not self._stopping:
-            together = self._channel.read_together(most, settings.batch_wait)
-            if not together:
+            together = self._channel.read_together(batching.most_together, wait)
+            if len(together) > 1:
+                self._answer_together(together)
+            elif together:
+                self._answer(together[0])
+            else:
                 return
-            self._answer_together(together)
 
     def _answer_together(self, together: List[Message]) -> None:
-        for slot, message in enumerate(together):
-            self._begun.note(slot, message.number)
+        held: List[int] = []
+
+        def begin(places: Sequence[int]) -> None:
+            for slot in held:
+                self._begun.note(slot, 0)
+            held[:] = places
+            for slot in held:
+                self._begun.note(slot, together[slot].number)
+
+        begin(range(len(together)))
         requests = [self._request(message) for message in together]
+        parts = self._handler.answer_together(requests, begin)
+        try:
+            for part in parts:
+                self._send_answers([(together[place], answer) for place, answer in part])
+                begin(())
+                # What has not begun is given to another worker.
+                if self._stopping or self._handler.exit_code is not None:
+                    break
+        except (BrokenPipeError, ConnectionResetError):
+            self._stopping = True
+        finally:
+            begin(())
+            self._end_if_spent()
+
+    def _send_answers(self, answers: List[Tuple[Message, Answer]]) -> None:
         ready, others = [], []
-        for message, answer in zip(together, self._handler.answer_together(requests)):
+        for message, answer in answers:
             if isinstance(answer.body, bytes) and len(answer.body) <= MAX_BODY:
                 meta = (answer.status, answer.headers, list(answer.stages))
                 ready += encode(self._channel.mark, ANSWER, message.number, meta, answer.body)
             else:
                 others.append((message, answer))
-        try:
-            self._channel.connection.sendall(b"".join(ready))
-            for message, answer in others:
-                self._send_answer(message, answer)
-        except (BrokenPipeError, ConnectionResetError):
-            self._stopping = True
-        finally:
-            for slot in range(len(together)):
-                self._begun.note(slot, 0)
-            self._end_if_spent()
+        self._channel.connection.sendall(b"".join(ready))
+        for message, answer in others:
+            self._send_answer(message, answer)
 
     def _stop(self, _signum: int, _frame: Any) -> None:
         """Finish the request in hand; the front gives what waits behind it to another worker."""
@@ -210,14 +226,6 @@ class Worker:
     def _send(self, kind: int, number: int, meta: Any = None, body: bytes = b"") -> None:
         with self._writing:
             self._channel.write(kind, number, meta, body)
-
-
-def requests_at_a_time(settings: ServerSettings) -> int:
-    """How many requests a worker can have in hand."""
-    if settings.max_batch_rows:
-        # Each has a row at least; more than this many gain nothing.
-        return min(settings.max_batch_rows, MOST_TOGETHER)
-    return max(1, settings.threads)
 
 
 def leaves_a_processor(settings: ServerSettings) -> bool:

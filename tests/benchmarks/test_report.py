@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from benchmarks import report
+from benchmarks.reporting import report
 
 SVG = "{http://www.w3.org/2000/svg}"
 MACHINE = {"date": "2026-01-01 00:00", "processors": 2, "system": "Linux x86_64"}
@@ -53,13 +53,46 @@ def test_the_table_of_the_readme_takes_the_place_of_the_last_one() -> None:
         report.put_between("a\n<!-- b -->\n", "<!-- b -->", "<!-- e -->", "new\n")
 
 
-def test_the_floor_is_compared_with_what_was_measured_beside_it() -> None:
+def test_what_is_compared_was_measured_in_the_same_turn() -> None:
+    samples = []
+    # The machine was four times slower in the second turn, and the launcher alone in the third.
+    for turn, (floor, ours) in enumerate(((2.0, 1.0), (8.0, 4.0), (2.0, 40.0))):
+        both = {"scenario": "turns", "repeat": 0, "turn": turn}
+        samples += [
+            {**both, "peer": "one process, dataframe", "total": floor},
+            {**both, "peer": "launcher", "connections": 1, "p50_ms": ours},
+            {**both, "peer": "launcher", "connections": 16, "p50_ms": 100.0},
+        ]
+    text = report.markdown(samples, MACHINE, {})
+    title = "parse + DataFrame + predict + encode in one process"
+    assert f"{title} | at most 0.6 times | 0.50 | yes |" in text
+    assert "| the front alone, on one processor (20,000, or" in text
+    assert ") | see title | not measured | |" in text
+
+
+def test_the_front_is_held_against_the_lower_of_two_bounds() -> None:
     samples = [
-        {"scenario": "floor", "peer": "one process", "repeat": 0, "total": 2.0},
-        {"scenario": "floor", "peer": "launcher", "repeat": 0, "p50_ms": 2.5},
+        {"scenario": "front", "repeat": 0, "peer": peer, "path": "/invocations", "rate": rate}
+        for peer, rate in (("front", 9000.0), ("asyncio-hop", 8000.0))
     ]
     text = report.markdown(samples, MACHINE, {})
-    assert "parse + predict + encode in one process | at most 1.3 times | 1.25 | yes |" in text
+    assert "| at least 8,000 requests a second | 9,000.00 | yes |" in text
+
+
+def test_files_are_compared_by_time_and_memory() -> None:
+    samples = [
+        {
+            "scenario": "file", "repeat": 0, "format": form, "peer": peer, "rows": 2_000_000,
+            "megabytes": 40.0, "seconds": seconds, "peak_mb": 500.0,
+        }
+        for form in ("csv", "parquet")
+        for peer, seconds in (("launcher", 6.0), ("Polars", 4.0))
+    ]  # fmt: skip
+    text = report.markdown(samples, {**MACHINE, "blas": "openblas, 1 thread"}, {})
+    assert "| predict on a large csv file, time of a Polars loop |  | 1.50 | |" in text
+    assert "`predict` of 2,000,000 rows (40 MB as CSV) into CSV:" in text
+    assert "| Polars, a loop by hand | 4.0, 500 | 4.0, 500 |" in text
+    assert "- BLAS and threads, the same for all: openblas, 1 thread" in text
 
 
 @pytest.mark.slow

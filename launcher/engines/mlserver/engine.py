@@ -60,13 +60,18 @@ class MLServer(Engine):
                 f"MLServer cannot serve on the IPv6 address {options.host}.",
                 "Give an IPv4 address, or leave --enable-mlserver out.",
             )
+        if options.max_batch_rows == "auto":
+            raise UsageError(
+                "MLServer does not compare what it stacks: it has no --max-batch-rows auto.",
+                "For example: --max-batch-rows 64 --batch-wait 5.",
+            )
         if options.max_batch_rows and not options.batch_wait:
             raise UsageError(
                 "MLServer stacks only requests that come within a time: --max-batch-rows needs "
                 "--batch-wait.",
                 "For example: --batch-wait 5.",
             )
-        if options.batch_wait and options.max_batch_rows < 2:
+        if options.batch_wait and int(options.max_batch_rows) < 2:
             raise UsageError(
                 "--batch-wait needs --max-batch-rows of at least 2.", "Give both, or neither."
             )

@@ -38,7 +38,7 @@ function showDetails({ model, environment, server, python, r, scoring_server: re
     ["Run", model.run_id], ["URI", model.uri], ["Python", python], ["R", r?.version],
     ["Environment", environment.env_manager && [environment.env_manager, environment.key].filter(Boolean).join(" ")],
     ["Packages of", environment.as_of], ["Workers", server.workers], ["Threads", server.threads],
-    ["Batches", server.max_batch_rows ? `up to ${server.max_batch_rows} rows` : ""],
+    ["Batches", server.max_batch_rows === "auto" ? "auto" : server.max_batch_rows ? `up to ${server.max_batch_rows} rows` : ""],
     ["Since", moment(server.since)], ["Scoring server", release],
   ];
   const given = rows.filter(([, value]) => value !== null && value !== undefined && value !== "");

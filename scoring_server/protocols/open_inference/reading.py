@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ...errors import ScoringError, quote, schema_error
+from ...signature.number_rows import NumberRows
 from ...signature.schema import DataType
 from ...signature.schema import Tensor as TensorSpec
 from ...signature.signature import Signature
@@ -154,7 +155,11 @@ class InputReader:
             names = list(range(len(names)))
         is_whole = schema is not None and names == schema.names
         index = self._index if is_whole and self._index is not None else pd.Index(names)
-        return Decoded(_frame(index, columns), is_whole and self._fits(columns))
+        fits = is_whole and self._fits(columns)
+        if fits and self.signature.keeps_numbers:
+            arrays: Any = columns
+            return Decoded(NumberRows(index, arrays=arrays), fits)
+        return Decoded(_frame(index, columns), fits)
 
     def _in_order(self, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
         """Nameless columns by their numbers where all have one, else as they were sent."""

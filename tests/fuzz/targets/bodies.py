@@ -1,7 +1,7 @@
 """Bodies of requests, through the whole of the server's path from bytes to an answer.
 
-Byte 0 chooses the model, byte 1 the Content-Type (JSON, CSV, Parquet), byte 2 whether a stream is
-asked for and, above 127, whether the body is said to be gzip; the rest is the body. A status of 500
+Byte 0 chooses the model, byte 1 the Content-Type (JSON, CSV, Parquet, Arrow), byte 2 whether a
+stream is asked for and, above 127, whether the body is gzip; the rest is the body. A status of 500
 and above is a find: the models never raise. Mutations are libFuzzer's of the bytes and, where the
 body is JSON, some of its values.
 """
@@ -63,6 +63,7 @@ SIGNATURES: list[dict[str, Any] | None] = [
 CONTENT_TYPES = [
     "application/json", "text/csv", "application/csv; header=absent", "application/x-parquet",
     "application/json; charset=utf-8", "text/csv; header=present", "application/json; stream",
+    "application/vnd.apache.arrow.stream",
 ]  # fmt: skip
 ROW = {
     "boolean": True, "integer": 1, "long": 2, "float": 0.5, "double": 1.5, "string": "a",

@@ -21,6 +21,7 @@ from scoring_server.model.loading import load_model  # noqa: E402
 from scoring_server.protocols.mlflow import MlflowProtocol  # noqa: E402
 from scoring_server.routes import Request  # noqa: E402
 from scoring_server.scoring.application import Application  # noqa: E402
+from scoring_server.service import Batching  # noqa: E402
 from scoring_server.wsgi import create_app  # noqa: E402
 
 # Answers with the columns and rows of a table, else with the input itself.
@@ -72,11 +73,19 @@ class Models:
     def application(self, *args, **kwargs):
         """An `Application` for a new model."""
         config = self.config(*args, **kwargs)
-        return Application(config, load_model(config))
+        return Application(config, load_model(config), Batching.of(config.server))
 
     def client(self, *args, **kwargs):
         """An HTTP client of the Flask application for a new model."""
         return create_app(self.config(*args, **kwargs)).test_client()
+
+    @staticmethod
+    def together(application, requests):
+        """The answers of an application to requests that came together, in their order."""
+        parts = application.answer_together(requests, lambda places: None)
+        answers = dict(pair for part in parts for pair in part)
+        assert sorted(answers) == list(range(len(requests)))
+        return [answers[place] for place in sorted(answers)]
 
     @staticmethod
     def invocation(body, content_type="application/json", **headers):

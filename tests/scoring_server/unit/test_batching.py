@@ -9,6 +9,7 @@ import pytest
 
 from scoring_server.model.loading import load_model
 from scoring_server.scoring.application import Application
+from scoring_server.service import Batching
 
 # Counts its calls; `kind` says what it answers with. Rows are refused whose first value is -1.
 ROW_WISE = """
@@ -55,7 +56,7 @@ def make(models, inputs, kind, max_rows=1000):
     config = models.config(ROW_WISE, inputs, PARAMS if inputs else None, server=server)
     model = load_model(config)
     type(model.implementation).kind = kind
-    application = Application(config, model)
+    application = Application(config, model, Batching.of(config.server))
     assert application.can_batch
     return application, type(model.implementation)
 
@@ -100,7 +101,7 @@ def test_answers_are_those_that_each_request_gets_alone(models, shape, kind):
         bodies = [a_body(chance, inputs) for _ in range(chance.randint(1, 12))]
         requests = [models.invocation(*each) for each in bodies]
         before = model.calls
-        answers = application.answer_together(requests)
+        answers = models.together(application, requests)
         together += model.calls - before
         before = model.calls
         wanted = [application.answer(each) for each in requests]
@@ -113,17 +114,17 @@ def test_answers_are_those_that_each_request_gets_alone(models, shape, kind):
 def test_one_prediction_for_all_that_fit(models):
     application, model = make(models, COLUMNS, "array", max_rows=10)
     body = json.dumps({"dataframe_records": [{"a": 1.0, "b": 2.0}] * 3}).encode()
-    application.answer_together([models.invocation(body)] * 3)
+    models.together(application, [models.invocation(body)] * 3)
     assert model.calls == 1
     # Nine rows are in, three more would be too many.
-    application.answer_together([models.invocation(body)] * 4)
+    models.together(application, [models.invocation(body)] * 4)
     assert model.calls == 3
 
 
 def test_a_request_with_more_rows_than_a_batch_is_answered(models):
     application, _ = make(models, COLUMNS, "array", max_rows=2)
     body = json.dumps({"dataframe_records": [{"a": 1.0, "b": 2.0}] * 5}).encode()
-    outcomes = application.answer_together([models.invocation(body)] * 2)
+    outcomes = models.together(application, [models.invocation(body)] * 2)
     assert [json.loads(each.body) for each in outcomes] == [{"predictions": [1.0] * 5}] * 2
 
 
@@ -135,14 +136,14 @@ def test_other_columns_or_params_are_not_stacked(models):
         {"dataframe_records": [{"a": 1}]},
         {"dataframe_records": [{"a": 1.0, "b": 1.0}]},
     ]
-    application.answer_together([models.invocation(json.dumps(each).encode()) for each in bodies])
+    models.together(application, [models.invocation(json.dumps(each).encode()) for each in bodies])
     assert model.calls == 4
     application, model = make(models, COLUMNS, "array")
     bodies = [
         {"dataframe_records": [{"a": 1.0, "b": 2.0}], "params": {"factor": factor}}
         for factor in (1, 2, 1)
     ]
-    application.answer_together([models.invocation(json.dumps(each).encode()) for each in bodies])
+    models.together(application, [models.invocation(json.dumps(each).encode()) for each in bodies])
     assert model.calls == 2
 
 
@@ -152,10 +153,10 @@ def test_answers_that_are_not_row_wise_switch_batching_off(models, kind, caplog)
     body = json.dumps({"dataframe_records": [{"a": 1.5, "b": 2.0}]}).encode()
     requests = [models.invocation(body)] * 3
     wanted = [comparable(application.answer(each)) for each in requests]
-    assert list(map(comparable, application.answer_together(requests))) == wanted
+    assert list(map(comparable, models.together(application, requests))) == wanted
     assert "Batching is off" in caplog.text
     before = model.calls
-    assert list(map(comparable, application.answer_together(requests))) == wanted
+    assert list(map(comparable, models.together(application, requests))) == wanted
     assert model.calls == before + 3
 
 
@@ -164,7 +165,7 @@ def test_what_cannot_be_read_is_answered_beside_the_others(models):
     good = json.dumps({"dataframe_records": [{"a": 1.5, "b": 2.0}]}).encode()
     bad = json.dumps({"dataframe_records": [{"a": -1.0, "b": 2.0}]}).encode()
     requests = [models.invocation(good), models.invocation(bad), models.invocation(good, None)]
-    answers = application.answer_together(requests)
+    answers = models.together(application, requests)
     assert [answer.status for answer in answers] == [200, 400, 415]
     alone = [comparable(application.answer(each)) for each in requests]
     assert list(map(comparable, answers)) == alone
@@ -173,7 +174,7 @@ def test_what_cannot_be_read_is_answered_beside_the_others(models):
 def test_each_request_of_a_batch_has_its_own_stages(models):
     application, _ = make(models, COLUMNS, "array")
     body = json.dumps({"dataframe_records": [{"a": 1.5, "b": 2.0}]}).encode()
-    answers = application.answer_together([models.invocation(body)] * 3)
+    answers = models.together(application, [models.invocation(body)] * 3)
     for answer in answers:
         assert [stage for stage, _, _ in answer.stages] == ["parse", "predict", "encode"]
     # They were in one prediction.

@@ -27,7 +27,7 @@ from scoring_server.routes import Request
 from scoring_server.scoring.application import Application
 
 class Model:
-    predict_stream = None
+    implementation = predict_stream = None
     def predict(self, data, params=None):
         return [1]
 

@@ -35,6 +35,8 @@ def settings(environ: dict[str, str], **server: Any) -> ServerSettings:
         ("MLFLOW_MODELS_WORKERS", "3", "workers", 3),
         ("LAUNCHER_SERVE_WORKERS", "auto", "workers", available_cpus()),
         ("LAUNCHER_SERVE_BATCH_WAIT", "5", "batch_wait", 0.005),
+        ("LAUNCHER_SERVE_MAX_BATCH_ROWS", "auto", "max_batch_rows", "auto"),
+        ("LAUNCHER_SERVE_BATCH_TOLERANCE", "1e-9", "batch_tolerance", 1e-9),
         ("LAUNCHER_SERVE_WORKER_MEMORY", "1.5GiB", "worker_memory", 3 << 29),
         ("LAUNCHER_SERVE_MAX_BODY", "10", "max_body", 10),
         ("LAUNCHER_SERVE_ACCESS_LOG", "true", "access_log", True),
@@ -79,6 +81,8 @@ def test_only_a_configuration_that_asks_for_it_is_changed() -> None:
         ("MLFLOW_MODELS_WORKERS", "0"),
         ("LAUNCHER_SERVE_TIMEOUT", "-1"),
         ("LAUNCHER_SERVE_TIMEOUT", "inf"),
+        ("LAUNCHER_SERVE_MAX_BATCH_ROWS", "automatic"),
+        ("LAUNCHER_SERVE_MAX_BATCH_ROWS", "-1"),
         ("LAUNCHER_SERVE_MAX_HELD", "2 cows"),
         ("LAUNCHER_SERVE_ACCESS_LOG", "perhaps"),
         ("LAUNCHER_SERVE_LOG_FORMAT", "xml"),
@@ -95,7 +99,9 @@ def test_every_setting_has_a_variable_that_is_read() -> None:
         if field in ("processors", "traces", "restarts", "reloads"):
             continue
         kind = next(name for name in texts if name in str(ServerSettings.__annotations__[field]))
-        text = {"loader": "mlflow", "log_format": "json"}.get(field, texts[kind])
+        text = {"loader": "mlflow", "log_format": "json", "direct_lane": "on"}.get(
+            field, texts[kind]
+        )
         # What is on is turned off.
         text = "false" if default is True else text
         changed = settings({f"LAUNCHER_SERVE_{field.upper()}": text})

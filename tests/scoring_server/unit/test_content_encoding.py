@@ -13,6 +13,7 @@ from scoring_server.formats.content_encoding import decode_body
 from scoring_server.protocols.mlflow import MlflowProtocol
 from scoring_server.routes import Request
 from scoring_server.scoring.application import Application
+from scoring_server.service import Batching
 
 TEXT = b'{"inputs": [1, 2, 3]}'
 LIMIT = 1 << 20
@@ -95,13 +96,14 @@ def test_compressed_requests_share_a_batch_as_far_as_they_may_decode_to(models, 
     )
     from scoring_server.model.loading import load_model
 
-    application, protocol = Application(config, load_model(config)), MlflowProtocol(config)
+    application = Application(config, load_model(config), Batching.of(config.server))
+    protocol = MlflowProtocol(config)
     stacked = []
     inner = application._batcher.predict
     monkeypatch.setattr(
         application._batcher,
         "predict",
-        lambda inputs: (stacked.append(len(inputs)), inner(inputs))[1],
+        lambda turns, begin: (stacked.append(len(turns)), inner(turns, begin))[1],
     )
 
     def request(body, encoding=None):
@@ -112,7 +114,7 @@ def test_compressed_requests_share_a_batch_as_far_as_they_may_decode_to(models, 
 
     plain = b'{"dataframe_records": [{"a": 7}]}'
     requests = [request(plain), *[request(gzip.compress(plain), "gzip")] * 4, request(plain, "br")]
-    answers = application.answer_together(requests)
+    answers = models.together(application, requests)
     assert [answer.status for answer in answers] == [200] * 5 + [415]
     assert len({str(json.loads(answer.body)) for answer in answers[:5]}) == 1
     # One of them may decode to half of the limit.

@@ -15,6 +15,7 @@ from scoring_server.protocols.open_inference.protocol import OpenInferenceProtoc
 from scoring_server.routes import Request
 from scoring_server.scoring.application import Application
 from scoring_server.scoring.scorer import Scorer
+from scoring_server.service import Batching
 
 JSON = "application/json"
 LENGTH = "Inference-Header-Content-Length"
@@ -634,7 +635,7 @@ def test_bodies_over_the_limit_are_refused_in_the_form_of_the_protocol(served):
 def test_requests_of_both_protocols_share_a_prediction(models):
     config = models.config(SUMS, DOUBLES, PARAMS, names=["iris"], server={"max_batch_rows": 100})
     model = load_model(config)
-    application = Application(config, model)
+    application = Application(config, model, Batching.of(config.server))
     counted = type(model.implementation)
     a, b = np.array([1.5, 3.0]), np.array([2.0, 4.0])
     inputs = [tensor("a", "FP64", a.tolist()), tensor("b", "FP64", b.tolist())]
@@ -646,7 +647,7 @@ def test_requests_of_both_protocols_share_a_prediction(models):
         request(*binary(values, id="2", parameters={"binary_data_output": True}), config=config),
         request({"id": "3", "inputs": inputs[:1]}, config=config),
     ]
-    answers = application.answer_together(requests)
+    answers = models.together(application, requests)
     assert counted.calls == 1
     assert [each.status for each in answers] == [200, 200, 200, 400]
     alone = [application.answer(each) for each in requests]

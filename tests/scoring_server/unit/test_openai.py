@@ -13,6 +13,7 @@ from scoring_server.protocols.openai.api import path_of
 from scoring_server.protocols.openai.protocol import OpenAIProtocol
 from scoring_server.routes import Request
 from scoring_server.scoring.application import Application
+from scoring_server.service import Batching
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 CHAT, AGENT, RESPONSES = "agent/v1/chat", "agent/v2/chat", "agent/v1/responses"
@@ -486,14 +487,15 @@ def test_embeddings_of_several_requests_are_one_prediction(models):
     config = models.config(
         code, inputs=[dict(ONE, name="text")], metadata={"task": "llm/v1/embeddings"}, server=server
     )
-    application = Application(config, load_model(config))
+    application = Application(config, load_model(config), Batching.of(config.server))
     group = OpenAIProtocol(config)
     bodies = [{"input": "a"}, {"input": ["bb", "ccc"]}, {"input": []}]
-    answers = application.answer_together(
+    answers = models.together(
+        application,
         [
             Request(group, group.routes[2], "POST", "", {}, "", {}, json.dumps(body).encode())
             for body in bodies
-        ]
+        ],
     )
     assert [answer.status for answer in answers] == [200, 200, 400]
     found = [json.loads(answer.body)["data"] for answer in answers[:2]]

@@ -17,6 +17,7 @@ from scoring_server.route_table import RouteTable
 from scoring_server.routes import PAGES, WORKER, Answer, Request, Route, RouteGroup
 from scoring_server.scoring.application import Application
 from scoring_server.scoring.protocol import WireProtocol
+from scoring_server.service import Batching
 from scoring_server.wsgi import create_app
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -125,14 +126,15 @@ def test_a_protocol_from_outside_is_answered_and_batched(models):
     from scoring_server.model.loading import load_model
 
     model = load_model(config)
-    application, protocol = Application(config, model), Plain()
+    application = Application(config, model, Batching.of(config.server))
+    protocol = Plain()
 
     def request(body, unit="m"):
         params = {"version": "1"}
         headers = {"x-unit": unit}
         return Request(protocol, protocol.routes[0], "POST", "/plain/1", params, "", headers, body)
 
-    answers = application.answer_together([request(b"1 2"), request(b"3"), request(b"4", "ft")])
+    answers = models.together(application, [request(b"1 2"), request(b"3"), request(b"4", "ft")])
     assert [(answer.status, answer.body) for answer in answers] == [
         (200, b"1\n2\n"),
         (200, b"3\n"),
@@ -146,7 +148,7 @@ def test_requests_of_several_protocols_share_a_batch(models):
     application, protocol = models.application(SUM, server={"max_batch_rows": 100}), Plain()
     plain = Request(protocol, protocol.routes[0], "POST", "/", {}, "", {"x-unit": "m"}, b"1 2")
     tensor = models.invocation(b'{"dataframe_split": {"columns": ["a"], "data": [[5.0]]}}')
-    answers = application.answer_together([plain, tensor, plain])
+    answers = models.together(application, [plain, tensor, plain])
     assert [answer.status for answer in answers] == [200, 200, 200]
     assert json.loads(answers[1].body) == {"predictions": [{"0": 5.0}]}
 

@@ -104,6 +104,7 @@ def test_an_environment_is_resolved_as_of_a_day_that_has_it(obedient: ObedientMo
         (["--watch", "5"], "The engine mlserver has no --watch: it cannot reload beside"),
         (["--max-batch-rows", "8"], "--max-batch-rows needs --batch-wait."),
         (["--batch-wait", "8"], "--batch-wait needs --max-batch-rows"),
+        (["--max-batch-rows", "auto"], "MLServer does not compare what it stacks"),
         (["--host", "::1"], "MLServer cannot serve on the IPv6 address ::1."),
         (["--env-manager", "local"], "The Python that runs the launcher has no mlserver."),
     ],

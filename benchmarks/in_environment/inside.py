@@ -21,8 +21,6 @@ parser: Any = json
 with contextlib.suppress(ImportError):
     parser = importlib.import_module("orjson")
 
-CHUNK_ROWS = 500_000
-
 
 def load(model: str) -> Any:
     """Import and load, as in a program that knows the model."""
@@ -39,19 +37,30 @@ def load_with_mlflow(model: str) -> Any:
     return mlflow.pyfunc.load_model(model)
 
 
-def one_request(model: str, body_path: str, count: str) -> dict[str, float]:
-    """Parse, predict, encode, again and again: the median of each in milliseconds."""
+def one_request(model: str, body_path: str, count: str, way: str) -> dict[str, float]:
+    """Parse, predict, encode, again and again: the median of each in milliseconds.
+
+    :param way: `dataframe`, or `array`: the same numbers without names.
+    """
+    import numpy
     import pandas as pd
 
     loaded = load(model)
+    if way == "array":
+        # scikit-learn would warn at each request that an array has no names.
+        del loaded.feature_names_in_
     body = Path(body_path).read_bytes()
     times: dict[str, list[float]] = {"parse": [], "predict": [], "encode": [], "total": []}
     for _ in range(int(count)):
         t0 = time.perf_counter()
         split = parser.loads(body)["dataframe_split"]
-        frame = pd.DataFrame(split["data"], columns=split["columns"])
+        table: Any
+        if way == "array":
+            table = numpy.array(split["data"])
+        else:
+            table = pd.DataFrame(split["data"], columns=split["columns"])
         t1 = time.perf_counter()
-        predictions = loaded.predict(frame)
+        predictions = loaded.predict(table)
         t2 = time.perf_counter()
         answer = parser.dumps({"predictions": predictions.tolist()})
         t3 = time.perf_counter()
@@ -135,17 +144,13 @@ def table_server(
     return found
 
 
-def chunk_loop(model: str, source: str, target: str) -> dict[str, float]:
-    """Score a CSV file in chunks, as one would write it by hand; the seconds it takes."""
-    started = time.perf_counter()
-    import pandas as pd
+def blas() -> list[dict[str, Any]]:
+    """The libraries that have threads of their own, as they are once scikit-learn is imported."""
+    import sklearn.linear_model  # noqa: F401
+    from threadpoolctl import threadpool_info
 
-    loaded = load(model)
-    with Path(target).open("w") as file:
-        for number, frame in enumerate(pd.read_csv(source, chunksize=CHUNK_ROWS)):
-            answer = pd.DataFrame({"predictions": loaded.predict(frame)})
-            answer.to_csv(file, index=False, header=number == 0)
-    return {"seconds": time.perf_counter() - started}
+    kept = ("user_api", "internal_api", "version", "num_threads", "architecture")
+    return [{name: each.get(name) for name in kept} for each in threadpool_info()]
 
 
 def start(model: str, way: str) -> dict[str, float]:

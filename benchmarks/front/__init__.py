@@ -1,0 +1,1 @@
+"""What a request costs in the front, beside the floors of asyncio and uvloop."""

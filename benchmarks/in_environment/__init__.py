@@ -1,0 +1,1 @@
+"""Scripts that run in the models' environments, by their Pythons."""

@@ -1,0 +1,1 @@
+"""What is made of the samples: tables and a picture, and of which machine they are."""
