@@ -14,7 +14,7 @@ from benchmarks.large_bodies.tables import bodies, numbers, write_config
 ROWS = 250_000
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc: run it on Linux"),
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc: run on Linux"),
 ]
 
 
