@@ -11,7 +11,7 @@ from typing import Dict, Sequence
 
 from ..errors import ScoringError
 from ..routes import JSON_TYPE
-from .arrow_body import ARROW_TYPE
+from .parsing import ARROW_TYPE
 
 NOT_ACCEPTABLE = 406
 _WILD = "*/*"

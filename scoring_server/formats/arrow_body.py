@@ -21,7 +21,6 @@ from ..signature.plain_rows import PlainRows
 from ..signature.schema import DATETIME, DOUBLE, FLOAT, INTEGER, LONG, DataType
 from ..signature.signature import Signature
 
-ARROW_TYPE = "application/vnd.apache.arrow.stream"
 MISSING_STATUS = 415
 TOO_LARGE = 413
 MAX_COLUMNS = 65536

@@ -16,7 +16,6 @@ from ..errors import ScoringError, quote, reason, type_name
 from ..signature.casting import cast_inputs, cast_instances
 from ..signature.signature import Signature
 from . import json_body
-from .arrow_body import ARROW_TYPE, read_arrow
 from .csv_body import parse_csv
 from .parquet_body import read_parquet
 
@@ -25,6 +24,7 @@ RAW_KEYS = ("messages", "prompt", "input")
 ARROW, CSV, JSON, PARQUET = "arrow", "csv", "json", "parquet"
 
 CSV_TYPE, PARQUET_TYPE = "text/csv", "application/vnd.apache.parquet"
+ARROW_TYPE = "application/vnd.apache.arrow.stream"
 # The names that clients are told of, and others that they use.
 MEDIA_TYPES = {
     "application/json": JSON,
@@ -121,6 +121,8 @@ def parse(
     if content_type.format == CSV:
         return ModelInput(parse_csv(body, content_type.header, signature))
     if content_type.format == ARROW:
+        from .arrow_body import read_arrow  # here: most servers get none
+
         data, fits = read_arrow(body, max_decoded, signature)
         return ModelInput(data, fits=fits)
     return ModelInput(read_parquet(body, max_decoded))

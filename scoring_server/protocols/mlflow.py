@@ -6,11 +6,15 @@ from typing import Any, Iterator, Optional, Sequence
 
 from ..config import ServerConfig
 from ..errors import ScoringError
-from ..formats.accepted import NOT_ACCEPTABLE, answer_types
-from ..formats.arrow_body import ARROW_TYPE, write_arrow
 from ..formats.encoding import dumps, encode_answer, top_level
-from ..formats.parsing import MEDIA_TYPES, OF_TABLES, ModelInput, parse, parse_content_type
-from ..formats.tables import named_frame
+from ..formats.parsing import (
+    ARROW_TYPE,
+    MEDIA_TYPES,
+    OF_TABLES,
+    ModelInput,
+    parse,
+    parse_content_type,
+)
 from ..routes import (
     JSON_TYPE,
     STREAM_TYPE,
@@ -63,6 +67,8 @@ class MlflowProtocol(WireProtocol):
         if STREAM_TYPE in accept:
             model_input.stream = True
         if accept and ARROW_TYPE in accept.lower():
+            from ..formats.accepted import answer_types  # here: most clients ask for nothing else
+
             model_input.answer_types = answer_types(accept)
         return model_input
 
@@ -77,12 +83,15 @@ class MlflowProtocol(WireProtocol):
                         "The model's answer is no table: accept {}. {}".format(
                             JSON_TYPE, error.message
                         ),
-                        status=NOT_ACCEPTABLE,
+                        status=406,
                     ) from error
         body = encode_answer(predictions, model_input.is_raw)
         return Answer(200, [("Content-Type", JSON_TYPE)], body)
 
     def _write_arrow(self, predictions: Any) -> Answer:
+        from ..formats.arrow_body import write_arrow
+        from ..formats.tables import named_frame
+
         outputs = Schema.from_json(self._outputs).inputs if self._outputs else ()
         body = write_arrow(named_frame(predictions, [each.name for each in outputs]))
         return Answer(200, [("Content-Type", ARROW_TYPE)], body)

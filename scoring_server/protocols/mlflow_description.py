@@ -6,9 +6,8 @@ import importlib.util
 from typing import Any, Dict
 
 from ..config import FLAVOR, ServerConfig
-from ..formats.arrow_body import ARROW_TYPE
 from ..formats.json_forms import Forms, JsonSchema
-from ..formats.parsing import CSV_TYPE, PARQUET_TYPE
+from ..formats.parsing import ARROW_TYPE, CSV_TYPE, PARQUET_TYPE
 from ..routes import JSON_TYPE, STREAM_TYPE, Description
 from ..signature import json_schema as js
 from ..signature.examples import example_request
