@@ -49,7 +49,7 @@ def post(
 
     :param headers: further ones, each as "Name: value".
     :param method: with GET nothing is sent of the body and its type.
-    :raises LoadError: wrk is not installed, or ended with an error.
+    :raises LoadError: wrk is not installed, or ended with an error, or nothing was answered.
     """
     wrk = shutil.which("wrk")
     if wrk is None:
@@ -66,7 +66,10 @@ def post(
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
         raise LoadError(f"wrk failed: {done.stderr.strip() or done.stdout.strip()}")
-    return Load(connections=connections, **json.loads(lines[-1]))
+    load = Load(connections=connections, **json.loads(lines[-1]))
+    if not load.requests:
+        raise LoadError(f"{url} answered nothing within {seconds:g} s")
+    return load
 
 
 def post_from_here(

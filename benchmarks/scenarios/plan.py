@@ -48,6 +48,9 @@ def logistic(plan: Plan) -> Path:
 
 def start_sample(name: str, running: Running) -> Sample:
     parent, children = running.memory()
+    if not children:
+        # One process is the server, and nothing is beside it.
+        parent, children = 0.0, parent
     return {
         "scenario": "start",
         "peer": name,

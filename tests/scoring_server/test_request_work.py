@@ -15,7 +15,9 @@ from tests.scoring_server.request_work import RECORD, Work
 def recorded() -> dict[str, Any]:
     found = request_work.baseline()
     if found is None:
-        pytest.skip(f"not recorded for this Python: run with 3.11, or record it: {RECORD}")
+        pytest.skip(
+            f"nothing is recorded for it: run on a Python of work_baseline.json, or {RECORD}"
+        )
     return found
 
 
@@ -35,7 +37,9 @@ def test_instructions_with_those_of_libraries(
     recorded: dict[str, Any], work: dict[str, Work]
 ) -> None:
     if request_work.releases() != recorded["releases"]:
-        pytest.skip(f"recorded with others: run with {recorded['releases']}, or record: {RECORD}")
+        pytest.skip(
+            f"others were recorded: run with the releases of work_baseline.json, or {RECORD}"
+        )
     found = {name: each.every for name, each in work.items()}
     more = request_work.grown(found, recorded["every"], "instructions, libraries' among them")
     assert not more, "\n".join(more)
