@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from platformdirs import user_cache_path
 
@@ -43,6 +43,8 @@ SCENARIOS: dict[str, Callable[[Plan], Iterator[Sample]]] = {
 def main(arguments: list[str] | None = None) -> int:
     """Measure as the command line says; returns the exit code."""
     options = _parse(arguments)
+    # Told to end, it ends what it has started, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     plan = Plan(
         cache=options.cache,
         peers=tuple(options.peers),
@@ -60,7 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
     plan.cache.mkdir(parents=True, exist_ok=True)
     # All is installed before anything is measured.
     where, found = machine(plan), releases(plan)
+    options.results.mkdir(parents=True, exist_ok=True)
     samples: list[Sample] = []
+    failed = False
     for repeat in range(plan.repeats):
         for name in options.scenarios:
             try:
@@ -68,25 +72,25 @@ def main(arguments: list[str] | None = None) -> int:
                     samples.append({"repeat": repeat, **sample})
                     print(json.dumps(samples[-1]), file=sys.stderr, flush=True)
             except (LoadError, StartError, WrongAnswerError) as error:
-                print(f"Error: {error}", file=sys.stderr)
-                return 1
-    options.results.mkdir(parents=True, exist_ok=True)
-    record: dict[str, Any] = {
-        "machine": where,
-        "versions": found,
-        "samples": samples,
-    }
-    (options.results / "serving.json").write_text(json.dumps(record, indent=1) + "\n")
-    text = report.markdown(samples, record["machine"], record["versions"])
+                # The rest is measured all the same: what is missing is said to be.
+                print(f"Error: {name}: {error}", file=sys.stderr, flush=True)
+                failed = True
+            record = {"machine": where, "versions": found, "samples": samples}
+            (options.results / "serving.json").write_text(json.dumps(record, indent=1) + "\n")
+    if not samples:
+        return 1
+    text = report.markdown(samples, where, found)
     (options.results / "serving.md").write_text(text)
     chart = report.chart(samples)
     if chart:
         (options.results / "latency.svg").write_text(chart)
+    print(text)
+    if failed:
+        return 1
     if options.readme is not None:
         table = report.readme_table(samples)
         readme = report.put_between(options.readme.read_text(), *README_MARKS, table)
         options.readme.write_text(readme)
-    print(text)
     return 0
 
 

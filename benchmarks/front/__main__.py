@@ -75,7 +75,7 @@ def measure(
                 for name, (url, process) in servers.items():
                     if path == "/ping" and "hop" in name:
                         continue
-                    before = processor_seconds(process)
+                    before, worker_before = processor_seconds(process), children_seconds(process)
                     load = post(
                         url + path, body, "application/json", connections,
                         options.seconds if number else 1,
@@ -86,6 +86,10 @@ def measure(
                         raise RuntimeError(f"{name}: {load.errors} of {load.requests} failed")
                     if number:  # the first round warms them up
                         found[name, path, connections].append(took / load.requests * 1e6)
+                        took = children_seconds(process) - worker_before
+                        if path == "/invocations" and name.startswith("front"):
+                            worker = f"worker of {name}"
+                            found[worker, path, connections].append(took / load.requests * 1e6)
     return found
 
 
@@ -154,6 +158,12 @@ def processor_seconds(process: int) -> float:
     """Processor time of a process so far, its children's not included."""
     tasks = Path(f"/proc/{process}/task").iterdir()
     return sum(int(Path(task, "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def children_seconds(process: int) -> float:
+    """Processor time of its children so far: of the front, its worker."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return sum(processor_seconds(int(each)) for each in children)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,9 @@ class Hop(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         for answer in _taken(self):
-            self._waiting.popleft().transport.write(WHOLE + answer)
+            transport = self._waiting.popleft().transport
+            if not transport.is_closing():
+                transport.write(WHOLE + answer)
 
 
 def _taken(holder: Any) -> list[bytes]:

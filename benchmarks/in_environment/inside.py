@@ -50,27 +50,25 @@ def one_request(model: str, body_path: str, count: str, way: str) -> dict[str, f
         # scikit-learn would warn at each request that an array has no names.
         del loaded.feature_names_in_
     body = Path(body_path).read_bytes()
-    times: dict[str, list[float]] = {"parse": [], "predict": [], "encode": [], "total": []}
+    stages = ("json", "table", "predict", "encode")
+    times: dict[str, list[float]] = {name: [] for name in (*stages, "total")}
     for _ in range(int(count)):
-        t0 = time.perf_counter()
+        began = time.perf_counter()
         split = parser.loads(body)["dataframe_split"]
+        parsed = time.perf_counter()
         table: Any
         if way == "array":
             table = numpy.array(split["data"])
         else:
             table = pd.DataFrame(split["data"], columns=split["columns"])
-        t1 = time.perf_counter()
+        made = time.perf_counter()
         predictions = loaded.predict(table)
-        t2 = time.perf_counter()
+        predicted = time.perf_counter()
         answer = parser.dumps({"predictions": predictions.tolist()})
-        t3 = time.perf_counter()
-        for name, seconds in (
-            ("parse", t1 - t0),
-            ("predict", t2 - t1),
-            ("encode", t3 - t2),
-            ("total", t3 - t0),
-        ):
-            times[name].append(seconds * 1e3)
+        clocks = (began, parsed, made, predicted, time.perf_counter())
+        for name, start, end in zip(stages, clocks, clocks[1:]):  # noqa: B905 - its Python may be older
+            times[name].append((end - start) * 1e3)
+        times["total"].append((clocks[-1] - began) * 1e3)
     assert answer
     return {name: statistics.median(values) for name, values in times.items()}
 

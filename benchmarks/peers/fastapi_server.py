@@ -13,7 +13,7 @@ import numpy
 import orjson
 import pandas
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 
 MODEL, HOST, PORT, WAY, *FLAGS = sys.argv[1:]
 with Path(MODEL, "model.pkl").open("rb") as file:
@@ -42,9 +42,8 @@ def answer(body: bytes) -> Response:
 if "--threads" in FLAGS:
     # The body comes first: a handler that is no coroutine runs in a thread.
     async def read(request: Request) -> bytes:
-        return await request.body()
-
-    from fastapi import Depends
+        body: bytes = await request.body()
+        return body
 
     @app.post("/invocations")
     def invocations(body: bytes = Depends(read)) -> Response:

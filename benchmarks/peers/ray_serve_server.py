@@ -21,7 +21,6 @@ MODEL, HOST, PORT, FOLDER = sys.argv[1:]
 OBJECT_STORE_BYTES = 100 * 2**20
 
 
-@serve.deployment(num_replicas=1, max_ongoing_requests=100)
 class Iris:
     """Takes `dataframe_split`, answers `predictions`, as MLflow's protocol has them."""
 
@@ -51,7 +50,8 @@ def main() -> None:
     )
     try:
         serve.start(http_options={"host": HOST, "port": int(PORT)})
-        serve.run(Iris.bind(MODEL), name="iris", route_prefix="/")
+        iris = serve.deployment(num_replicas=1, max_ongoing_requests=100)(Iris)
+        serve.run(iris.bind(MODEL), name="iris", route_prefix="/")
         # Here, and not before: what Ray starts would have them blocked as well.
         signal.pthread_sigmask(signal.SIG_BLOCK, ends)
         signal.sigwait(ends)

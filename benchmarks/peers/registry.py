@@ -107,6 +107,9 @@ PEERS: dict[str, Peer] = {
         Peer(LAUNCHER, "launcher", _launcher()),
         Peer(BATCHING_PEER, "launcher, batching", _launcher(*BATCHING)),
         Peer(
+            "launcher-auto", "launcher, batching by itself", _launcher("--max-batch-rows", "auto")
+        ),
+        Peer(
             "mlflow",
             "mlflow models serve",
             _mlflow,
@@ -192,5 +195,6 @@ FILE_READERS = Peer(
     "file-readers",
     "DuckDB and Polars",
     lambda _: [],
-    requirements=("duckdb", "polars", "pyarrow", *_MODEL),
+    # The pyarrow that MLflow allows, which the other environments have.
+    requirements=("duckdb", "polars", "pyarrow<26", *_MODEL),
 )

@@ -61,9 +61,8 @@ def _processor() -> tuple[str, set[str]]:
         text = Path("/proc/cpuinfo").read_text()
     except FileNotFoundError:
         return platform.processor(), set()
-    lines = dict(
-        (part.strip() for part in line.split(":", 1)) for line in text.splitlines() if ":" in line
-    )
+    pairs = (line.partition(":") for line in text.splitlines())
+    lines = {name.strip(): said.strip() for name, _, said in pairs}
     flags = lines.get("flags") or lines.get("Features") or ""
     return lines.get("model name", platform.machine()), set(flags.split())
 
@@ -77,7 +76,8 @@ def _revision() -> str:
 def _blas(plan: Plan) -> str:
     """What each environment's Python says of its libraries, with the servers' variables."""
     said: dict[str, list[str]] = {}
-    for name in plan.peers:
+    one_of_each = {PEERS[name].environment_name: name for name in plan.peers}
+    for name in one_of_each.values():
         pools: list[dict[str, Any]] = inside(install(PEERS[name], plan.cache), "blas")
         texts = {
             f"{each['internal_api']} {each['version'] or ''} {each['architecture'] or ''}".strip()

@@ -143,4 +143,6 @@ def chart(samples: list[Sample]) -> str | None:
         ]
     if not series:
         return None
-    return curve.draw(series, x_title="requests a second", y_title="median latency, ms")
+    return curve.draw(
+        series, x_title="requests a second", y_title="median latency, ms", emphasized=LAUNCHER
+    )

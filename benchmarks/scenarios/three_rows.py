@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.util
 import json
 import statistics
 import sys
@@ -17,6 +15,7 @@ from pathlib import Path
 import requests
 
 from benchmarks import bodies
+from benchmarks.front import __main__ as alone
 from benchmarks.installing import ROOT, install, install_launcher, model_for
 from benchmarks.load import post
 from benchmarks.peers.registry import BATCHING_PEER, LAUNCHER, PEERS
@@ -159,23 +158,17 @@ def memory(plan: Plan) -> Iterator[Sample]:
 
 
 def front(_: Plan) -> Iterator[Sample]:
-    """The front alone, and an asyncio loop with httptools that hands each request on as it does.
-
-    Not measured where `benchmarks.front` is not there.
-    """
-    if importlib.util.find_spec("benchmarks.front") is None:
-        return
-    module = importlib.import_module("benchmarks.front")
+    """The front alone, and an asyncio loop with httptools that hands each request on as it does."""
     options = Namespace(seconds=1, rounds=3, connections=[16])
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         body = Path(name, "body.json")
         split = {"columns": list("abcd"), "data": [[1.0, 2.0, 3.0, 4.0]] * 3}
-        body.write_bytes(json.dumps({"dataframe_split": split}).encode())
+        body.write_text(json.dumps({"dataframe_split": split}))
         servers = {
-            each: stack.enter_context(module.serving(each, ROOT))
+            each: stack.enter_context(alone.serving(each, ROOT))
             for each in ("front", "asyncio-hop")
         }
-        for (server, path, connections), took in module.measure(servers, body, options).items():
+        for (server, path, connections), took in alone.measure(servers, body, options).items():
             yield {
                 "scenario": "front", "peer": server, "path": path, "connections": connections,
                 "rate": 1e6 / statistics.median(took),

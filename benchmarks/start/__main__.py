@@ -1,10 +1,11 @@
 """What a start costs, beside a Python that does no more: ``python -m benchmarks.start``.
 
-In turn, for each model and each environment manager: the seconds from the command
+In turn, for each environment manager: the seconds from the command
 ``launcher serve`` to the first answer of ``/invocations``, the environment being there, and those
 of ``python -c`` in the same environment that imports the model's libraries and loads it, to its
 end. The client connects as soon as the port listens, and sends at once. Ratios are medians of the
-pairs. Uses 127.0.0.1 only; ends by itself, after some 2 minutes once the models are there.
+pairs. Uses 127.0.0.1 only; ends by itself, after a minute once the environment
+is there.
 """
 
 from __future__ import annotations
@@ -29,22 +30,19 @@ from benchmarks.installing import ROOT, install_launcher, launcher_environ
 from benchmarks.running import HOST, READY_SECONDS, free_port
 
 # What a program would begin with that knows the model; argv: the model's folder.
-BARE = {
-    "logistic": "import pickle, sys, numpy, pandas, sklearn.linear_model\n"
-    "pickle.load(open(sys.argv[1] + '/model.pkl', 'rb'))",
-    "xgboost": "import sys, numpy, pandas, xgboost\n"
-    "xgboost.XGBClassifier().load_model(sys.argv[1] + '/model.json')",
-}
+BARE = """
+import pickle, sys, numpy, pandas, sklearn.linear_model
+with open(sys.argv[1] + "/model.pkl", "rb") as file:
+    pickle.load(file)
+"""
 BODY = three_rows()
-MODELS = {"logistic": ROOT / "fixtures" / "iris"}
+MODEL = ROOT / "fixtures" / "iris"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model, and in which environment it is served; `python` is that one's interpreter."""
+    """In which environment the model is served; `python` is that one's interpreter."""
 
-    model: str
-    path: Path
     env_manager: str
     python: Path
 
@@ -56,18 +54,15 @@ def main() -> None:
     )
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--cache", type=Path, help="a folder that is kept, for another run")
-    parser.add_argument("--xgboost", type=Path, help="the folder of a model of XGBoost's flavor")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         cache = options.cache or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         cache.mkdir(exist_ok=True)
-        models = {**MODELS, **({"xgboost": options.xgboost.resolve()} if options.xgboost else {})}
-        print("| model, env-manager | first answer, s | bare Python, s | ratio | quarters |")
+        python = install_launcher(MODEL, cache)
+        print("| env-manager | first answer, s | bare Python, s | ratio | quarters |")
         print("| --- | --- | --- | --- | --- |")
-        for name, path in models.items():
-            python = install_launcher(path, cache)
-            for case in (Case(name, path, "virtualenv", python), Case(name, path, "local", python)):
-                print(line(case, pairs(case, options.pairs, cache)), flush=True)
+        for case in (Case("virtualenv", python), Case("local", python)):
+            print(line(case, pairs(case, options.pairs, cache)), flush=True)
 
 
 def pairs(case: Case, count: int, cache: Path) -> list[tuple[float, float]]:
@@ -99,7 +94,7 @@ def first_answer(case: Case, cache: Path) -> float:
     """Seconds from the start of the command to the first answer."""
     port = free_port()
     python = case.python if case.env_manager == "local" else Path(sys.executable)
-    command = [str(python), "-m", "launcher", "serve", "-m", str(case.path)]
+    command = [str(python), "-m", "launcher", "serve", "-m", str(MODEL)]
     command += ["-p", str(port), "-h", HOST, "--env-manager", case.env_manager]
     environ = launcher_environ(cache)
     log = cache / "start.log"
@@ -153,7 +148,7 @@ def connected(port: int, process: subprocess.Popen[bytes], log: Path) -> socket.
 def bare_python(case: Case, cache: Path) -> float:
     """Seconds of a Python that imports the libraries and loads the model."""
     began = time.perf_counter()
-    command = [str(case.python), "-c", BARE[case.model], str(case.path)]
+    command = [str(case.python), "-c", BARE, str(MODEL)]
     subprocess.run(command, check=True, env=launcher_environ(cache), stdin=subprocess.DEVNULL)
     return time.perf_counter() - began
 
@@ -164,7 +159,7 @@ def line(case: Case, found: list[tuple[float, float]]) -> str:
     low, _, high = statistics.quantiles(ratios, n=4)
     ours, bare = (statistics.median(each) for each in zip(*found, strict=True))
     return (
-        f"| {case.model}, {case.env_manager} | {ours:.3f} | {bare:.3f} | "
+        f"| {case.env_manager} | {ours:.3f} | {bare:.3f} | "
         f"{statistics.median(ratios):.3f} | {low:.3f} to {high:.3f} |"
     )
 

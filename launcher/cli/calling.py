@@ -30,8 +30,8 @@ _STANDARD_INPUT = "-"
         help="What to send; - is standard input.  [default: the model's example]",
     ),
     click.option(
-        "-t", "--content-type", type=click.Choice(FORMATS),
-        help="Format of the input.  [default: by its extension, else json]",
+        "-t", "--content-type", type=click.Choice(["arrow", *FORMATS]),
+        help="Format of the input; arrow: an IPC stream.  [default: by its extension, else json]",
     ),
     click.option(
         "--param", "param", multiple=True, type=ASSIGNMENT, metavar="NAME=VALUE",

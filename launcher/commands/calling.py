@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import ssl
 
 _MEDIA_TYPES = {
+    "arrow": "application/vnd.apache.arrow.stream",
     "csv": "text/csv",
     "json": "application/json",
     "parquet": "application/vnd.apache.parquet",
@@ -141,7 +142,7 @@ def predictions(
     """The answer to a body, piece by piece.
 
     :param body: all of it, or a file that is read as it is sent.
-    :param kind: ``csv``, ``json`` or ``parquet``.
+    :param kind: ``arrow``, ``csv``, ``json`` or ``parquet``.
     :param is_compressed: whether it is sent as gzip, by and by.
     :raises RefusedError: the server refuses it.
     :raises ServerNotReadyError: there is no answer.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import Any, Dict, List, Optional
 
 import numpy as np
@@ -19,6 +20,7 @@ SPARE_COLUMNS = 100
 MAX_COLUMNS = 65536
 # One line of numbers longer than this is not looked at: it is taken for a header.
 MAX_NUMERIC_LINE = 1000000
+_TWO_LINES = re.compile(rb"\s*\S[^\n]*\n\s*\S")
 
 
 def parse_csv(body: bytes, header: Optional[bool], signature: Signature) -> pd.DataFrame:
@@ -29,18 +31,19 @@ def parse_csv(body: bytes, header: Optional[bool], signature: Signature) -> pd.D
     :raises ScoringError: it is not CSV, or does not fit the signature.
     """
     try:
-        text = body.decode("utf-8")
+        if not body.isascii():
+            body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ScoringError("The body is not UTF-8: {}.".format(error)) from error
     if header is None:
-        header = not _is_one_numeric_line(text)
+        header = not _is_one_numeric_line(body)
     # Of bytes: pandas would encode text again.
     source = io.BytesIO(body)
     try:
         if header:
-            frame = read_csv(source, signature, usecols=_wanted_columns(text, signature))
+            frame = read_csv(source, signature, usecols=_wanted_columns(body, signature))
         else:
-            _refuse_other_width(text, signature)
+            _refuse_other_width(body, signature)
             frame = _read_rows(source, signature)
     except ScoringError:
         raise
@@ -54,15 +57,15 @@ def read_csv(source: Any, signature: Signature, **options: Any) -> Any:
     return pd.read_csv(source, dtype=csv_dtypes(signature), **options)
 
 
-def _wanted_columns(text: str, signature: Signature) -> Optional[List[Any]]:
+def _wanted_columns(body: bytes, signature: Signature) -> Optional[List[Any]]:
     """The names of the columns to read, None for all of them."""
     schema = signature.schema
     known = len(schema) if schema is not None and schema.is_named else 0
     # Counted in place: to cut the first line off would copy all others.
-    end = text.find("\n")
-    if text.count(",", 0, len(text) if end < 0 else end) < known + SPARE_COLUMNS:
+    end = body.find(b"\n")
+    if body.count(b",", 0, len(body) if end < 0 else end) < known + SPARE_COLUMNS:
         return None
-    names = next(csv.reader(io.StringIO(text)), [])
+    names = _first_row(body)
     if schema is None or not schema.is_named or schema.is_tensor:
         if len(names) > MAX_COLUMNS:
             raise ScoringError("The body has more than {} columns.".format(MAX_COLUMNS))
@@ -98,10 +101,15 @@ def csv_dtypes(signature: Signature) -> Optional[Dict[Any, Any]]:
     }
 
 
-def _refuse_other_width(text: str, signature: Signature) -> None:
+def _first_row(body: bytes) -> List[str]:
+    lines = io.TextIOWrapper(io.BytesIO(body), encoding="utf-8", newline="\n")
+    return next(csv.reader(lines), [])
+
+
+def _refuse_other_width(body: bytes, signature: Signature) -> None:
     """Refuse rows without a header that have not the signature's columns."""
     schema = signature.schema
-    width = len(next(csv.reader(io.StringIO(text)), []))
+    width = len(_first_row(body))
     if schema is not None and schema.is_named and 0 < width != len(schema):
         raise ScoringError(
             "Expected {} columns without a header ({}), got {}.".format(
@@ -122,11 +130,13 @@ def _read_rows(source: Any, signature: Signature) -> pd.DataFrame:
     return read_csv(io.StringIO(rows), signature)
 
 
-def _is_one_numeric_line(text: str) -> bool:
-    line = text.strip()
-    if not line or "\n" in line or len(line) > MAX_NUMERIC_LINE:
+def _is_one_numeric_line(body: bytes) -> bool:
+    if _TWO_LINES.match(body):
+        return False
+    line = body.strip()
+    if not line or len(line) > MAX_NUMERIC_LINE:
         return False
     try:
-        return bool([float(item) for item in line.split(",")])
+        return bool([float(item) for item in line.decode("utf-8").split(",")])
     except ValueError:
         return False

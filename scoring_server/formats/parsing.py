@@ -121,7 +121,8 @@ def parse(
     if content_type.format == CSV:
         return ModelInput(parse_csv(body, content_type.header, signature))
     if content_type.format == ARROW:
-        return ModelInput(read_arrow(body, max_decoded, signature))
+        data, fits = read_arrow(body, max_decoded, signature)
+        return ModelInput(data, fits=fits)
     return ModelInput(read_parquet(body, max_decoded))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Optional, Tuple
 
 from ..route_table import Match
 from ..routes import Answer, Headers
-from .connections import LEAST_RATE, RATE_SECONDS, Connections
+from .connections import Connections, Pace
 from .http1 import HEAD_END, MAX_HEAD, ChunkedBody, Head, HttpError, parse_head
 from .request import Client, PendingRequest, RequestHandler
 
@@ -46,18 +46,10 @@ class Connection(Client):
         self._head: Optional[Head] = None
         self._match: Optional[Match] = None
         self._body = bytearray()
-        self._missing = 0
-        self._empty_lines = 0
+        self._missing = self._empty_lines = self._held = self._discarded = 0
         self._chunked: Optional[ChunkedBody] = None
-        self._began = 0.0
-        self._held = 0
-        self._progressed = 0.0
-        self._spare_seconds = 0.0
-        self._discarded = 0
-        self._is_unread = False
-        self._goes_on = False
-        self._is_chunked_answer = False
-        self._has_ended = False
+        self._is_unread = self._goes_on = False
+        self._is_chunked_answer = self._has_ended = False
         self._request: Optional[PendingRequest] = None
         self._state = IDLE
 
@@ -97,8 +89,7 @@ class Connection(Client):
 
     def pause_writing(self) -> None:
         self._is_unread = True
-        # Who does not read its answers gets no further ones made. In IDLE it is TLS that wrote, and
-        # that sends the rest of it as it reads.
+        # Who does not read gets no further answers made. In IDLE it is TLS that wrote, and goes on.
         if self._state in (WAITING, STREAMING) and not self._has_ended:
             self.transport.pause_reading()
         streamed = self._request if self._state == STREAMING else None
@@ -124,7 +115,7 @@ class Connection(Client):
         return request + len(self._buffer) + unread
 
     def data_received(self, data: bytes) -> None:
-        if self._state == IDLE and self._known is not None and self._take_known(data):
+        if self._state == IDLE and self._take_whole(data):
             return
         if self._state == DISCARDING:
             self._discarded += len(data)
@@ -166,18 +157,40 @@ class Connection(Client):
         except HttpError as error:
             self.refuse(error)
 
-    def _take_known(self, data: bytes) -> bool:
-        """Take a whole request whose head is the last one's, byte for byte; whether it was that."""
-        wire, head, match = self._known  # type: ignore[misc]  # who asks has seen it
+    def _take_whole(self, data: bytes) -> bool:
+        """Take a request that has come whole and alone, as most do; whether it was that."""
+        if self._buffer or self._is_unread or self._goes_on:
+            return False
+        if self._known is None or not data.startswith(self._known[0]):
+            end = data.find(HEAD_END)
+            if not 0 < end < _MAX_KNOWN_HEAD:
+                return False
+            try:
+                self._look_at(data[: end + 4])
+            except HttpError:  # `_read_head` meets it again, and has it refused
+                return False
+        if self._known is None:
+            return False
+        wire, head, match = self._known
         size, connections = len(data) - len(wire), self._connections
-        has_come_before = self._buffer or self._is_unread or self._goes_on
-        has_room = connections.held + size <= connections.most_held
-        if size != head.length or has_come_before or not (has_room and data.startswith(wire)):
+        if size != head.length or connections.held + size > connections.most_held:
             return False
         connections.idle.remove(self)
         self._hold(size)
         self._begin(PendingRequest(self, head, match, data[len(wire) :], time.monotonic()))
         return True
+
+    def _look_at(self, wire: bytes) -> Tuple[Head, Match]:
+        """Parse a head (with its empty line) and find what takes it, if it is not the last one."""
+        if self._known is not None and self._known[0] == wire:
+            return self._known[1:]
+        self._known = None
+        head = self._head = parse_head(wire[:-4])
+        match = self._handler.admit(head)
+        # Whether one that expects something is let in depends on more than its head.
+        if len(wire) <= _MAX_KNOWN_HEAD and "expect" not in head.headers:
+            self._known = wire, head, match
+        return head, match
 
     def _read_head(self) -> None:
         buffer = self._buffer
@@ -199,18 +212,15 @@ class Connection(Client):
             self._connections.check_held()
             return
         wire = bytes(buffer[: end + 4])
-        head = self._head = parse_head(wire[:end])
         del buffer[: end + 4]
-        self._match = self._handler.admit(head)
-        # Whether one that expects something is let in depends on more than its head.
-        stays = end < _MAX_KNOWN_HEAD and "expect" not in head.headers
-        self._known = (wire, head, self._match) if stays else None
+        head, self._match = self._look_at(wire)
+        self._head = head
         if head.length == 0:
             self._complete(b"")
             return
         self._connections.check_held(head.length or 0)
         self._state = BODY
-        self._progressed, self._spare_seconds = time.monotonic(), RATE_SECONDS
+        self._pace = Pace()
         if head.expects_continue and not buffer:
             self.transport.write(_CONTINUE)
         if head.length is None:
@@ -251,13 +261,8 @@ class Connection(Client):
         :param held: how many are here.
         """
         self._connections.reading.add(self)
-        now = time.monotonic()
-        gained = size / LEAST_RATE - (now - self._progressed)
-        self._progressed = now
-        self._spare_seconds = min(self._spare_seconds + gained, RATE_SECONDS)
         try:
-            if self._spare_seconds < 0:
-                raise HttpError(408, "The body came too slowly.")
+            self._pace.came(size)
             self._hold(held)
             self._connections.check_held()
         except HttpError as error:
@@ -269,18 +274,14 @@ class Connection(Client):
 
     def _complete(self, body: Any) -> None:
         assert self._head is not None and self._match is not None  # noqa: PT018
-        head, self._head = self._head, None
-        self._body = bytearray()
-        self._chunked = None
-        self._empty_lines = 0
-        size = len(body) + len(self._buffer)
-        if size or self._held:
-            self._hold(size)
+        head, self._body = self._head, bytearray()
+        self._chunked, self._empty_lines = None, 0
+        self._hold(len(body) + len(self._buffer))
         self._connections.reading.remove(self)
         self._begin(PendingRequest(self, head, self._match, body, self._began))
 
     def _begin(self, request: PendingRequest) -> None:
-        self._state = WAITING
+        self._state, self._head = WAITING, None
         self._request = request
         self._handler.handle(request)
 
@@ -375,8 +376,7 @@ class Connection(Client):
         """Close once the client has read: a reset would take what is still under way to it."""
         self._state = DISCARDING
         self._buffer.clear()
-        self._body = bytearray()
-        self._chunked = None
+        self._body, self._chunked = bytearray(), None
         self._hold(self._in_hand())
         self._connections.reading.remove(self)
         self._connections.lingering.add(self)

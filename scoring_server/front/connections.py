@@ -33,6 +33,26 @@ _HELD_BODIES, _HELD_AT_LEAST = 4, 1 << 26
 _SPARE_DESCRIPTORS = 64
 
 
+class Pace:
+    """Whether a body comes fast enough, from now on."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._spare_seconds = RATE_SECONDS
+
+    def came(self, size: int) -> None:
+        """So many bytes more are here.
+
+        :raises HttpError: they came too slowly (408).
+        """
+        now = time.monotonic()
+        gained = size / LEAST_RATE - (now - self._since)
+        self._since = now
+        self._spare_seconds = min(self._spare_seconds + gained, RATE_SECONDS)
+        if self._spare_seconds < 0:
+            raise HttpError(408, "The body came too slowly.")
+
+
 class Connections:
     """Keeps every connection within its time and all of them within their memory.
 

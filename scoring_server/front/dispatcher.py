@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 # A page may take this long, the start of the process that answers it included.
 _PAGE_SECONDS = 10.0
+_LAST = frozenset((channel.ANSWER, channel.END))
 
 
 class Dispatcher(WorkerEvents):
@@ -140,7 +141,7 @@ class Dispatcher(WorkerEvents):
         request = link.outstanding.get(message.number)
         if request is None:
             return
-        is_last = message.kind in (channel.ANSWER, channel.END)
+        is_last = message.kind in _LAST
         waits = not request.status
         if is_last:
             self._forget(request)
@@ -152,7 +153,7 @@ class Dispatcher(WorkerEvents):
                 # The process has done its part.
                 logger.exception("An answer could not be written.")
                 give_up(request)
-        if is_last:
+        if is_last and self._queue:
             self.dispatch()
         if link.is_retiring and link.outstanding and not link.has_hope:
             link.kill()

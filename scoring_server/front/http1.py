@@ -9,7 +9,7 @@ another on its way through a proxy.
 from __future__ import annotations
 
 import re
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 MAX_HEAD = 32 * 1024
 MAX_HEADERS = 100
@@ -34,6 +34,15 @@ _NOT_IN_TRAILERS = _ONCE | frozenset(
         "keep-alive", "max-forwards", "pragma", "range", "te", "trailer", "upgrade",
     )
 )  # fmt: skip
+# Fields that client after client sends alike, and that are no secrets: some are kept as they are.
+_REPEATED = frozenset(
+    (
+        "accept", "accept-encoding", "accept-language", "connection", "content-length",
+        "content-type", "host", "user-agent",
+    )
+)  # fmt: skip
+_MAX_KNOWN_FIELD, _MAX_KNOWN_FIELDS = 256, 512
+_known_fields: Dict[bytes, Tuple[str, str]] = {}
 
 _MAX_CHUNK_LINE = 1024
 _MAX_EXTENSIONS = 16 * 1024
@@ -118,21 +127,30 @@ def _parse_fields(lines: List[bytes]) -> Dict[str, str]:
         raise HttpError(431, "There are more than {} header fields.".format(MAX_HEADERS))
     fields: Dict[str, str] = {}
     for line in lines:
-        field = _FIELD.fullmatch(line)
-        if field is None:
-            raise HttpError(400, "A header field is malformed.")
-        raw_name, raw_value = field.groups()
+        name, value = _known_fields.get(line) or _parse_field(line)
         # X_Y and X-Y become one in WSGI: the first could forge the second behind a proxy.
-        if b"_" in raw_name:
+        if "_" in name:
             continue
-        name = raw_name.decode("ascii").lower()
-        value = raw_value.strip(b" \t").decode("latin-1")
         if name in fields:
             if name in _ONCE:
                 raise HttpError(400, "The header field {} came twice.".format(name))
             value = fields[name] + ", " + value
         fields[name] = value
     return fields
+
+
+def _parse_field(line: bytes) -> Tuple[str, str]:
+    """The lower-case name and the value of a line; it is kept where others will send the same."""
+    field = _FIELD.fullmatch(line)
+    if field is None:
+        raise HttpError(400, "A header field is malformed.")
+    name = field.group(1).decode("ascii").lower()
+    parsed = name, field.group(2).strip(b" \t").decode("latin-1")
+    if name in _REPEATED and len(line) <= _MAX_KNOWN_FIELD:
+        if len(_known_fields) >= _MAX_KNOWN_FIELDS:
+            _known_fields.clear()
+        _known_fields[line] = parsed
+    return parsed
 
 
 def _origin_form(method: str, target: str, headers: Dict[str, str]) -> str:

@@ -90,9 +90,10 @@ class Metrics:
         :param status: 499 where its client has gone.
         :param stages: what answering took.
         """
-        self._requests[match.label, status] += 1
-        self.total += match.route is not None and match.route.answered_by == WORKER
-        self._durations[match.label].observe(seconds)
+        label, route = match.label, match.route
+        self._requests[label, status] += 1
+        self.total += route is not None and route.answered_by == WORKER
+        self._durations[label].observe(seconds)
         for stage, took, _ in stages:
             self._stages[stage].observe(took)
 

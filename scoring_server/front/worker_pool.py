@@ -28,7 +28,7 @@ _BACKOFF_FIRST, _BACKOFF_LONGEST = 0.5, 30.0
 # and back would be a large part of it, and what is in front of it in the line is short.
 _AHEAD_BELOW = 0.005
 # A worker that is alone gets so many ahead, as far as they wait this many seconds there: nobody
-# else could answer them meanwhile, and to wake it for each costs the front as much as all the rest.
+# else could answer them meanwhile, and each that finds it asleep costs the front its waking.
 _MOST_AHEAD, _AHEAD_SECONDS = 8, 0.001
 
 

@@ -35,6 +35,13 @@ def compile_check(name: Optional[Any], kind: DataType) -> Check:
     return check
 
 
+def is_settled(dtype: Any, kind: DataType) -> bool:
+    """Whether a column of that dtype stays as it is, whatever its values are."""
+    if kind in (STRING, BINARY):
+        return bool(dtype == object) or isinstance(dtype, pd.StringDtype)
+    return bool(dtype == kind.pandas)
+
+
 def is_text(values: pd.Series) -> bool:
     """Whether the column has pandas' own string type (what pandas 3 makes of text)."""
     return isinstance(values.dtype, pd.StringDtype)

@@ -56,6 +56,11 @@ class PlainRows:
         found = self._read(form, value)
         return found.frame() if isinstance(found, NumberRows) and not self.keeps_numbers else found
 
+    def of_array(self, values: np.ndarray) -> Union[pd.DataFrame, NumberRows]:
+        """The rows of an array of the columns' type, in the signature's order, in Fortran's."""
+        rows = NumberRows(self._columns, values)
+        return rows if self.keeps_numbers else rows.frame()
+
     def _read(self, form: str, value: Any) -> Union[pd.DataFrame, NumberRows, None]:
         rows = None
         if form == "dataframe_split":

@@ -15,7 +15,7 @@ import pandas as pd
 from ..config import ModelConfig, SignatureConfig
 from ..errors import ModelLoadError, ScoringError, quote, reason, schema_error, type_name
 from .casting import FrameCaster, are_dates
-from .datatypes import compile_check
+from .datatypes import compile_check, is_settled
 from .misfits import row_counts, unequal
 from .nested import compile_type
 from .params import Params
@@ -60,11 +60,17 @@ class Signature:
         )
         self._checks: List[ColumnCheck] = []
         self._has_nested = False
+        # Of each column; None where they have no names of their own, or one is nested.
+        self._kinds: Optional[List[DataType]] = None
         if schema is not None and not schema.is_tensor:
             self._checks = [
                 _compile_column(name, spec, keeps_values)
                 for name, spec in zip(schema.names, schema.inputs)
             ]
+            kinds = [getattr(spec, "type", None) for spec in schema.inputs]
+            if schema.is_named and len(schema.by_name) == len(kinds):
+                known = [kind for kind in kinds if isinstance(kind, DataType)]
+                self._kinds = known if len(known) == len(kinds) else None
             self._has_nested = any(
                 isinstance(getattr(spec, "type", None), (Array, Object)) for spec in schema.inputs
             )
@@ -127,6 +133,10 @@ class Signature:
                 data = {schema.names[0]: data}
             self._check_names(data, schema)
             return enforce_tensors(data, schema)
+        if isinstance(data, pd.DataFrame):
+            odd = self._odd_columns(data, schema)
+            if odd is not None:
+                return self._with_checked(data, odd)
         named = data if isinstance(data, dict) else self._to_frame(data)
         # Before pandas complains of what has no place in the table.
         self._check_names(named, schema)
@@ -138,7 +148,7 @@ class Signature:
     def _check_names(self, data: Any, schema: Schema) -> None:
         if not schema.is_named:
             return
-        names = getattr(data, "columns", data if isinstance(data, dict) else ())
+        names = list(getattr(data, "columns", data if isinstance(data, dict) else ()))
         present = set(names)
         missing = [name for name in schema.required_names if name not in present]
         extra = [name for name in names if name not in schema.by_name]
@@ -160,7 +170,33 @@ class Signature:
                     raise schema_error("Column {!r} was sent more than once.".format(name))
                 columns[name] = check(column)
                 changed = changed or columns[name] is not column
-        return pd.DataFrame(columns) if changed else frame
+        # The columns are nobody else's: they need no copy.
+        return pd.DataFrame(columns, copy=False) if changed else frame
+
+    def _odd_columns(self, frame: pd.DataFrame, schema: Schema) -> Optional[List[int]]:
+        """The places of the columns that have another dtype than the signature wants.
+
+        To take all columns out and look at each takes as long as reading them does.
+
+        :returns: None where that is no help: names differ, or most columns are odd.
+        """
+        if self._kinds is None or frame.columns.tolist() != schema.names:
+            return None
+        settled = map(is_settled, frame.dtypes.tolist(), self._kinds)
+        odd = [place for place, is_so in enumerate(settled) if not is_so]
+        return odd if 2 * len(odd) < len(self._kinds) else None
+
+    def _with_checked(self, frame: pd.DataFrame, places: List[int]) -> pd.DataFrame:
+        """The table with the columns at these places as the signature wants them."""
+        checked = frame
+        for place in places:
+            column = frame.iloc[:, place]
+            values = self._checks[place](column)
+            if values is not column:
+                if checked is frame:
+                    checked = frame.copy(deep=False)
+                checked[column.name] = values
+        return checked
 
     def _unnamed_columns(self, frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
         sent, wanted = len(frame.columns), len(schema)

@@ -6,9 +6,11 @@ every request or start dearer: it may be worth it, and then the bound goes up wi
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,11 +19,15 @@ from typing import Any
 import pytest
 import requests
 
+from scoring_server.access_token import AccessToken
 from scoring_server.config import ServerConfig
+from scoring_server.front.front import STOP_LINGER_SECONDS, Front
 from scoring_server.model.loading import load_model
 from scoring_server.protocols.mlflow import MlflowProtocol
 from scoring_server.routes import Request
 from scoring_server.scoring.scorer import Scorer
+from scoring_server.serving import make_service
+from scoring_server.status import StatusChannel
 from tests.scoring_server.serving_process import BODY, ROOT, serving, write_config
 
 REQUESTS = 200
@@ -29,8 +35,11 @@ REQUESTS = 200
 SYSTEM_CALLS_PER_REQUEST = 9
 # Python and C functions that are called to parse three rows, apply the signature, and encode.
 CALLS_PER_REQUEST = 250
-# Four of them are the direct lane, which models have by default.
-MODULES_OF_THE_SERVER = 131
+# Of these, what the front calls from a request's bytes to its answer's: the head has come before,
+# as that of most requests, or is new.
+FRONT_CALLS_PER_REQUEST, FRONT_CALLS_WITH_NEW_HEAD = 105, 157
+# 8 of them are the direct lane, stacking and Arrow.
+MODULES_OF_THE_SERVER = 133
 
 STARTED = """
 import sys
@@ -137,3 +146,48 @@ def calls_to_answer(scorer: Scorer, rows: int) -> int:
     finally:
         sys.setprofile(None)
     return calls
+
+
+def test_functions_that_the_front_calls_for_a_request(tmp_path: Path) -> None:
+    path = write_config(tmp_path / "model", page=False)
+    known, new = asyncio.new_event_loop().run_until_complete(calls_of_the_front(path))
+    assert 50 < known <= FRONT_CALLS_PER_REQUEST
+    assert known < new <= FRONT_CALLS_WITH_NEW_HEAD
+
+
+async def calls_of_the_front(path: Path) -> tuple[float, float]:
+    """How many functions the front calls for a request: its head has come before, or is new."""
+    config = ServerConfig.read(str(path))
+    service = make_service(config, load_model(config))
+    calls = 0
+
+    def count(frame: Any, event: str, _argument: Any) -> None:
+        nonlocal calls
+        file = frame.f_code.co_filename
+        if "/scoring_server/front/" in file or file.endswith("/worker/channel.py"):
+            calls += event in ("call", "c_call")
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        front = Front(service, listener, StatusChannel(None), AccessToken())
+        running = asyncio.ensure_future(front.run())
+        while not front.is_ready:
+            await asyncio.sleep(0.01)
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        found = []
+        for field in ("", "X-Request-Id: {}\r\n"):
+            for number in range(REQUESTS + 5):
+                if number == 5:
+                    calls = 0
+                    sys.setprofile(count)
+                head = "POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                head += field.format(number) + f"Content-Length: {len(BODY)}\r\n\r\n"
+                writer.write(head.encode() + BODY)
+                answer = await reader.readuntil(b"}")
+                assert answer.startswith(b"HTTP/1.1 200 ")
+            sys.setprofile(None)
+            found.append(calls / REQUESTS)
+        writer.close()
+        front.stop(STOP_LINGER_SECONDS)
+        await running
+    return found[0], found[1]

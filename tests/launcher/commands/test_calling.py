@@ -81,6 +81,15 @@ def test_a_name_is_enough(served: Path) -> None:
     assert len(json.loads((served / "out.json").read_text())["predictions"]) == 2
 
 
+def test_an_arrow_stream(served: Path) -> None:
+    pa = pytest.importorskip("pyarrow", reason="no pyarrow: pip install pyarrow")
+    table = pa.table({"a": [1.0, 2.0]})
+    path = served / "in.arrows"
+    with pa.ipc.new_stream(str(path), table.schema) as writer:
+        writer.write_table(table)
+    assert rows(call("called", "-i", path, "-t", "arrow")) == [[1.0, 1], [2.0, 1]]
+
+
 def test_an_address_needs_the_token(served: Path) -> None:
     url = f"unix://{served / 's'}"
     refused = call(url, "-i", "-", "-t", "csv", input="a\n1\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import select
 import socket
@@ -138,3 +139,61 @@ def test_the_server_reads_streams_as_the_parser_does(address: tuple[str, int]) -
                 break
             start = request.end
         assert len(answers(address, wire, ends_after=0)) == expected, wire
+
+
+def head(length: int, *fields: bytes) -> bytes:
+    lines = (b"POST /invocations HTTP/1.1", b"Host: x", b"Content-Type: application/json", *fields)
+    return b"\r\n".join(lines) + b"\r\nContent-Length: %d\r\n\r\n" % length
+
+
+def test_a_head_that_comes_again_takes_its_own_body(address: tuple[str, int]) -> None:
+    """One client, one head: bodies that come whole, in two parts, with the next request, or short."""
+    tables = [{"columns": list("abcd"), "data": [[n, 0.5, 0.0, 0.0]]} for n in range(1, 9)]
+    bodies = [json.dumps({"dataframe_split": table}).encode() for table in tables]
+    again = head(len(bodies[0]))
+    assert {len(body) for body in bodies} == {len(bodies[0])}
+    with socket.create_connection(address, timeout=30) as connection:
+        got = b""
+
+        def ask(*parts: bytes) -> None:
+            nonlocal got
+            before = got.count(b"predictions")
+            for part in parts:
+                connection.sendall(part)
+                # So that each part is read by itself.
+                select.select([connection], [], [], 0.05)
+            asked = b"".join(parts).count(b"POST ")
+            while got.count(b"predictions") < before + asked:
+                received = connection.recv(1 << 16)
+                assert received
+                got += received
+
+        ask(again + bodies[0])
+        ask(again + bodies[1])
+        ask(again, bodies[2])
+        ask(again[:20], again[20:] + bodies[3][:5], bodies[3][5:])
+        ask(again + bodies[4] + again + bodies[5])
+        ask(b"\r\n" + again + bodies[6])
+        ask(again + bodies[7])
+    assert re.findall(rb'predictions": ?\[([0-9.]+)\]', got) == [b"%d.5" % n for n in range(1, 9)]
+
+
+def test_a_head_that_begins_like_the_last_one_is_read_by_itself(
+    address: tuple[str, int],
+) -> None:
+    known = head(len(BODY)) + BODY
+    twice = head(len(BODY), b"Content-Length: 3") + BODY
+    chunked = head(len(BODY), b"Transfer-Encoding: chunked") + BODY
+    # As long as the one that is known, up to the last byte.
+    spaced = known.replace(b"Content-Type: a", b"Content-Type :a")
+    for refused in (twice, chunked, spaced):
+        with socket.create_connection(address, timeout=30) as connection:
+            for _ in range(2):
+                connection.sendall(known)
+                assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+            connection.sendall(refused)
+            answer = b""
+            while piece := connection.recv(1 << 16):
+                answer += piece
+        assert answer.startswith(b"HTTP/1.1 400 "), refused
+        assert answer.count(b"HTTP/1.1 ") == 1

@@ -12,6 +12,7 @@ from scoring_server.access_token import AccessToken
 from scoring_server.config import ServerConfig
 from scoring_server.errors import ModelLoadError
 from scoring_server.front.front import STOP_LINGER_SECONDS, Front
+from scoring_server.front.worker_pool import WorkerEvents, WorkerLink, WorkerPool
 from scoring_server.route_table import RouteTable
 from scoring_server.routes import WORKER, Answer, Route, RouteGroup
 from scoring_server.service import Handler, Service
@@ -151,3 +152,34 @@ def test_a_model_that_no_worker_can_load_is_the_end():
     # That the worker has ended may be noticed before the server has, or not.
     assert (result, code, events[0]) == (None, 1, "Failed")
     assert set(events[1:]) <= {"WorkerCrashed"}
+
+
+def test_a_lone_worker_of_a_quick_model_is_given_several_requests_and_of_two_each_two():
+    async def given(service_seconds, workers):
+        config = ServerConfig.from_dict({"model": {"path": "/"}})
+        service = Service(config, RouteTable([Commands()]), Obedient, Handler)
+        # Nothing is forked here: these are the links of workers that have the model.
+        pool = WorkerPool(service, None, WorkerEvents())
+        pool.service_seconds = service_seconds
+        for pid in range(1, workers + 1):
+            link = pool.links[pid] = WorkerLink(pool, 1, None)
+            link.is_loaded = True
+        number = 0
+        while number < 100:
+            link = pool.free()
+            if link is None:
+                break
+            number += 1
+            link.outstanding[number] = None
+        return sorted(len(link.outstanding) for link in pool.links.values())
+
+    def check(*arguments):
+        return asyncio.new_event_loop().run_until_complete(given(*arguments))
+
+    assert check(0.0001, 1) == [9]
+    assert check(0.00025, 1) == [5]
+    assert check(0.004, 1) == [2]
+    assert check(0.005, 1) == [1]
+    # What one of several is given, no other one can take when it is free.
+    assert check(0.0001, 2) == [2, 2]
+    assert check(0.005, 2) == [1, 1]

@@ -1,0 +1,1 @@
+"""Large bodies in each format: what reading one costs, and what memory it takes."""
