@@ -35,7 +35,7 @@ _PROVING_SHARE, _SAMPLED_SHARE = 0.1, 0.01
 # Kinds of input (columns, params) whose proofs are remembered.
 _KINDS = 256
 # After so many batches that would gain nothing, none are made for so many seconds.
-_IDLE, _REST_SECONDS = 16, 60.0
+_IDLE, _REST_SECONDS = 16, 5.0
 # A difference up to the last of these is that of another order of additions.
 _TOLERANCES = tuple(10.0**power for power in range(-16, -5))
 
