@@ -62,6 +62,8 @@ class _Outcome(NamedTuple):
 class DirectLane:
     """Answers from arrays where that is proved, else from tables.
 
+    `went_both_ways` says whether the last prediction did, and took the time of both.
+
     :param direct: predicts from an array.
     :param ordinary: predicts from a table.
     :param names: the columns of both.
@@ -80,6 +82,7 @@ class DirectLane:
         self._state = state
         self._missing: Dict[int, int] = {}
         self._random = random.Random().random
+        self.went_both_ways = False
         state.become("proving")
 
     def rows(self, data: Any) -> Optional[NumberRows]:
@@ -92,6 +95,7 @@ class DirectLane:
 
     def predict(self, rows: NumberRows) -> Any:
         """The model's answer; raises what the model raises for the table."""
+        self.went_both_ways = False
         if self._state.is_closed:
             return self._ordinary(rows.frame())
         size = len(rows).bit_length()
@@ -109,6 +113,7 @@ class DirectLane:
 
     def _prove(self, rows: NumberRows, size: int) -> Any:
         """Go both ways, and answer as the ordinary one does."""
+        self.went_both_ways = True
         # Of its own: a model may write into what it is given.
         expected = _outcome(self._ordinary, rows.copy().frame())
         got = _outcome(self._direct, rows.values)

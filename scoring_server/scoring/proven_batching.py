@@ -250,6 +250,10 @@ class ProvenBatcher(Batcher):
         return part
 
     def _note(self, batch: List[Turn], began: float) -> None:
+        lane = self._scorer.lane
+        if lane is not None and lane.went_both_ways:
+            # Twice the work; the next ones are what it will be like.
+            return
         self._times.note(len(batch), rows_of(batch), time.perf_counter() - began)
 
 

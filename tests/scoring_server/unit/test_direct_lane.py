@@ -382,3 +382,14 @@ def test_estimators_of_known_packages_have_one_by_themselves(estimator, is_direc
     model = LoadedModel(estimator, estimator.predict)
     assert (direct_call(model, ["a"], trust=False) is not None) == is_direct
     assert direct_call(model, ["a"], trust=True) is not None
+
+
+def test_it_tells_when_it_took_the_time_of_both_ways(models, score):
+    application, _ = make(models)
+    lane = application.scorer.lane
+    lane._random = lambda: 1.0
+    for _ in range(PROOFS):
+        score(application, split([[1, 2]]))
+        assert lane.went_both_ways
+    score(application, split([[1, 2]]))
+    assert not lane.went_both_ways
