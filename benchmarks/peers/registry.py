@@ -169,7 +169,7 @@ PEERS: dict[str, Peer] = {
             environment="fastapi",
         ),
         *(
-            # For comparison: slower than the coroutines above.
+            # For comparison with the coroutines above: which is faster changes with the model.
             Peer(
                 f"fastapi-{way}-threads",
                 f"FastAPI by hand, {way}, in threads",
