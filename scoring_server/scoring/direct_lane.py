@@ -24,6 +24,9 @@ AUTO, ON, OFF = "auto", "on", "off"
 # Equal answers that open the lane for some number of rows. Libraries take other paths for other
 # numbers (matrix or vector, several threads), so that each power of two has proofs of its own.
 PROOFS = 8
+# Values of the largest request on it. A proof takes a copy of them, and has to leave a request of
+# millions the memory that it needs; what a table costs beside these hardly counts.
+MOST_VALUES = 1 << 20
 # Of the requests on an open lane, the share that goes both ways.
 SAMPLED = 1 / 256
 _STATES = (None, "proving", "open", "closed")
@@ -96,7 +99,7 @@ class DirectLane:
     def predict(self, rows: NumberRows) -> Any:
         """The model's answer; raises what the model raises for the table."""
         self.went_both_ways = False
-        if self._state.is_closed:
+        if self._state.is_closed or len(rows) * len(self._names) > MOST_VALUES:
             return self._ordinary(rows.frame())
         size = len(rows).bit_length()
         if self._missing.get(size, PROOFS) or self._random() < SAMPLED:

@@ -52,7 +52,7 @@ class Scorer:
             "off" for none.
         """
         names = self.signature.number_names
-        if setting == OFF or names is None or self._to_example is not None:
+        if setting == OFF or names is None or self._to_example is not None or self.can_stream:
             return
         direct = direct_call(self.model, names, trust=setting == ON)
         if direct is not None:

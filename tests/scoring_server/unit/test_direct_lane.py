@@ -15,7 +15,7 @@ from scoring_server.model.loading import LoadedModel, load_model
 from scoring_server.protocols.open_inference.protocol import OpenInferenceProtocol
 from scoring_server.routes import Request
 from scoring_server.scoring.application import Application
-from scoring_server.scoring.direct_lane import PROOFS, DirectLane, LaneState
+from scoring_server.scoring.direct_lane import MOST_VALUES, PROOFS, DirectLane, LaneState
 from scoring_server.service import Batching
 from scoring_server.signature.number_rows import NumberRows
 
@@ -393,3 +393,27 @@ def test_it_tells_when_it_took_the_time_of_both_ways(models, score):
         assert lane.went_both_ways
     score(application, split([[1, 2]]))
     assert not lane.went_both_ways
+
+
+def test_millions_of_values_go_the_ordinary_way():
+    state, columns = LaneState(), list(map(str, range(64)))
+    lane = DirectLane(
+        lambda _values: pytest.fail("not these"), lambda table: len(table), columns, state
+    )
+    values = np.zeros((MOST_VALUES // 64 + 1, 64), order="F")
+    assert lane.predict(NumberRows(pd.Index(columns), values)) == len(values)
+    assert state.name == "proving"
+
+
+def test_a_model_that_streams_has_no_lane(models):
+    code = (
+        ESTIMATOR
+        + """
+        def predict_stream(self, data):
+            yield data
+    """
+    )
+    config = models.config(code, DOUBLES, server={"direct_lane": "on"}, flavor={"streamable": True})
+    application = Application(config, load_model(config))
+    assert application.scorer.can_stream
+    assert application.scorer.lane is None
