@@ -376,5 +376,6 @@ def plan(options: ServeOptions, console: Console) -> dict[str, Any]:
     """
     engine = check_engine(options)
     _checked_traces(options, engine, console)
-    model = options.model_request().open(engine, console)
+    request = options.model_request()
+    model = request.read(request.resolve(console), engine, options.server, console)
     return describe_plan(model, options.environment, engine, options.server, console)

@@ -156,6 +156,14 @@ def test_the_pin_that_excludes_it_is_named(
         assert not (Path(fresh_home["LAUNCHER_HOME"]) / "envs").exists()
 
 
+def test_a_plan_refuses_what_the_engine_has_not(run: Run, obedient: ObedientModel) -> None:
+    ask = ("serve", "-m", obedient.path, "-p", "0", "--enable-mlserver")
+    for flags in ((), ("--dry-run",)):
+        done = run(*ask, "--max-batch-rows", "auto", *flags)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "it has no --max-batch-rows auto" in done.stderr
+
+
 def test_a_plan_says_where_the_pins_cannot_be_known(
     run: Run, obedient: ObedientModel, tmp_path: Path
 ) -> None:
