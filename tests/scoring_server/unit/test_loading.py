@@ -188,7 +188,7 @@ def test_the_library_is_imported_before_the_model_is_read(models, has_library):
     (package / "rest.py").write_text("class Model:\n    predict = staticmethod(str.upper)\n")
     # The protocol 0 pickle of an instance: what it is of, no arguments, made by calling that.
     Path(config.model.path, "model.pkl").write_bytes(f"c{package.name}.rest\nModel\n(tR.".encode())
-    document = {"model": config.model._asdict()}
+    document = {"model": dict(config.model._asdict())}
     text = textwrap.dedent(script).format(
         code=str(code), root=str(Path(__file__).parents[3]), document=document
     )
