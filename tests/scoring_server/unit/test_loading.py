@@ -173,6 +173,8 @@ def test_the_library_is_imported_before_the_model_is_read(models, has_library):
     script = """
         import sys
         sys.path[:0] = [{code!r}, {root!r}]
+        if not {has_library}:
+            sys.modules["sklearn"] = None  # nor the real one, where that is installed
         from scoring_server.config import ServerConfig
         from scoring_server.model.loading import load_model
         noted = lambda: print("sklearn.base" in sys.modules, "sklearn.rest" in sys.modules)
@@ -190,7 +192,8 @@ def test_the_library_is_imported_before_the_model_is_read(models, has_library):
     Path(config.model.path, "model.pkl").write_bytes(f"c{package.name}.rest\nModel\n(tR.".encode())
     document = {"model": dict(config.model._asdict())}
     text = textwrap.dedent(script).format(
-        code=str(code), root=str(Path(__file__).parents[3]), document=document
-    )
+        code=str(code), root=str(Path(__file__).parents[3]), document=document,
+        has_library=has_library,
+    )  # fmt: skip
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
     assert done.stdout.split("\n") == [f"{has_library} False", "X", ""], done.stderr
