@@ -10,7 +10,6 @@ is there.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
@@ -18,7 +17,6 @@ import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,8 +24,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from benchmarks.bodies import three_rows
-from benchmarks.installing import ROOT, install_launcher, launcher_environ
+from benchmarks.installing import ROOT, launcher_environ
 from benchmarks.running import HOST, READY_SECONDS, free_port
+from benchmarks.start.asked import MODEL, asked
 
 # What a program would begin with that knows the model; argv: the model's folder.
 BARE = """
@@ -36,7 +35,6 @@ with open(sys.argv[1] + "/model.pkl", "rb") as file:
     pickle.load(file)
 """
 BODY = three_rows()
-MODEL = ROOT / "fixtures" / "iris"
 
 
 @dataclass(frozen=True)
@@ -49,20 +47,11 @@ class Case:
 
 def main() -> None:
     """Read the arguments, measure, print."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.start", description=(__doc__ or "").split("\n")[0]
-    )
-    parser.add_argument("--pairs", type=int, default=15)
-    parser.add_argument("--cache", type=Path, help="a folder that is kept, for another run")
-    options = parser.parse_args()
-    with contextlib.ExitStack() as stack:
-        cache = options.cache or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        cache.mkdir(exist_ok=True)
-        python = install_launcher(MODEL, cache)
+    with asked("", __doc__, "pairs", 15) as (count, cache, python):
         print("| env-manager | first answer, s | bare Python, s | ratio | quarters |")
         print("| --- | --- | --- | --- | --- |")
         for case in (Case("virtualenv", python), Case("local", python)):
-            print(line(case, pairs(case, options.pairs, cache)), flush=True)
+            print(line(case, pairs(case, count, cache)), flush=True)
 
 
 def pairs(case: Case, count: int, cache: Path) -> list[tuple[float, float]]:

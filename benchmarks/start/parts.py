@@ -6,16 +6,12 @@ and the collection before the fork with and without the libraries. Ends by itsel
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import statistics
 import subprocess
-import tempfile
-from pathlib import Path
 
-from benchmarks.installing import ROOT, install_launcher, launcher_environ
+from benchmarks.installing import launcher_environ
+from benchmarks.start.asked import MODEL, asked
 
-MODEL = ROOT / "fixtures" / "iris"
 # Each prints seconds.
 PARTS = {
     "import numpy, pandas": "import time, numpy, pandas\npandas.Index(['a'])\n"
@@ -39,18 +35,9 @@ PARTS = {
 
 def main() -> None:
     """Read the arguments, measure, print."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.start.parts", description=(__doc__ or "").split("\n")[0]
-    )
-    parser.add_argument("--turns", type=int, default=9)
-    parser.add_argument("--cache", type=Path, help="a folder that is kept, for another run")
-    options = parser.parse_args()
-    with contextlib.ExitStack() as stack:
-        cache = options.cache or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        cache.mkdir(exist_ok=True)
-        python = install_launcher(MODEL, cache)
+    with asked("parts", __doc__, "turns", 9) as (turns, cache, python):
         seconds: dict[str, list[float]] = {name: [] for name in PARTS}
-        for _ in range(options.turns):
+        for _ in range(turns):
             for name, program in PARTS.items():
                 done = subprocess.run(
                     [str(python), "-c", program, str(MODEL)],

@@ -9,18 +9,15 @@ Linux only; ends by itself.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import statistics
 import subprocess
-import tempfile
 import time
-from pathlib import Path
 
-from benchmarks.installing import ROOT, install_launcher, launcher_environ
+from benchmarks.installing import launcher_environ
+from benchmarks.start.asked import MODEL, asked
 
-MODEL = ROOT / "fixtures" / "iris"
 LIBRARIES = "import gc, json, os, pickle, sys, time, numpy, pandas as pd, sklearn.linear_model\n"
 PREDICT = """
 def predict():
@@ -61,16 +58,8 @@ for _ in sys.stdin:
 
 def main() -> None:
     """Read the arguments, measure, print."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.start.snapshot", description=(__doc__ or "").split("\n")[0]
-    )
-    parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--cache", type=Path, help="a folder that is kept, for another run")
-    options = parser.parse_args()
     with contextlib.ExitStack() as stack:
-        cache = options.cache or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        cache.mkdir(exist_ok=True)
-        python = install_launcher(MODEL, cache)
+        pairs, cache, python = stack.enter_context(asked("snapshot", __doc__, "pairs", 10))
         environ = launcher_environ(cache)
 
         def command(script: str) -> list[str]:
@@ -89,7 +78,7 @@ def main() -> None:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "ready\n"
         anew, forked = [], []
-        for number in range(options.pairs + 1):
+        for number in range(pairs + 1):
             began = time.perf_counter()
             subprocess.run(command("predict()\nos._exit(0)"), check=True, env=environ)
             seconds = time.perf_counter() - began
