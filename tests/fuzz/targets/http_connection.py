@@ -36,7 +36,7 @@ Answered = tuple[object, ...]
 
 
 def front_for(loop: asyncio.AbstractEventLoop, take: Callable[[Any], None]) -> Front:
-    """A front without workers whose requests for the model go to `take`."""
+    """A front without processes: requests for the model and for pages go to `take`."""
     config = ServerConfig.from_dict(
         {
             "model": {"path": "/", "flavors": {}},
@@ -51,6 +51,8 @@ def front_for(loop: asyncio.AbstractEventLoop, take: Callable[[Any], None]) -> F
 
     front = loop.run_until_complete(make())
     front._dispatcher.put = take  # type: ignore[method-assign, assignment]
+    # A process that is forked in a fuzzer ends as a find of its own.
+    front._dispatcher.put_page = take  # type: ignore[method-assign, assignment]
     return front
 
 
