@@ -52,7 +52,7 @@ def proved(python: str, home: Path, *arguments: str) -> dict[str, dict[str, obje
 def test_all_estimators_answer_arrays_as_tables_to_the_last_bit(launcher_home: Path) -> None:
     python = build(launcher_home, "3.11", LIBRARIES)
     seed = random.randrange(1 << 32)
-    found = proved(python, launcher_home, str(seed), "doubles", "mixed")
+    found = proved(python, launcher_home, str(seed), "doubles,mixed")
     assert not {name: each["differ"] for name, each in found.items() if each["differ"]}, seed
     direct = {name for name, each in found.items() if each["direct"]}
     # Where both ways go to another part of the library, or each input has its own type.
@@ -69,7 +69,7 @@ def test_all_estimators_answer_arrays_as_tables_to_the_last_bit(launcher_home: P
 def test_networks_of_pytorch_answer_arrays_as_tables(launcher_home: Path) -> None:
     wheel = pytorch_wheel(launcher_home / "test-wheels")
     python = build(launcher_home, "3.11", ["mlflow>=3.17", "flask", str(wheel)])
-    found = proved(python, launcher_home, "0")
+    found = proved(python, launcher_home, "0", "doubles,floats,mixed,narrow", "torch")
     assert found["torch/net"]["direct"]
     assert not found["torch/net"]["differ"]
 

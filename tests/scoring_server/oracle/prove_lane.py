@@ -1,6 +1,6 @@
 """Predict from tables and from arrays, with all models that can be made here: both must be equal.
 
-    python prove_lane.py SEED KIND...
+    python prove_lane.py SEED KINDS [LIBRARY]
 
 Prints one JSON object: by model, whether the direct lane takes it by itself, how many tables it
 was asked, and where its answers differ. Models of libraries that are not installed are left out.
@@ -194,14 +194,17 @@ def network_models(_x, _y, _classes):
         yield "torch/net", model, model.predict
 
 
-def models(x, y, classes):
+def models(x, y, classes, library):
+    if library == "torch":
+        yield from network_models(x, y, classes)
+        return
     if importlib.util.find_spec("sklearn"):
         yield from sklearn_models(x, y, classes)
     yield from booster_models(x, y, classes)
     yield from network_models(x, y, classes)
 
 
-def main(seed, chosen):
+def main(seed, chosen, library=None):
     random = np.random.default_rng(seed)
     warnings.simplefilter("ignore")
     found = {}
@@ -211,7 +214,7 @@ def main(seed, chosen):
         y = x["a"].to_numpy() * 2.0 - x["c"].to_numpy() + random.normal(size=ROWS)
         classes = (y > np.median(y)).astype(int)
         tables = [table(random, kinds, rows, wild) for rows in (1, 3, 40) for wild in (False, True)]
-        for name, implementation, predict in models(x, y, classes):
+        for name, implementation, predict in models(x, y, classes, library):
             model = LoadedModel(implementation, predict)
             direct = direct_call(model, NAMES, trust=False)
             entry = found.setdefault(name, {"direct": direct is not None, "asked": 0, "differ": []})
@@ -232,4 +235,4 @@ def main(seed, chosen):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:] or list(KINDS))
+    main(int(sys.argv[1]), sys.argv[2].split(","), *sys.argv[3:])
