@@ -235,8 +235,9 @@ def test_requests_that_wait_in_a_dying_worker_go_to_the_next(
         first = pool.submit(invoke, url, command("meet"))
         obedient.wait_until_held("predict")
         waiting = [pool.submit(invoke, url, command("done")) for _ in range(3)]
-        metric = "launcher_in_flight_requests 2"
-        while metric not in requests.get(f"{url}/metrics", timeout=60).text:
+        # The faster the worker has been, the more of them it has ahead.
+        metric = re.compile(r"^launcher_in_flight_requests [2-4]$", re.MULTILINE)
+        while not metric.search(requests.get(f"{url}/metrics", timeout=60).text):
             assert not first.done()
         launcher.wait_for_descendants(2)[1].kill()
         assert first.result().status_code == 500
