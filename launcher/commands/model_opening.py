@@ -18,6 +18,9 @@ from launcher.model.mlmodel import Model, read_model
 if TYPE_CHECKING:
     from launcher.console import Console
 
+# Of who opens a model for no server.
+_DEFAULTS = ServerOptions()
+
 
 class ModelRequest(NamedTuple):
     """Which model is wanted; ``max_size`` in bytes after unpacking, None for no limit.
@@ -54,13 +57,13 @@ class ModelRequest(NamedTuple):
         release_model(source)  # who only asks uses nothing
         return source.revision
 
-    def open(self, engine: Engine, console: Console) -> Model:
+    def open(self, engine: Engine, console: Console, options: ServerOptions = _DEFAULTS) -> Model:
         """Fetch and read the model, as ``resolve`` and ``read`` do.
 
         :raises launcher.artifacts.ModelURIError: the URI leads to no model.
         :raises ModelError: what it leads to cannot be read, or not be served.
         """
-        return self.read(self.resolve(console), engine, ServerOptions(), console)
+        return self.read(self.resolve(console), engine, options, console)
 
     def read(
         self, source: ModelSource, engine: Engine, options: ServerOptions, console: Console

@@ -376,6 +376,5 @@ def plan(options: ServeOptions, console: Console) -> dict[str, Any]:
     """
     engine = check_engine(options)
     _checked_traces(options, engine, console)
-    request = options.model_request()
-    model = request.read(request.resolve(console), engine, options.server, console)
+    model = options.model_request().open(engine, console, options.server)
     return describe_plan(model, options.environment, engine, options.server, console)

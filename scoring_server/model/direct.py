@@ -27,10 +27,10 @@ DirectCall = Callable[[np.ndarray], Any]
 
 # Packages whose estimators see the values only.
 _PACKAGES = ("sklearn", "numpy", "scipy", "xgboost", "lightgbm", "catboost", "builtins")
-# A classifier's objective and whether there are more than two classes, where its classes are plain.
-_XGBOOST_CLASSES = (("binary:logistic", False), ("multi:softprob", True))
 # Those of their classes that look columns up by name, or call what they are given.
 _BY_NAME = ("ColumnTransformer", "FunctionTransformer")
+# A classifier's objective and whether there are more than two classes, where its classes are plain.
+_XGBOOST_CLASSES = (("binary:logistic", False), ("multi:softprob", True))
 
 
 def direct_call(model: LoadedModel, names: Sequence[str], *, trust: bool) -> Optional[DirectCall]:
@@ -93,6 +93,10 @@ def _xgboost(model: Any, names: Sequence[str]) -> Optional[DirectCall]:
     booster = model if hasattr(model, "inplace_predict") else model.get_booster()
     if not hasattr(booster, "inplace_predict") or not _xgboost_takes(booster, names):
         return None
+    kind = json.loads(booster.save_config())["learner"]["gradient_booster"]["name"]
+    # Trees that were dropped in training are added up in another order, and other bits, in place.
+    if kind == "gblinear" or (kind == "dart" and booster is model):
+        return None
     if booster is model:
         return _xgboost_booster(booster)
     usable = getattr(model, "_can_use_inplace_predict", None)
@@ -112,11 +116,7 @@ def _xgboost(model: Any, names: Sequence[str]) -> Optional[DirectCall]:
     return call
 
 
-def _xgboost_booster(booster: Any) -> Optional[DirectCall]:
-    # Trees that were dropped in training are added up in another order, and other bits, in place.
-    if _xgboost_kind(booster) == "dart":
-        return None
-
+def _xgboost_booster(booster: Any) -> DirectCall:
     def call(values: np.ndarray) -> Any:
         # A matrix is refused for what is infinite as a 32-bit number.
         with np.errstate(over="ignore"):
@@ -127,19 +127,12 @@ def _xgboost_booster(booster: Any) -> Optional[DirectCall]:
     return call
 
 
-def _xgboost_kind(booster: Any) -> str:
-    kind: str = json.loads(booster.save_config())["learner"]["gradient_booster"]["name"]
-    return kind
-
-
 def _xgboost_takes(booster: Any, names: Sequence[str]) -> bool:
-    """Whether a booster has these features, none of them a category, and trees."""
+    """Whether a booster has these features, none of them a category."""
     fitted, kinds = booster.feature_names, booster.feature_types
     if fitted is not None and list(fitted) != list(names):
         return False
-    if booster.num_features() != len(names) or "c" in (kinds or ()):
-        return False
-    return _xgboost_kind(booster) != "gblinear"
+    return bool(booster.num_features() == len(names)) and "c" not in (kinds or ())
 
 
 def _xgboost_classes(chances: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..formats.parsing import ModelInput
-from ..signature.number_rows import NumberRows
+from ..signature.number_rows import NumberRows, is_numbered
 
 
 class NotRowWiseError(Exception):
@@ -30,8 +30,7 @@ def stacking(model_input: ModelInput) -> Tuple[Any, int]:
         if model_input.fits and rows:
             # The signature says what the columns are.
             return ("fits", params), rows
-        index = data.index
-        if not rows or not isinstance(index, pd.RangeIndex) or index[0] != 0 or index[-1] >= rows:
+        if not rows or not is_numbered(data.index):
             return None, 0
         return ("table", tuple(data.columns), tuple(data.dtypes), params), rows
     if isinstance(data, np.ndarray) and data.ndim and len(data):

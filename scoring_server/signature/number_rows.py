@@ -40,8 +40,7 @@ class NumberRows:
 
         :param names: the columns that it must have.
         """
-        index = frame.index
-        if not isinstance(index, pd.RangeIndex) or not len(index) or index[0] or index[-1] < 0:
+        if not len(frame) or not is_numbered(frame.index):
             return None
         if len(frame.columns) != len(names) or list(frame.columns) != list(names):
             return None
@@ -94,6 +93,11 @@ class NumberRows:
             None if self._arrays is None else [each.copy() for each in self._arrays],
             None if self._frame is None else self._frame.copy(),
         )
+
+
+def is_numbered(index: pd.Index) -> bool:
+    """Whether the index of some rows has their numbers from 0, as one that nobody has given."""
+    return isinstance(index, pd.RangeIndex) and index[0] == 0 and index[-1] < len(index)
 
 
 def _interleaved(arrays: Sequence[np.ndarray]) -> np.ndarray:
